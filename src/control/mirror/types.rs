@@ -1,0 +1,200 @@
+//! The mirror's entries, in the kernel's terms (rtnetlink(7)).
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::shared::mac::MacAddr;
+
+/// One network interface.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Link {
+    pub index: u32,
+    pub name: String,
+    /// Absent for interfaces without an Ethernet address.
+    pub mac: Option<MacAddr>,
+    pub mtu: u32,
+    /// IFF_UP: administratively up.
+    pub up: bool,
+    /// IFF_LOWER_UP: has carrier.
+    pub carrier: bool,
+}
+
+/// One interface address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Address {
+    pub ifindex: u32,
+    /// The address itself with its prefix length (host bits kept).
+    pub address: IpNet,
+}
+
+/// A route's key in the kernel: routing table and prefix (host bits zero).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RouteKey {
+    pub table: u32,
+    pub prefix: IpNet,
+}
+
+/// RTN_*: what a route does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum RouteKind {
+    Unicast,
+    Local,
+    Broadcast,
+    Anycast,
+    Multicast,
+    Blackhole,
+    Unreachable,
+    Prohibit,
+    Throw,
+    /// RTN_* of a kind that ixmap does not know.
+    Other(u8),
+}
+
+/// One entry of the ordered list behind a [`RouteKey`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Route {
+    pub kind: RouteKind,
+    /// RTA_PRIORITY: the metric; lower wins.
+    pub metric: u32,
+    /// IPv4 TOS selector; 0 for all traffic.
+    pub tos: u8,
+    /// RTPROT_*: who installed it.
+    pub protocol: u8,
+    /// RT_SCOPE_*.
+    pub scope: u8,
+    /// Legs in the kernel's order; empty for kinds without an output.
+    pub paths: Vec<Path>,
+    /// RTA_NH_ID: the next-hop object it goes through.
+    pub nexthop_id: Option<u32>,
+    /// RTA_METRICS / RTAX_MTU; absent for the device's.
+    pub mtu: Option<u32>,
+    /// RTA_PREFSRC: the source address the kernel itself would use.
+    pub preferred_source: Option<IpAddr>,
+    /// RTA_SRC of IPv6 source-specific routes.
+    pub source: Option<IpNet>,
+    /// The path is encapsulated (RTA_ENCAP): only the kernel can follow it.
+    pub encapsulated: bool,
+}
+
+/// One leg.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Path {
+    /// Output interface; absent only for kinds without one.
+    pub ifindex: Option<u32>,
+    /// Gateway (RTA_GATEWAY, or RTA_VIA: IPv4 through IPv6, RFC 8950); absent on-link.
+    pub via: Option<IpAddr>,
+    /// 1 to 256 (rtnh_hops + 1).
+    pub weight: u16,
+    /// RTNH_F_ONLINK.
+    pub onlink: bool,
+    /// RTNH_F_DEAD: the kernel does not use this leg.
+    pub dead: bool,
+    /// RTNH_F_LINKDOWN: no carrier behind this leg.
+    pub linkdown: bool,
+}
+
+/// NUD_*: how sure the kernel is of a neighbour.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum NeighbourState {
+    None,
+    Incomplete,
+    Reachable,
+    Stale,
+    Delay,
+    Probe,
+    Failed,
+    NoArp,
+    Permanent,
+}
+
+impl NeighbourState {
+    /// NUD_VALID: the kernel would send to its link-layer address.
+    pub fn is_valid(self) -> bool {
+        !matches!(
+            self,
+            NeighbourState::None | NeighbourState::Incomplete | NeighbourState::Failed
+        )
+    }
+
+    /// The name that `ip neighbour` prints.
+    pub fn name(self) -> &'static str {
+        match self {
+            NeighbourState::None => "NONE",
+            NeighbourState::Incomplete => "INCOMPLETE",
+            NeighbourState::Reachable => "REACHABLE",
+            NeighbourState::Stale => "STALE",
+            NeighbourState::Delay => "DELAY",
+            NeighbourState::Probe => "PROBE",
+            NeighbourState::Failed => "FAILED",
+            NeighbourState::NoArp => "NOARP",
+            NeighbourState::Permanent => "PERMANENT",
+        }
+    }
+}
+
+/// One neighbour entry (ARP or ND cache).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Neighbour {
+    pub ifindex: u32,
+    pub address: IpAddr,
+    /// Absent while unresolved.
+    pub mac: Option<MacAddr>,
+    pub state: NeighbourState,
+}
+
+/// One message of the kernel, decoded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    LinkSet(Link),
+    LinkGone {
+        index: u32,
+    },
+    AddressSet(Address),
+    AddressGone(Address),
+    /// RTM_NEWROUTE with its NLM_F_* flags, which say where in the list it goes.
+    RouteSet {
+        key: RouteKey,
+        route: Route,
+        replace: bool,
+        create: bool,
+        append: bool,
+        exclusive: bool,
+    },
+    RouteGone {
+        key: RouteKey,
+        route: Route,
+    },
+    NeighbourSet(Neighbour),
+    NeighbourGone {
+        ifindex: u32,
+        address: IpAddr,
+    },
+    /// Messages were lost, or one made no sense: only a new dump helps.
+    Doubt {
+        why: String,
+    },
+}
+
+/// What a step of the mirror touched: all that `resolve` has to look at again.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Changes {
+    /// Everything may have changed (first dump).
+    pub everything: bool,
+    /// Prefixes with a change in any table.
+    pub prefixes: BTreeSet<IpNet>,
+    /// Neighbours by (ifindex, address).
+    pub neighbours: BTreeSet<(u32, IpAddr)>,
+    /// Links by ifindex: MAC, MTU, up, name.
+    pub links: BTreeSet<u32>,
+    /// Interface addresses were added or removed.
+    pub addresses: bool,
+}
+
+impl Changes {
+    /// True when nothing has to be looked at.
+    pub fn is_empty(&self) -> bool {
+        *self == Changes::default()
+    }
+}

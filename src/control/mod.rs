@@ -1,0 +1,3 @@
+//! The tokio side: mirrors the kernel, publishes worlds, serves operators.
+
+pub mod mirror;

@@ -1,0 +1,17 @@
+//! Packet memory: one [`Arena`] a worker, cut into equal frames; a [`Pool`] that knows who holds
+//! each of them; and [`Frame`], the move-only token without which no packet byte can be touched.
+//!
+//! A frame is either in user space (on the pool's free list, or as a token in somebody's hand) or
+//! lent to a [`Holder`]: a port's rings, where the kernel or a device may read and write it. The
+//! pool checks every address that comes back against that record, so a ring that returns an address
+//! twice, or one that it was never given, cannot produce a second token for the same bytes.
+
+mod arena;
+mod pool;
+
+pub use arena::{Arena, PageKind, Shortfall};
+pub use pool::{Frame, Holder, Pool};
+
+/// Bytes left free in front of a received or fresh packet: room to grow a header. Equal to the
+/// kernel's XDP_PACKET_HEADROOM, which native AF_XDP applies by itself.
+pub const HEADROOM: usize = 256;

@@ -1,0 +1,286 @@
+//! Frames of an arena as move-only tokens, and the record of who holds each.
+
+#![allow(unsafe_code, reason = "turns a unique token into a slice of its frame")]
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::{Arena, HEADROOM};
+use crate::shared::port::PortId;
+
+/// The right to touch one frame of packet memory. It cannot be copied, and stays on the thread of
+/// its pool. Dropping one leaks the buffer until the pool goes: give it back instead.
+#[derive(Debug)]
+#[must_use = "a frame that is not given back is lost to the pool"]
+pub struct Frame {
+    arena: u32,
+    index: u32,
+    /// First byte of the packet within the frame.
+    offset: u16,
+    /// Bytes of the packet.
+    len: u16,
+    /// Tokens belong to the worker's thread, as the pool does.
+    thread: PhantomData<*mut u8>,
+}
+
+impl Frame {
+    /// Bytes of the packet.
+    pub fn len(&self) -> usize {
+        usize::from(self.len)
+    }
+
+    /// True for a packet of no bytes, as a fresh frame is.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Cuts the packet to its first `len` bytes; longer ones stay as they are.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = u16::try_from(len).map_or(self.len, |len| self.len.min(len));
+    }
+}
+
+/// Who has a frame that is not in user space: a port's rings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Holder(u8);
+
+impl Holder {
+    const USER: Holder = Holder(0);
+
+    /// The rings of a port.
+    pub fn port(port: PortId) -> Holder {
+        // MAX_PORTS is 64, so the sum fits.
+        Holder(u8::try_from(port.index() + 1).unwrap_or(u8::MAX))
+    }
+}
+
+/// The frames of one arena. Belongs to one worker.
+#[derive(Debug)]
+pub struct Pool {
+    arena: Arc<Arena>,
+    free: Vec<u32>,
+    /// By frame: who holds it.
+    holder: Box<[Holder]>,
+    frame_shift: u32,
+}
+
+impl Pool {
+    /// A pool over all frames of `arena`, which must have no other pool: `None` otherwise.
+    pub fn new(arena: Arc<Arena>) -> Option<Pool> {
+        if !arena.claim() {
+            return None;
+        }
+        let frames = arena.frames();
+        let frame_shift = arena.frame_size().trailing_zeros();
+        let holder = vec![Holder::USER; frames as usize].into_boxed_slice();
+        Some(Pool {
+            free: (0..frames).rev().collect(),
+            arena,
+            holder,
+            frame_shift,
+        })
+    }
+
+    /// The memory behind the frames.
+    pub fn arena(&self) -> &Arc<Arena> {
+        &self.arena
+    }
+
+    /// Frames on the free list.
+    pub fn available(&self) -> usize {
+        self.free.len()
+    }
+
+    /// The most bytes that a packet in a fresh frame can have.
+    pub fn capacity(&self) -> usize {
+        self.arena.frame_size() as usize - HEADROOM
+    }
+
+    /// A free frame: empty, behind the usual headroom.
+    pub fn take(&mut self) -> Option<Frame> {
+        let index = self.free.pop()?;
+        Some(self.token(index, HEADROOM_U16, 0))
+    }
+
+    /// Puts a frame back on the free list.
+    pub fn give(&mut self, frame: Frame) {
+        self.check(&frame);
+        self.free.push(frame.index);
+    }
+
+    /// Lends a frame to a port's rings. Returns the byte address of the packet within the arena:
+    /// what an AF_XDP descriptor carries, or the offset to add to a DMA address.
+    pub fn lend(&mut self, frame: Frame, to: Holder) -> u64 {
+        self.check(&frame);
+        self.holder[frame.index as usize] = to;
+        (u64::from(frame.index) << self.frame_shift) + u64::from(frame.offset)
+    }
+
+    /// Takes back a frame that `from`'s ring returned as `addr` with `len` packet bytes there.
+    /// `None` when the address lies outside the arena, the packet would leave its frame, or `from`
+    /// does not hold the frame: then the ring's word counts for nothing.
+    pub fn redeem(&mut self, addr: u64, len: u32, from: Holder) -> Option<Frame> {
+        let index = u32::try_from(addr >> self.frame_shift).ok()?;
+        let offset = u16::try_from(addr & (u64::from(self.arena.frame_size()) - 1)).ok()?;
+        let packet = u16::try_from(len).ok()?;
+        let holder = self.holder.get_mut(index as usize)?;
+        if *holder != from || u32::from(offset) + len > self.arena.frame_size() {
+            return None;
+        }
+        *holder = Holder::USER;
+        Some(self.token(index, offset, packet))
+    }
+
+    /// Takes back every frame that `from` still holds, for a port that is closed: its rings can no
+    /// longer be read or written by anyone. Returns how many there were.
+    pub fn reclaim(&mut self, from: Holder) -> usize {
+        let before = self.free.len();
+        for (index, holder) in (0u32..).zip(self.holder.iter_mut()) {
+            if *holder == from {
+                *holder = Holder::USER;
+                self.free.push(index);
+            }
+        }
+        self.free.len() - before
+    }
+
+    /// The packet's bytes.
+    pub fn bytes<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
+        self.check(frame);
+        // SAFETY: a Frame is unique for its index (take, redeem and reclaim hand out an index only
+        // when no token has it), offset + len lies within the frame (checked where both are set),
+        // `check` ties it to this arena, and the borrow of `frame` keeps writers away.
+        unsafe {
+            let start = self.arena.address(frame.index, frame.offset);
+            std::slice::from_raw_parts(start, frame.len())
+        }
+    }
+
+    /// The packet's bytes, for rewriting.
+    pub fn bytes_mut<'a>(&'a self, frame: &'a mut Frame) -> &'a mut [u8] {
+        self.check(frame);
+        // SAFETY: as in `bytes`; `&mut Frame` is the only access to a frame that nobody else holds.
+        unsafe {
+            let start = self.arena.address(frame.index, frame.offset);
+            std::slice::from_raw_parts_mut(start, frame.len())
+        }
+    }
+
+    /// Makes `frame` a copy of `packet`, behind the usual headroom; false (and nothing done) when
+    /// it is longer than [`Self::capacity`].
+    pub fn fill(&self, frame: &mut Frame, packet: &[u8]) -> bool {
+        let Some(len) = u16::try_from(packet.len())
+            .ok()
+            .filter(|_| packet.len() <= self.capacity())
+        else {
+            return false;
+        };
+        frame.offset = HEADROOM_U16;
+        frame.len = len;
+        self.bytes_mut(frame).copy_from_slice(packet);
+        true
+    }
+
+    fn token(&self, index: u32, offset: u16, len: u16) -> Frame {
+        Frame {
+            arena: self.arena.id(),
+            index,
+            offset,
+            len,
+            thread: PhantomData,
+        }
+    }
+
+    /// A frame of another arena would reach another token's bytes.
+    #[inline]
+    fn check(&self, frame: &Frame) {
+        assert!(frame.arena == self.arena.id(), "a frame of another arena");
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "256 fits")]
+const HEADROOM_U16: u16 = HEADROOM as u16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(frames: u32) -> Pool {
+        Pool::new(Arc::new(Arena::new(frames, 2048).unwrap().0)).unwrap()
+    }
+
+    fn holder(slot: usize) -> Holder {
+        Holder::port(PortId::new(slot).unwrap())
+    }
+
+    #[test]
+    fn a_frame_goes_to_a_ring_and_comes_back_with_its_bytes() {
+        let mut pool = pool(2);
+        let mut frame = pool.take().unwrap();
+        assert!(pool.fill(&mut frame, b"hello"));
+        let addr = pool.lend(frame, holder(0));
+        let frame = pool.redeem(addr, 5, holder(0)).unwrap();
+        assert_eq!(pool.bytes(&frame), b"hello");
+        pool.give(frame);
+        assert_eq!(pool.available(), 2);
+    }
+
+    #[test]
+    fn what_a_ring_was_not_given_it_cannot_return() {
+        let mut pool = pool(2);
+        let frame = pool.take().unwrap();
+        let addr = pool.lend(frame, holder(0));
+        assert!(
+            pool.redeem(addr, 5, holder(1)).is_none(),
+            "another port's frame"
+        );
+        assert!(
+            pool.redeem(addr + 2048, 5, holder(0)).is_none(),
+            "a free frame"
+        );
+        assert!(pool.redeem(4096, 5, holder(0)).is_none(), "past the arena");
+        assert!(
+            pool.redeem(u64::MAX, 5, holder(0)).is_none(),
+            "far past the arena"
+        );
+        assert!(
+            pool.redeem(addr, 2048, holder(0)).is_none(),
+            "past the frame's end"
+        );
+        let frame = pool.redeem(addr, 1792, holder(0)).unwrap();
+        assert!(pool.redeem(addr, 5, holder(0)).is_none(), "twice");
+        pool.give(frame);
+    }
+
+    #[test]
+    fn a_closed_port_gives_back_all_that_it_held_and_no_more() {
+        let mut pool = pool(8);
+        for slot in [0, 1, 0] {
+            let frame = pool.take().unwrap();
+            pool.lend(frame, holder(slot));
+        }
+        let kept = pool.take().unwrap();
+        assert_eq!(pool.reclaim(holder(0)), 2);
+        assert_eq!(pool.available(), 6);
+        pool.give(kept);
+    }
+
+    #[test]
+    fn one_arena_serves_one_pool() {
+        let arena = Arc::new(Arena::new(2, 2048).unwrap().0);
+        let first = Pool::new(Arc::clone(&arena));
+        assert!(first.is_some());
+        assert!(Pool::new(arena).is_none());
+    }
+
+    #[test]
+    fn a_packet_longer_than_a_frame_is_refused() {
+        let mut pool = pool(1);
+        let mut frame = pool.take().unwrap();
+        assert!(!pool.fill(&mut frame, &[0; 1793]));
+        assert!(pool.fill(&mut frame, &[0; 1792]));
+        frame.truncate(60);
+        assert_eq!(frame.len(), 60);
+        pool.give(frame);
+    }
+}

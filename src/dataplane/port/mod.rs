@@ -1,0 +1,63 @@
+//! What a port is to a worker: a [`PortQueue`], dispatched once a burst.
+//!
+//! Opening a device, its settings and their restoration are control's business (each driver has a
+//! `Device` type for that); a worker only ever sees queues that are ready to run.
+
+pub mod memory;
+
+use std::os::fd::RawFd;
+
+use arrayvec::ArrayVec;
+
+use super::mem::{Frame, Pool};
+
+/// The most frames that one receive returns.
+pub const BURST: usize = 64;
+
+/// Frames received together; one port's, in arrival order.
+pub type Burst = ArrayVec<Frame, BURST>;
+
+/// Frames on their way out by one port, in order. Twice a burst: a burst of forwarded packets and
+/// one of injected ones.
+pub type TransmitList = ArrayVec<Frame, { 2 * BURST }>;
+
+/// The queues of one port that one worker owns. All calls are made by that worker's thread.
+#[derive(Debug)]
+pub enum PortQueue {
+    /// Rings in RAM: benches and property tests.
+    Memory(memory::Queue),
+}
+
+impl PortQueue {
+    /// Appends received frames to `burst`, up to its capacity, and refills the receive ring from
+    /// `pool`. Never blocks.
+    pub fn receive(&mut self, pool: &mut Pool, burst: &mut Burst) {
+        match self {
+            PortQueue::Memory(queue) => queue.receive(pool, burst),
+        }
+    }
+
+    /// Sends frames from the front of `list` and removes them; what stays found no room. Also
+    /// returns completed frames to `pool`. Never blocks.
+    pub fn transmit(&mut self, pool: &mut Pool, list: &mut TransmitList) {
+        match self {
+            PortQueue::Memory(queue) => queue.transmit(pool, list),
+        }
+    }
+
+    /// Housekeeping of a quiet turn: reaps completions, kicks what the kernel has not taken yet.
+    /// True while frames are still on their way out.
+    pub fn tend(&mut self, pool: &mut Pool) -> bool {
+        match self {
+            PortQueue::Memory(queue) => queue.tend(pool),
+        }
+    }
+
+    /// Descriptors that become readable (`POLLIN`) when a packet waits: what an idle worker sleeps
+    /// on. One a hardware queue; none for a port that must be polled.
+    pub fn wait_fds(&self) -> Vec<RawFd> {
+        match self {
+            PortQueue::Memory(_) => Vec::new(),
+        }
+    }
+}

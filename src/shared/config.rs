@@ -1,0 +1,72 @@
+//! What an operator may configure: the types behind the TOML file and the command line.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Which driver runs a port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Driver {
+    /// AF_XDP on any Linux netdev; the device is the netdev's name.
+    Afxdp,
+}
+
+impl Driver {
+    /// Every driver, for error messages and the nearest-name hint.
+    pub const ALL: &'static [Driver] = &[Driver::Afxdp];
+
+    /// The name in configuration, CLI and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Driver::Afxdp => "afxdp",
+        }
+    }
+}
+
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One port: the TAP that the kernel sees and the device behind it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PortConfig {
+    /// The TAP's interface name.
+    pub name: String,
+    pub driver: Driver,
+    /// A netdev for `afxdp`.
+    pub device: String,
+    /// The MTU to set on device and TAP; the device's own when absent.
+    pub mtu: Option<u16>,
+    /// How many queues to use; as many as the device has when absent.
+    pub queues: Option<u16>,
+    /// Receive frames for other MACs too (they are then dropped and counted).
+    pub promiscuous: bool,
+}
+
+/// What a worker does when its ports are quiet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Idle {
+    /// Never sleeps: lowest latency, a full core.
+    Poll,
+    /// Polls while there is work, then sleeps until a port or the kernel has some.
+    #[default]
+    Adaptive,
+}
+
+/// Everything the daemon needs to start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    pub socket: PathBuf,
+    /// Group that may use the control socket besides root.
+    pub group: Option<String>,
+    /// Where `/metrics` listens; `None` for off.
+    pub metrics: Option<SocketAddr>,
+    /// A tracing filter: `info`, `debug`, `ixmap::control=trace` ...
+    pub log: String,
+    /// Worker cores; empty for one worker on the last core.
+    pub cores: Vec<usize>,
+    pub idle: Idle,
+    pub ports: Vec<PortConfig>,
+}
