@@ -5,7 +5,7 @@
 
 pub mod memory;
 
-use std::os::fd::RawFd;
+use std::os::fd::BorrowedFd;
 
 use arrayvec::ArrayVec;
 
@@ -53,9 +53,17 @@ impl PortQueue {
         }
     }
 
+    /// Takes the queues out of service: waits (bounded) for frames on their way out, closes the
+    /// rings, and returns every frame to `pool`.
+    pub fn close(self, pool: &mut Pool) {
+        match self {
+            PortQueue::Memory(queue) => queue.close(pool),
+        }
+    }
+
     /// Descriptors that become readable (`POLLIN`) when a packet waits: what an idle worker sleeps
     /// on. One a hardware queue; none for a port that must be polled.
-    pub fn wait_fds(&self) -> Vec<RawFd> {
+    pub fn wait_fds(&self) -> Vec<BorrowedFd<'_>> {
         match self {
             PortQueue::Memory(_) => Vec::new(),
         }
