@@ -1,3 +1,6 @@
 //! The tokio side: mirrors the kernel, publishes worlds, serves operators.
 
 pub mod mirror;
+pub mod resolve;
+pub mod sysctl;
+pub mod tap;

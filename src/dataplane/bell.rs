@@ -5,21 +5,24 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::pipe::{PipeFlags, pipe_with};
 
 /// One sleeper, any number of ringers.
 #[derive(Debug)]
 pub struct Bell {
     armed: AtomicBool,
-    event: OwnedFd,
+    /// Both ends of a pipe: a descriptor that any event loop takes.
+    reader: OwnedFd,
+    writer: OwnedFd,
 }
 
 impl Bell {
     pub fn new() -> io::Result<Bell> {
-        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         Ok(Bell {
             armed: AtomicBool::new(false),
-            event,
+            reader,
+            writer,
         })
     }
 
@@ -35,24 +38,24 @@ impl Bell {
     /// Ends the announcement and swallows rings that came meanwhile.
     pub fn disarm(&self) {
         self.armed.store(false, Ordering::Relaxed);
-        let mut count = [0; 8];
-        // EAGAIN means that nobody rang.
-        let _ = rustix::io::read(&self.event, &mut count);
+        let mut rings = [0; 16];
+        // EAGAIN means that nobody rang. At most one ring an arming is ever written.
+        let _ = rustix::io::read(&self.reader, &mut rings);
     }
 
     /// Wakes the sleeper if there is one. Call it after the work is in place.
     pub fn ring(&self) {
         fence(Ordering::SeqCst);
         if self.armed.load(Ordering::Relaxed) && self.armed.swap(false, Ordering::Relaxed) {
-            // A full counter (EAGAIN) is readable already, which is all that matters.
-            let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
+            // A full pipe (EAGAIN) is readable already, which is all that matters.
+            let _ = rustix::io::write(&self.writer, &[1]);
         }
     }
 }
 
 impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.event.as_fd()
+        self.reader.as_fd()
     }
 }
 
