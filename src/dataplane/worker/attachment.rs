@@ -17,8 +17,8 @@ pub struct Attachment {
     pub(super) port: PortId,
     pub(super) queue: PortQueue,
     pub(super) counters: Arc<PortCounters>,
-    /// Frames to send, from the port's TAP.
-    pub(super) injections: PacketReceiver,
+    /// Frames to send, from the port's TAP: one worker has them, so that they stay in order.
+    pub(super) injections: Option<PacketReceiver>,
     punts: PacketSender,
     /// Rung when a punt waits.
     bell: Arc<Bell>,
@@ -34,7 +34,7 @@ impl Attachment {
         counters: Arc<PortCounters>,
         punts: PacketSender,
         bell: Arc<Bell>,
-        injections: PacketReceiver,
+        injections: Option<PacketReceiver>,
     ) -> Attachment {
         Attachment {
             port,
