@@ -2,5 +2,6 @@
 
 pub mod args;
 pub mod config;
+pub mod ctl;
 pub mod logging;
 pub mod mirror;
