@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::Parser;
 
@@ -98,8 +99,22 @@ impl Arguments {
     }
 }
 
+/// Parses a program's command line. `Err` is its exit code: help and version have been printed, or
+/// what is wrong, on one line.
+pub fn parse<T: Parser>(program: &str) -> Result<T, ExitCode> {
+    T::try_parse().map_err(|error| {
+        if error.use_stderr() {
+            eprintln!("{program}: {}", usage_error(&error));
+            return ExitCode::from(2);
+        }
+        // A closed stdout is the reader's business: `ixmapd --help | head`.
+        let _ = error.print();
+        ExitCode::SUCCESS
+    })
+}
+
 /// What clap has to say about a command line, on one line.
-pub fn usage_error(error: &clap::Error) -> String {
+fn usage_error(error: &clap::Error) -> String {
     let text = error.to_string();
     let lines: Vec<&str> = text
         .lines()

@@ -237,6 +237,28 @@ fn a_wrong_value_of_a_port_is_one_line() {
 }
 
 #[test]
+fn the_example_file_stands_with_every_commented_key_in_force() {
+    let example = include_str!("../../../dist/ixmap.toml");
+    let plain = read(example).unwrap();
+    assert_eq!((plain.ports.len(), plain.group), (2, None));
+    // By the file's own convention a key that is commented out follows its # at once.
+    let full: String = example
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(key) if !key.starts_with(' ') => format!("{key}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let full = read(&full).unwrap();
+    assert_eq!(full.group.as_deref(), Some("ixmap"));
+    assert_eq!(full.cores, [2, 3]);
+    assert_eq!(
+        (full.ports[0].mtu, full.ports[0].queues),
+        (Some(1500), Some(1))
+    );
+}
+
+#[test]
 fn a_missing_file_says_how_to_do_without() {
     let error = load(Path::new("/nowhere/ixmap.toml"), &machine()).unwrap_err();
     assert_eq!(

@@ -15,8 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::client::{Client, ClientError};
 use super::render::{self, Rates};
-use crate::control::args::usage_error;
-use crate::control::config;
+use crate::control::{args, config};
 use crate::shared::api::{
     Counters, Family, PortDrops, PortTraffic, PortWithCounters, Request, Traffic, Worker,
     WorkerTraffic,
@@ -97,16 +96,9 @@ fn port_spec(text: &str) -> Result<String, config::Fault> {
 
 /// Runs the process's command line.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments: Arguments = match args::parse("ixmapctl") {
         Ok(arguments) => arguments,
-        Err(error) if error.use_stderr() => {
-            eprintln!("ixmapctl: {}", usage_error(&error));
-            return ExitCode::from(2);
-        }
-        Err(help) => {
-            let _ = help.print();
-            return ExitCode::SUCCESS;
-        }
+        Err(code) => return code,
     };
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,

@@ -29,10 +29,9 @@ impl Table {
         let layout: Vec<(usize, bool)> = (0..columns)
             .map(|column| {
                 let width = cells(column).map(|c| c.chars().count()).max().unwrap_or(0);
-                let numeric = cells(column)
-                    .skip(1)
-                    .all(|cell| cell.starts_with(|c: char| c.is_ascii_digit() || c == '-'));
-                (width, numeric && self.rows.len() > 1)
+                let numbers = cells(column).skip(1).filter(|cell| is_number(cell)).count();
+                let words = cells(column).skip(1).any(|c| c != "-" && !is_number(c));
+                (width, numbers > 0 && !words)
             })
             .collect();
         let mut out = String::new();
@@ -49,6 +48,11 @@ impl Table {
         }
         out
     }
+}
+
+/// `1500`, `10000M`, `25.0%`.
+fn is_number(cell: &str) -> bool {
+    cell.trim_end_matches(['M', '%']).parse::<f64>().is_ok()
 }
 
 pub(super) fn status(status: &Status) -> String {
