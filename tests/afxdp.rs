@@ -177,12 +177,16 @@ fn hosts_with_default_offloads_talk_tcp_through_two_ports() {
     assert_eq!(p0.facts().mode, Mode::Native);
     assert!(p0.facts().is_virtual);
     let mut ports = [attach(&mut p0, &pool, 0), attach(&mut p1, &pool, 1)];
+    // Frames that come before the first receive find an empty fill ring.
+    bridge(&mut pool, &mut ports, thread::spawn(|| ()));
+    let before = p0.statistics().rx_dropped + p1.statistics().rx_dropped;
     let work = tcp_transfer(&a, &b, "10.0.0.2:7000");
     let (intact, frames, longest) = bridge(&mut pool, &mut ports, work);
     assert!(intact);
     assert!(frames > 4_000_000 / 1460, "{frames} frames");
     assert_eq!(longest, 1514, "segments of more than one MTU");
-    assert_eq!(p0.statistics().rx_dropped + p1.statistics().rx_dropped, 0);
+    let dropped = p0.statistics().rx_dropped + p1.statistics().rx_dropped;
+    assert_eq!(dropped, before);
     for port in ports {
         close(port, &mut pool);
     }
@@ -316,17 +320,9 @@ fn a_netdev_without_xdp_in_its_driver_works_by_the_generic_program() {
     let (mut m0, mut p1) = (open("m0"), open("p1"));
     assert_eq!(m0.facts().mode, Mode::Generic);
     let mut ports = [attach(&mut m0, &pool, 0), attach(&mut p1, &pool, 1)];
-    for (from, to, address) in [(&b, &a, "10.0.0.1:7000"), (&a, &b, "10.0.0.2:7000")] {
-        let start = Instant::now();
-        let work = tcp_transfer(from, to, address);
-        let (intact, frames, longest) = bridge(&mut pool, &mut ports, work);
-        eprintln!(
-            "{address} {frames} frames longest {longest} in {:?} {:?}",
-            start.elapsed(),
-            m0.statistics()
-        );
-        assert!(intact && frames > 0);
-    }
+    let work = tcp_transfer(&b, &a, "10.0.0.1:7000");
+    let (intact, frames, _) = bridge(&mut pool, &mut ports, work);
+    assert!(intact && frames > 4_000_000 / 1460, "{frames} frames");
     for port in ports {
         close(port, &mut pool);
     }
@@ -347,4 +343,26 @@ fn several_hardware_queues_are_served_by_one_worker() {
     assert_eq!(ports[0].wait_fds().len(), 2);
     let work = tcp_transfer(&a, &b, "10.0.0.2:7000");
     assert!(bridge(&mut pool, &mut ports, work).0);
+}
+
+#[test]
+fn tagged_frames_keep_their_tags() {
+    own_network();
+    let a = Host::new("p0", "10.0.0.1");
+    let b = Host::new("p1", "10.0.0.2");
+    for (host, address) in [(&a, "10.0.7.1"), (&b, "10.0.7.2")] {
+        let name = &host.name;
+        run(&format!(
+            "ip -n {name} link add link wire name wire.7 type vlan id 7"
+        ));
+        run(&format!("ip -n {name} address add {address}/24 dev wire.7"));
+        run(&format!("ip -n {name} link set wire.7 up"));
+    }
+    let mut pool = pool();
+    let (mut p0, mut p1) = (open("p0"), open("p1"));
+    let mut ports = [attach(&mut p0, &pool, 0), attach(&mut p1, &pool, 1)];
+    let work = tcp_transfer(&a, &b, "10.0.7.2:7000");
+    let (intact, _, longest) = bridge(&mut pool, &mut ports, work);
+    assert!(intact);
+    assert_eq!(longest, 1518);
 }
