@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use ixmap::control::args::{self, Arguments};
 use ixmap::control::config::Machine;
-use ixmap::control::{self, logging};
+use ixmap::control::logging;
+use ixmap::control::supervisor::{self, Options};
 
 fn main() -> ExitCode {
     let arguments: Arguments = match args::parse("ixmapd") {
@@ -28,7 +29,11 @@ fn main() -> ExitCode {
         Ok(log) => log,
         Err(error) => return fail(2, &error),
     };
-    match control::run(arguments, machine, config, log) {
+    match supervisor::run(Options {
+        arguments,
+        config,
+        log,
+    }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &error),
     }

@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::tables::NextHop;
 use super::{Entry, Resolver};
 use crate::control::mirror::RouteKind;
-use crate::shared::fib::{Action, Adjacency, AdjacencyId, World};
+use crate::shared::fib::{Action, Adjacency, AdjacencyId, GroupId, World};
 
 /// The way of an address through a world.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,31 +41,46 @@ impl Resolver {
             IpAddr::V4(address) => world.ipv4.lookup(u32::from(address)),
             IpAddr::V6(address) => world.ipv6.lookup(u128::from(address)),
         };
-        let action = world.group(id).action.clone();
-        let legs = self.legs(&action, address, world);
-        Some(Answer {
-            prefix,
-            kind: entry.kind,
-            group: id.index(),
-            action,
-            legs,
-        })
+        Some(self.describe(prefix, entry, id, world, Some(address)))
     }
 
-    /// Every route of a family (or both) that `within` holds, as the kernel has them, in order.
-    pub fn routes(&self, within: Option<IpNet>) -> Vec<(IpNet, RouteKind)> {
-        let holds = |prefix: &IpNet| within.is_none_or(|outer| outer.contains(prefix));
+    /// Every route that `within` holds (or every one), as the kernel has them, in order.
+    pub fn routes<'a>(
+        &'a self,
+        within: Option<IpNet>,
+        world: &'a World,
+    ) -> impl Iterator<Item = Answer> + 'a {
+        let holds = move |prefix: &IpNet| within.is_none_or(|outer| outer.contains(prefix));
         let ipv4 = self
             .rib4
             .iter()
-            .map(|(prefix, entry)| (IpNet::V4(prefix), entry.kind));
+            .map(|(prefix, entry)| (IpNet::V4(prefix), *entry));
         let ipv6 = self
             .rib6
             .iter()
-            .map(|(prefix, entry)| (IpNet::V6(prefix), entry.kind));
+            .map(|(prefix, entry)| (IpNet::V6(prefix), *entry));
         ipv4.chain(ipv6)
-            .filter(|(prefix, _)| holds(prefix))
-            .collect()
+            .filter(move |(prefix, _)| holds(prefix))
+            .map(|(prefix, entry)| self.describe(prefix, entry, entry.group, world, None))
+    }
+
+    fn describe(
+        &self,
+        prefix: IpNet,
+        entry: Entry,
+        group: GroupId,
+        world: &World,
+        destination: Option<IpAddr>,
+    ) -> Answer {
+        let action = world.group(group).action.clone();
+        let legs = self.legs(&action, destination, world);
+        Answer {
+            prefix,
+            kind: entry.kind,
+            group: group.index(),
+            action,
+            legs,
+        }
     }
 
     pub(super) fn longest(&self, address: IpAddr) -> Option<(IpNet, Entry)> {
@@ -81,7 +96,7 @@ impl Resolver {
         }
     }
 
-    fn legs(&self, action: &Action, destination: IpAddr, world: &World) -> Vec<AnswerLeg> {
+    fn legs(&self, action: &Action, destination: Option<IpAddr>, world: &World) -> Vec<AnswerLeg> {
         let leg = |id: AdjacencyId, weight| {
             let next_hop = self.adjacencies.next_hop(id);
             let via = match next_hop {
@@ -90,7 +105,7 @@ impl Resolver {
             };
             AnswerLeg {
                 ifindex: next_hop.map(NextHop::ifindex),
-                via: via.filter(|via| *via != destination),
+                via: via.filter(|via| Some(*via) != destination),
                 adjacency: world.adjacency(id),
                 weight,
             }

@@ -89,9 +89,9 @@ impl Resolver {
         }
     }
 
-    /// Sets what the flow hash covers.
-    pub fn set_hash_policy(&mut self, policy: HashPolicy) {
-        self.hash = policy;
+    /// Sets what the flow hash covers; true when that is news.
+    pub fn set_hash_policy(&mut self, policy: HashPolicy) -> bool {
+        std::mem::replace(&mut self.hash, policy) != policy
     }
 
     /// Adds a port or changes its facts.

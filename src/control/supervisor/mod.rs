@@ -10,7 +10,6 @@ mod ports;
 mod reload;
 mod workers;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,15 +20,17 @@ use tokio::task::JoinSet;
 
 use self::ports::{Port, PortError};
 use self::workers::Worker;
+use super::args::Arguments;
+use super::config::{Fault, Machine};
 use super::ctl::{self, Call};
 use super::logging;
 use super::metrics::{self, Histogram};
-use super::netlink::{Counters, Keeper, NetlinkError, Settings, Update};
+use super::netlink::{Keeper, NetlinkError, Settings, Update};
 use super::resolve::{PortFacts, Resolver};
 use super::sysctl;
 use crate::dataplane::port::afxdp::{self, OpenError};
 use crate::shared::config::{Config, PortConfig};
-use crate::shared::fib::{Publisher, World};
+use crate::shared::fib::Publisher;
 use crate::shared::port::{MAX_PORTS, PortId};
 
 /// Hardware queues beyond the configured ports' for which packet memory is laid out: room for
@@ -52,9 +53,16 @@ pub enum StartError {
         "port {name}: mtu {mtu} is too large, at most {max} fits a frame: set mtu of the port, or \
          `ip link set {device} mtu {max}`"
     )]
-    Mtu { name: String, device: String, mtu: u32, max: u32 },
+    Mtu {
+        name: String,
+        device: String,
+        mtu: u32,
+        max: u32,
+    },
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
+    #[error("[daemon] group: {0}")]
+    Group(Fault),
     #[error(transparent)]
     Socket(#[from] ctl::BindError),
     #[error(transparent)]
@@ -65,9 +73,9 @@ pub enum StartError {
 
 /// What the daemon was started with.
 pub struct Options {
+    /// To be read again, with the file that they name, on reload.
+    pub arguments: Arguments,
     pub config: Config,
-    /// The file to read again on reload; `None` when the ports came by command line.
-    pub file: Option<PathBuf>,
     pub log: logging::Handle,
 }
 
@@ -122,7 +130,12 @@ impl Daemon {
     async fn start(options: Options) -> Result<Daemon, StartError> {
         let config = &options.config;
         // Before anything is touched: refuses when another daemon lives.
-        let listener = ctl::Listener::bind(&config.socket, config.group.as_deref()).await?;
+        let group = config
+            .group
+            .as_deref()
+            .map(|name| Machine::read().group(name));
+        let group = group.transpose().map_err(StartError::Group)?;
+        let listener = ctl::Listener::bind(&config.socket, group)?;
         let (operations, calls) = ctl::channel();
         let publish_times = Arc::new(Histogram::default());
         let mut servers = JoinSet::new();
@@ -168,7 +181,10 @@ impl Daemon {
     async fn open_all(&mut self) -> Result<(), StartError> {
         for config in self.options.config.ports.clone() {
             let opened = self.add_port(&config).await;
-            opened.map_err(|source| StartError::Port { name: config.name, source })?;
+            opened.map_err(|source| StartError::Port {
+                name: config.name,
+                source,
+            })?;
         }
         let first = self.keeper.next().await?;
         self.follow(first).await;
@@ -238,7 +254,11 @@ impl Daemon {
 
     /// Puts a port into service.
     async fn add_port(&mut self, config: &PortConfig) -> Result<(), PortError> {
-        let free = self.ports.iter().position(Option::is_none).and_then(PortId::new);
+        let free = self
+            .ports
+            .iter()
+            .position(Option::is_none)
+            .and_then(PortId::new);
         let id = free.ok_or(PortError::TooMany)?;
         let (workers, lost) = (&mut self.workers, &self.lost.0);
         let mut port = Port::open(id, config, workers, &self.handle, lost).await?;
@@ -260,10 +280,17 @@ impl Daemon {
 
     /// Takes a port out of service: first out of the FIB, then off the workers, then off the kernel.
     async fn close_port(&mut self, id: PortId) {
-        let Some(port) = self.ports[id.index()].take() else { return };
-        self.resolver.remove_port(port.tap.ifindex(), self.keeper.mirror());
+        let Some(port) = self.ports[id.index()].take() else {
+            return;
+        };
+        self.resolver
+            .remove_port(port.tap.ifindex(), self.keeper.mirror());
         self.publish(Instant::now());
-        let waits: Vec<_> = self.workers.iter_mut().map(|worker| worker.detach(id)).collect();
+        let waits: Vec<_> = self
+            .workers
+            .iter_mut()
+            .map(|worker| worker.detach(id))
+            .collect();
         let detached = tokio::task::spawn_blocking(|| {
             waits.into_iter().for_each(workers::Detached::wait);
         });
@@ -276,7 +303,9 @@ impl Daemon {
 
     /// Tells the resolver what the kernel's settings say about a port; true when that was news.
     fn refresh_facts(&mut self, id: PortId) -> bool {
-        let Some(port) = &mut self.ports[id.index()] else { return false };
+        let Some(port) = &mut self.ports[id.index()] else {
+            return false;
+        };
         let settings = sysctl::interface(&port.config.name);
         let facts = PortFacts {
             ifindex: port.tap.ifindex(),
@@ -354,14 +383,6 @@ impl Daemon {
             }
         }
     }
-
-    fn world(&self) -> Arc<World> {
-        self.publisher.current().load_full()
-    }
-
-    fn netlink_counters(&self) -> Counters {
-        self.keeper.counters()
-    }
 }
 
 /// Starts the configured workers with packet memory for the configured ports and a few more.
@@ -377,15 +398,22 @@ fn start_workers(config: &Config, publisher: &Publisher) -> Result<Vec<Worker>, 
         if afxdp::frame_size_for(mtu).is_none() {
             let (name, device) = (port.name.clone(), port.device.clone());
             let max = afxdp::max_mtu(afxdp::MAX_FRAME_SIZE);
-            return Err(StartError::Mtu { name, device, mtu, max });
+            return Err(StartError::Mtu {
+                name,
+                device,
+                mtu,
+                max,
+            });
         }
         largest = largest.max(mtu);
-        sockets += port.queues.map_or(queues, u32::from).div_ceil(worker_count(config));
+        sockets += port
+            .queues
+            .map_or(queues, u32::from)
+            .div_ceil(worker_count(config));
     }
     let frame_size = afxdp::frame_size_for(largest).unwrap_or(afxdp::MAX_FRAME_SIZE);
-    let start = |core: &usize| {
-        Worker::start(*core, config.idle, sockets, frame_size, publisher.current())
-    };
+    let start =
+        |core: &usize| Worker::start(*core, config.idle, sockets, frame_size, publisher.current());
     config.cores.iter().map(start).collect()
 }
 

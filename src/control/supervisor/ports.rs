@@ -6,6 +6,7 @@ use rtnetlink::Handle;
 use tokio::sync::mpsc;
 
 use super::workers::Worker;
+use crate::control::resolve::PortFacts;
 use crate::control::tap::{Carrier, Tap, TapError, TapRings};
 use crate::dataplane::bell::Bell;
 use crate::dataplane::port::PortQueue;
@@ -32,12 +33,22 @@ pub enum PortError {
         "{device} has {queues} queues for {workers} workers, and each worker needs one: give it \
          more (`ethtool -L {device} combined {workers}`) or run fewer workers"
     )]
-    TooFewQueues { device: String, queues: u32, workers: usize },
+    TooFewQueues {
+        device: String,
+        queues: u32,
+        workers: usize,
+    },
     #[error(
         "no packet memory is left for {device}: put it into the configuration and restart ixmapd, \
          which sizes the memory by the ports that it starts with"
     )]
     NoMemory { device: String },
+    #[error("there is a port {0} already: `ixmapctl ports` lists them")]
+    NameTaken(String),
+    #[error("{device} belongs to port {name} already: `ixmapctl port del {name}` frees it")]
+    DeviceTaken { device: String, name: String },
+    #[error("no port {0}: `ixmapctl ports` lists them")]
+    NoSuchPort(String),
     #[error("cannot make a doorbell: {0}")]
     Bell(std::io::Error),
 }
@@ -51,6 +62,9 @@ pub(super) struct Port {
     pub(super) tap: Tap,
     /// What the TAP was last told.
     pub(super) carrier_up: bool,
+    /// What the resolver was last told.
+    pub(super) facts: Option<PortFacts>,
+    pub(super) zero_copy: bool,
     /// One set a worker, and control's own.
     counters: Vec<Arc<PortCounters>>,
     _carrier: Carrier,
@@ -65,17 +79,25 @@ impl Port {
         handle: &Handle,
         lost: &mpsc::Sender<PortId>,
     ) -> Result<Port, PortError> {
-        let frame_size = workers.first().map_or(0, |worker| worker.arena.frame_size());
+        let frame_size = workers
+            .first()
+            .map_or(0, |worker| worker.arena.frame_size());
         let mut device = Device::open(config, frame_size)?;
         let facts = device.facts().clone();
         let queues = shares(facts.queues, workers.len());
         let fits = |(worker, queues): (&Worker, &Vec<u32>)| worker.has_room_for(queues.len());
         if !workers.iter().zip(&queues).all(fits) {
-            return Err(PortError::NoMemory { device: config.device.clone() });
+            return Err(PortError::NoMemory {
+                device: config.device.clone(),
+            });
         }
         if queues.iter().any(Vec::is_empty) {
             let (device, queues) = (config.device.clone(), facts.queues);
-            return Err(PortError::TooFewQueues { device, queues, workers: workers.len() });
+            return Err(PortError::TooFewQueues {
+                device,
+                queues,
+                workers: workers.len(),
+            });
         }
         let tap = Tap::create(handle, &config.name, facts.mac, facts.mtu).await?;
         let punt_bell = Arc::new(Bell::new().map_err(PortError::Bell)?);
@@ -84,8 +106,10 @@ impl Port {
         let mut injected = Some(injected);
         let (mut counters, mut punts) = (vec![Arc::clone(&own)], Vec::new());
         let mut attachments = Vec::new();
+        let mut zero_copy = true;
         for (worker, queues) in workers.iter().zip(&queues) {
             let queue = device.attach_queue(&worker.arena, id, queues)?;
+            zero_copy &= queue.zero_copy();
             let (sender, receiver) = packet_ring(RING);
             let set = Arc::new(PortCounters::default());
             counters.push(Arc::clone(&set));
@@ -113,7 +137,17 @@ impl Port {
         };
         let carrier = tap.carry(id, rings, lost.clone());
         let config = config.clone();
-        Ok(Port { id, config, device, tap, carrier_up: false, counters, _carrier: carrier })
+        Ok(Port {
+            id,
+            config,
+            device,
+            tap,
+            carrier_up: false,
+            facts: None,
+            zero_copy,
+            counters,
+            _carrier: carrier,
+        })
     }
 
     /// What all workers and the TAP's tasks counted.

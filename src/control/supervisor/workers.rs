@@ -89,10 +89,27 @@ impl Worker {
             .name(format!("ixmap-{name}"))
             .spawn(move || worker::run(setup))
             .map_err(failed)?;
-        let health = Health { busy_ns: 0, total_ns: 0, turns: 0, busy_ratio: 0.0, still: 0 };
+        let health = Health {
+            busy_ns: 0,
+            total_ns: 0,
+            turns: 0,
+            busy_ratio: 0.0,
+            still: 0,
+        };
         let thread = Some(thread);
         let sockets = BTreeMap::new();
-        Ok(Worker { name, core, idle, arena, bell, counters, sockets, commands, thread, health })
+        Ok(Worker {
+            name,
+            core,
+            idle,
+            arena,
+            bell,
+            counters,
+            sockets,
+            commands,
+            thread,
+            health,
+        })
     }
 
     /// Whether the packet memory suffices for another port with `sockets` hardware queues here.
@@ -113,7 +130,10 @@ impl Worker {
         self.sockets.remove(&port);
         let (done, wait) = sync_channel(0);
         self.command(Command::Detach(port, done));
-        Detached { worker: self.name.clone(), wait }
+        Detached {
+            worker: self.name.clone(),
+            wait,
+        }
     }
 
     fn command(&self, command: Command) {
@@ -129,9 +149,23 @@ impl Worker {
         let spent = total.saturating_sub(self.health.total_ns);
         let working = busy.saturating_sub(self.health.busy_ns);
         // Nanoseconds of a second or two: exact in a double.
-        let ratio = if spent == 0 { 0.0 } else { working as f64 / spent as f64 };
-        let still = if turns == self.health.turns { self.health.still + 1 } else { 0 };
-        self.health = Health { busy_ns: busy, total_ns: total, turns, busy_ratio: ratio, still };
+        let ratio = if spent == 0 {
+            0.0
+        } else {
+            working as f64 / spent as f64
+        };
+        let still = if turns == self.health.turns {
+            self.health.still + 1
+        } else {
+            0
+        };
+        self.health = Health {
+            busy_ns: busy,
+            total_ns: total,
+            turns,
+            busy_ratio: ratio,
+            still,
+        };
     }
 
     /// The share of the last second or so spent on polls that found work.
@@ -148,6 +182,11 @@ impl Worker {
             },
             _ => WorkerState::Dead,
         }
+    }
+
+    /// True when the thread has ended by itself.
+    pub(super) fn is_dead(&self) -> bool {
+        self.state() == WorkerState::Dead
     }
 
     /// Ends the thread, its ports with it.
@@ -175,4 +214,3 @@ impl Detached {
         }
     }
 }
-

@@ -63,6 +63,9 @@ impl PortQueue {
     /// rings, and returns every frame to `pool`.
     pub fn close(self, pool: &mut Pool) {
         match self {
+            PortQueue::Afxdp(queue) => {
+                queue.close(pool);
+            }
             PortQueue::Memory(queue) => queue.close(pool),
         }
     }

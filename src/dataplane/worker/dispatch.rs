@@ -120,10 +120,14 @@ impl Worker {
         let Some(port) = self.ports[port.index()].as_mut() else {
             return false;
         };
-        let Some(injections) = port.injections.as_mut() else { return false };
+        let Some(injections) = port.injections.as_mut() else {
+            return false;
+        };
         let mut any = false;
         for _ in 0..BURST {
-            let Some(len) = injections.pop(&mut self.scratch) else { break };
+            let Some(len) = injections.pop(&mut self.scratch) else {
+                break;
+            };
             any = true;
             let Some(mut frame) = self.pool.take() else {
                 port.counters

@@ -21,6 +21,9 @@ const LINK_HEADER: u32 = 14 + 2 * 4;
 #[allow(clippy::cast_possible_truncation, reason = "256 fits")]
 const HEADROOM_U32: u32 = HEADROOM as u32;
 
+/// The largest frames that AF_XDP takes: a page.
+pub const MAX_FRAME_SIZE: u32 = 4096;
+
 /// The largest MTU that frames of `frame_size` bytes carry: 1770 for 2048, 3818 for 4096.
 pub fn max_mtu(frame_size: u32) -> u32 {
     frame_size.saturating_sub(HEADROOM_U32 + LINK_HEADER)
@@ -29,15 +32,19 @@ pub fn max_mtu(frame_size: u32) -> u32 {
 /// The frame size of a worker that has ports of up to `mtu`: 2048 or 4096. AF_XDP frames end with a
 /// page, and packets in several frames are not done here: `None` above 3818.
 pub fn frame_size_for(mtu: u32) -> Option<u32> {
-    [2048, 4096].into_iter().find(|&size| mtu <= max_mtu(size))
+    [2048, MAX_FRAME_SIZE]
+        .into_iter()
+        .find(|&size| mtu <= max_mtu(size))
 }
 
-/// The MTU that a netdev has now, for whoever must choose a frame size before opening it.
-pub fn device_mtu(device: &str) -> Result<u32, OpenError> {
+/// The MTU and receive queues that a netdev has now, for whoever must lay out packet memory before
+/// opening it.
+pub fn survey(device: &str) -> Result<(u32, u32), OpenError> {
     let netdev = Netdev::open(device)?;
-    netdev
+    let mtu = netdev
         .mtu()
-        .map_err(|source| OpenError::system(device, "read its mtu", source))
+        .map_err(|source| OpenError::system(device, "read its mtu", source))?;
+    Ok((mtu, netdev.rx_queues()))
 }
 
 /// Where the XDP program runs.

@@ -22,7 +22,7 @@ mod settings;
 mod socket;
 mod sys;
 
-pub use device::{Device, Facts, Mode, device_mtu, frame_size_for, max_mtu};
+pub use device::{Device, Facts, MAX_FRAME_SIZE, Mode, frame_size_for, max_mtu, survey};
 pub use error::OpenError;
 pub use queue::{FRAMES_PER_SOCKET, Queue};
 pub use socket::Statistics;

@@ -4,7 +4,7 @@
 //! from the receive ring; lent to the transmit ring, back from the completion ring. Addresses that
 //! the kernel returns count only as far as the pool's records agree.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Weak};
 
 use super::partial;
@@ -156,9 +156,8 @@ impl Queue {
     }
 
     /// The sockets: readable when a frame waits.
-    pub(in crate::dataplane::port) fn wait_fds(&self) -> Vec<RawFd> {
-        let fd = |lane: &Lane| lane.socket.fd().as_raw_fd();
-        self.lanes.iter().map(fd).collect()
+    pub(in crate::dataplane::port) fn wait_fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.lanes.iter().map(|lane| lane.socket.fd()).collect()
     }
 
     /// Waits a bounded time for frames on their way out, closes the sockets and takes all frames
