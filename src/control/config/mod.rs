@@ -10,12 +10,12 @@ mod value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::control::fault::Fault;
 use crate::shared::config::Config;
 
 pub use machine::Machine;
-pub(crate) use value::nearest;
-pub use value::{Conflict, Fault, check_ports, port_spec};
-pub(crate) use value::{core_list, metrics, socket};
+pub use value::{Conflict, check_ports, port_spec};
+pub(crate) use value::{core_list, metrics, socket, split_port};
 
 /// Where the file is unless `-c` says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/ixmap/ixmap.toml";
