@@ -1,6 +1,6 @@
 //! Configuration from file and command line, checked against the machine before anything starts.
 //!
-//! [`value`] reads single values, [`file`] the TOML around them, [`machine`] is what they are
+//! `value` reads single values, `file` the TOML around them, `machine` is what they are
 //! checked against. Every error is one line that names the place and the way out.
 
 mod file;
