@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::thread::{self, JoinHandle};
 
+use ixmap::control::ctl;
+use ixmap::shared::api::{Request, Route};
 use tempfile::TempDir;
 
 const TRAFFIC: &str = r#""rx_packets":10,"rx_bytes":640,"tx_packets":7,"tx_bytes":448,"forwarded_ipv4":5,"forwarded_ipv6":2,"punted":1,"dropped":2,"inject_dropped":0"#;
@@ -220,7 +222,7 @@ fn a_refusal_is_exit_1_with_the_daemons_reason() {
     let refusal = r#"{"error":"/etc/ixmap/ixmap.toml:3: port.mtu: 9 is no MTU"}"#;
     for words in [
         &["reload"][..],
-        &["port", "add", "a=afxdp:b"],
+        &["port", "add", "a=new:b"],
         &["routes"],
         &["status"],
     ] {
@@ -239,6 +241,7 @@ fn bad_usage_is_exit_2_on_one_line() {
     for words in [
         &[][..],
         &["nothing"],
+        &["port"],
         &["route"],
         &["route", "192.0.2.300"],
         &["routes", "-4", "-6"],
@@ -343,6 +346,47 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(complaint, "");
     daemon.requests.join().unwrap();
+}
+
+#[test]
+fn the_daemons_own_server_and_ixmapctl_understand_each_other() {
+    const ROUTES: usize = 100_000;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ixmapd.sock");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (operations, mut calls) = ctl::channel();
+    let listener = runtime.block_on(async { ctl::Listener::bind(&path, None).unwrap() });
+    runtime.spawn(listener.serve(operations));
+    runtime.spawn(async move {
+        while let Some(call) = calls.recv().await {
+            let route: Route = serde_json::from_str(ROUTE).unwrap();
+            call.reply
+                .send(match call.request {
+                    Request::Routes { .. } => {
+                        ctl::Answer::Routes(Box::new(std::iter::repeat_n(route, ROUTES)))
+                    }
+                    Request::Route { .. } => ctl::Answer::Route(Box::new(route)),
+                    Request::Log { .. } => ctl::Answer::Done,
+                    _ => ctl::Answer::Refused("not now".into()),
+                })
+                .unwrap();
+        }
+    });
+    let run = |words: &[&str]| {
+        let output = ixmapctl()
+            .args(words)
+            .arg("--socket")
+            .arg(&path)
+            .output()
+            .unwrap();
+        (output.status.code(), stdout(&output).to_owned())
+    };
+    let (code, routes) = run(&["routes"]);
+    assert_eq!((code, routes.lines().count()), (Some(0), ROUTES));
+    let (code, route) = run(&["route", "192.0.2.1", "--json"]);
+    assert_eq!((code, route.trim_end()), (Some(0), ROUTE));
+    assert_eq!(run(&["log", "debug"]), (Some(0), String::new()));
+    assert_eq!(run(&["reload"]), (Some(1), String::new()));
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use super::config::{self, ConfigError, Conflict, DEFAULT_FILE, Fault, Machine};
+use super::config::{self, ConfigError, Conflict, DEFAULT_FILE, Machine};
+use super::fault::Fault;
 use super::logging;
 use crate::shared::config::{Config, PortConfig};
 

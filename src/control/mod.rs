@@ -3,6 +3,7 @@
 pub mod args;
 pub mod config;
 pub mod ctl;
+pub mod fault;
 pub mod logging;
 pub mod metrics;
 pub mod mirror;

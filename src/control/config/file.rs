@@ -6,7 +6,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::machine::Machine;
-use super::value::{self, Fault, nearest};
+use super::value;
+use crate::control::fault::{Fault, nearest};
 use crate::control::logging;
 use crate::shared::config::{Config, PortConfig};
 

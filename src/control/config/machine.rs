@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::value::Fault;
+use crate::control::fault::Fault;
 
 /// The machine as a configuration sees it.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -14,7 +14,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Looks at this machine. Groups come from /etc/group only: a daemon that routes should not
+    /// Looks at this machine: once, before any thread is pinned, for a pinned thread sees only its
+    /// own cores. Groups come from /etc/group only: a daemon that routes should not
     /// wait for a directory server.
     pub fn read() -> Machine {
         let mut cores: Vec<usize> = core_affinity::get_core_ids()

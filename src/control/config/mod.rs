@@ -1,6 +1,6 @@
 //! Configuration from file and command line, checked against the machine before anything starts.
 //!
-//! [`value`] reads single values, [`file`] the TOML around them, [`machine`] is what they are
+//! `value` reads single values, `file` the TOML around them, `machine` is what they are
 //! checked against. Every error is one line that names the place and the way out.
 
 mod file;
@@ -10,12 +10,12 @@ mod value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::control::fault::Fault;
 use crate::shared::config::Config;
 
 pub use machine::Machine;
-pub(crate) use value::nearest;
-pub use value::{Conflict, Fault, check_ports, port_spec};
-pub(crate) use value::{core_list, metrics, socket};
+pub use value::{Conflict, check_ports, port_spec};
+pub(crate) use value::{core_list, metrics, socket, split_port};
 
 /// Where the file is unless `-c` says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/ixmap/ixmap.toml";

@@ -267,6 +267,13 @@ fn a_missing_file_says_how_to_do_without() {
     );
 }
 
+#[test]
+fn a_file_that_nests_without_end_is_refused() {
+    let line = read(&format!("[daemon]\nlog = {}", "[".repeat(100_000))).unwrap_err();
+    assert!(line.starts_with("f.toml:2: "), "{line}");
+    assert!(!line.contains('\n'));
+}
+
 proptest::proptest! {
     #[test]
     fn any_text_is_a_configuration_or_one_line(text in "[\\[\\]a-z\"= \n\u{0}-\u{1f}]{0,120}") {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::control::fault::{Fault, nearest};
 use crate::shared::config::{Driver, Idle, PortConfig};
 use crate::shared::port::MAX_PORTS;
 
@@ -14,30 +15,6 @@ const MAX_SOCKET_PATH: usize = 107;
 const MTU: std::ops::RangeInclusive<i64> = 68..=9500;
 /// Core ids beyond this are typing errors; it also bounds what a range like `0-99999` may build.
 const MAX_CORE: usize = 4095;
-
-/// What is wrong with a value, and what to do about it.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{wrong}: {remedy}")]
-pub struct Fault {
-    pub wrong: String,
-    pub remedy: String,
-}
-
-impl Fault {
-    pub(crate) fn new(wrong: impl Into<String>, remedy: impl Into<String>) -> Fault {
-        Fault {
-            wrong: wrong.into(),
-            remedy: remedy.into(),
-        }
-    }
-}
-
-/// The known word that `word` most likely stands for.
-pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .into_iter()
-        .min_by_key(|candidate| strsim::damerau_levenshtein(word, candidate))
-}
 
 /// A TAP's name: what the kernel takes as an interface name.
 pub(crate) fn port_name(name: &str) -> Result<String, Fault> {
@@ -186,8 +163,7 @@ pub(crate) fn core_list(text: &str) -> Result<Vec<usize>, Fault> {
 
 /// A port on one line: `NAME=DRIVER:DEVICE`.
 pub fn port_spec(text: &str) -> Result<PortConfig, Fault> {
-    let (name, rest) = text.split_once('=').ok_or_else(|| malformed_port(text))?;
-    let (driver_name, device_name) = rest.split_once(':').ok_or_else(|| malformed_port(text))?;
+    let [name, driver_name, device_name] = split_port(text)?;
     let driver = driver(driver_name)?;
     Ok(PortConfig {
         name: port_name(name)?,
@@ -199,11 +175,17 @@ pub fn port_spec(text: &str) -> Result<PortConfig, Fault> {
     })
 }
 
-fn malformed_port(text: &str) -> Fault {
-    Fault::new(
-        format!("\"{text}\" is no port"),
-        "write NAME=DRIVER:DEVICE, such as lan0=afxdp:eth0",
-    )
+/// The name, driver and device of `NAME=DRIVER:DEVICE`, whatever they are.
+pub(crate) fn split_port(text: &str) -> Result<[&str; 3], Fault> {
+    text.split_once('=')
+        .and_then(|(name, rest)| Some((name, rest.split_once(':')?)))
+        .map(|(name, (driver, device))| [name, driver, device])
+        .ok_or_else(|| {
+            Fault::new(
+                format!("\"{text}\" is no port"),
+                "write NAME=DRIVER:DEVICE, such as lan0=afxdp:eth0",
+            )
+        })
 }
 
 /// A port that cannot stand beside the ones before it.

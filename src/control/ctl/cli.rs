@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::client::{Client, ClientError};
 use super::render::{self, Rates};
+use crate::control::fault::Fault;
 use crate::control::{args, config};
 use crate::shared::api::{
     Counters, Family, PortDrops, PortTraffic, PortWithCounters, Request, Traffic, Worker,
@@ -24,7 +25,7 @@ use crate::shared::config::DEFAULT_SOCKET;
 
 /// Asks and tells a running ixmapd.
 #[derive(Parser, Debug)]
-#[command(name = "ixmapctl", version)]
+#[command(name = "ixmapctl", version, arg_required_else_help = false)]
 struct Arguments {
     /// Control socket
     #[arg(long, global = true, value_name = "PATH", default_value = DEFAULT_SOCKET)]
@@ -61,7 +62,7 @@ enum Command {
     /// Read the configuration file again
     Reload,
     /// Add or remove a port
-    #[command(subcommand)]
+    #[command(subcommand, arg_required_else_help = false)]
     Port(PortCommand),
     /// Set the log filter: error, warn, info, debug, trace, MODULE=LEVEL
     Log { level: String },
@@ -83,15 +84,16 @@ struct Selection {
 enum PortCommand {
     /// Add a port: its TAP's name, its driver and its device
     Add {
-        #[arg(value_name = "NAME=DRIVER:DEVICE", value_parser = port_spec)]
+        #[arg(value_name = "NAME=DRIVER:DEVICE", value_parser = port_form)]
         port: String,
     },
     /// Remove a port
     Del { name: String },
 }
 
-fn port_spec(text: &str) -> Result<String, config::Fault> {
-    config::port_spec(text).map(|_| text.to_owned())
+/// Checks the form only: which drivers and devices there are is for the daemon to say.
+fn port_form(text: &str) -> Result<String, Fault> {
+    config::split_port(text).map(|_| text.to_owned())
 }
 
 /// Runs the process's command line.

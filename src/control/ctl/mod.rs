@@ -1,8 +1,8 @@
 //! The control socket: operators ask, the supervisor answers.
 //!
-//! [`server`] speaks JSON with clients and turns each request into a [`Call`]; whoever holds the
-//! other end of [`channel`] answers it in its own loop, so that no state is shared. [`client`],
-//! [`cli`] and [`render`] are `ixmapctl`.
+//! `server` speaks JSON with clients and turns each request into a [`Call`]; whoever holds the
+//! other end of [`channel`] answers it in its own loop, so that no state is shared. `client`,
+//! `cli` and `render` are `ixmapctl`.
 
 mod client;
 mod render;

@@ -29,9 +29,9 @@ impl Table {
         let layout: Vec<(usize, bool)> = (0..columns)
             .map(|column| {
                 let width = cells(column).map(|c| c.chars().count()).max().unwrap_or(0);
-                let numbers = cells(column).skip(1).filter(|cell| is_number(cell)).count();
+                let numbers = cells(column).skip(1).any(|c| is_number(c));
                 let words = cells(column).skip(1).any(|c| c != "-" && !is_number(c));
-                (width, numbers > 0 && !words)
+                (width, numbers && !words)
             })
             .collect();
         let mut out = String::new();

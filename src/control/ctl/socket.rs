@@ -112,8 +112,14 @@ impl Drop for SocketFile {
     fn drop(&mut self) {
         let ours = fs::symlink_metadata(&self.path)
             .is_ok_and(|found| found.dev() == self.device && found.ino() == self.inode);
-        if ours && let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!("{}: {error}: remove it by hand", self.path.display());
+        if !ours {
+            return;
+        }
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!("{}: {error}: remove it by hand", self.path.display());
+            }
+            _ => {}
         }
     }
 }

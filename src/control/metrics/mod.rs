@@ -1,4 +1,4 @@
-//! `/metrics` over HTTP: a scrape asks the supervisor as any client does, and [`text`] writes the
+//! `/metrics` over HTTP: a scrape asks the supervisor as any client does, and `text` writes the
 //! answers down.
 
 mod histogram;
