@@ -31,6 +31,7 @@ fn main() -> ExitCode {
     };
     match supervisor::run(Options {
         arguments,
+        machine,
         config,
         log,
     }) {

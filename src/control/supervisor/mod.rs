@@ -10,6 +10,7 @@ mod ports;
 mod reload;
 mod workers;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,8 +22,9 @@ use tokio::task::JoinSet;
 use self::ports::{Port, PortError};
 use self::workers::Worker;
 use super::args::Arguments;
-use super::config::{Fault, Machine};
+use super::config::Machine;
 use super::ctl::{self, Call};
+use super::fault::Fault;
 use super::logging;
 use super::metrics::{self, Histogram};
 use super::netlink::{Keeper, NetlinkError, Settings, Update};
@@ -75,13 +77,15 @@ pub enum StartError {
 pub struct Options {
     /// To be read again, with the file that they name, on reload.
     pub arguments: Arguments,
+    pub machine: Machine,
     pub config: Config,
     pub log: logging::Handle,
 }
 
 /// Runs the daemon until a signal stops it or it cannot go on.
 pub fn run(options: Options) -> Result<(), StartError> {
-    keep_off(&options.config.cores);
+    let cores = worker_cores(&options);
+    keep_off(&cores, &options.machine);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("ixmap-control")
@@ -89,20 +93,27 @@ pub fn run(options: Options) -> Result<(), StartError> {
         .build()
         .map_err(StartError::Runtime)?;
     runtime.block_on(async {
-        let mut daemon = Daemon::start(options).await?;
+        let mut daemon = Daemon::start(options, &cores).await?;
         let ended = daemon.serve().await;
         daemon.stop().await;
         ended
     })
 }
 
+/// The configured cores, or else the last one.
+fn worker_cores(options: &Options) -> Vec<usize> {
+    match options.config.cores.as_slice() {
+        [] => options.machine.cores.last().copied().into_iter().collect(),
+        cores => cores.to_vec(),
+    }
+}
+
 /// Keeps this thread, and all that it starts, off the workers' cores where there are others.
-fn keep_off(cores: &[usize]) {
-    let all = core_affinity::get_core_ids().unwrap_or_default();
-    if let Some(core) = all.iter().find(|core| !cores.contains(&core.id)) {
+fn keep_off(workers: &[usize], machine: &Machine) {
+    if let Some(core) = machine.cores.iter().find(|core| !workers.contains(core)) {
         // One core serves: control is idle but for punts and route changes, and a thread that
         // wanders onto a worker's core costs packets.
-        core_affinity::set_for_current(*core);
+        core_affinity::set_for_current(core_affinity::CoreId { id: *core });
     }
 }
 
@@ -127,13 +138,13 @@ struct Daemon {
 
 impl Daemon {
     /// Brings everything up; whatever was done is undone when a step fails.
-    async fn start(options: Options) -> Result<Daemon, StartError> {
+    async fn start(options: Options, cores: &[usize]) -> Result<Daemon, StartError> {
         let config = &options.config;
         // Before anything is touched: refuses when another daemon lives.
         let group = config
             .group
             .as_deref()
-            .map(|name| Machine::read().group(name));
+            .map(|name| options.machine.group(name));
         let group = group.transpose().map_err(StartError::Group)?;
         let listener = ctl::Listener::bind(&config.socket, group)?;
         let (operations, calls) = ctl::channel();
@@ -147,7 +158,7 @@ impl Daemon {
         let (connection, handle, _) = rtnetlink::new_connection().map_err(StartError::Runtime)?;
         servers.spawn(connection);
         let publisher = Publisher::default();
-        let workers = start_workers(config, &publisher)?;
+        let workers = start_workers(config, cores, &publisher)?;
         let hangups = signal(SignalKind::hangup()).map_err(StartError::Runtime)?;
         let mut daemon = Daemon {
             started: Instant::now(),
@@ -189,6 +200,7 @@ impl Daemon {
         let first = self.keeper.next().await?;
         self.follow(first).await;
         self.warn_of_forwarding();
+        self.warn_of_addresses();
         Ok(())
     }
 
@@ -241,7 +253,8 @@ impl Daemon {
         self.resolver.apply(self.keeper.mirror(), &update.changes);
         self.publish(began);
         for port in self.ports.iter_mut().flatten() {
-            if update.changes.links.contains(&port.device.facts().ifindex) {
+            let device = port.device.facts().ifindex;
+            if update.changes.everything || update.changes.links.contains(&device) {
                 port.follow_carrier().await;
             }
         }
@@ -368,10 +381,14 @@ impl Daemon {
                 );
             }
         }
+    }
+
+    /// The kernel hears nothing on a port's device, but would still route by an address there.
+    fn warn_of_addresses(&self) {
         for port in self.ports.iter().flatten() {
             let device = port.device.facts().ifindex;
             for address in self.keeper.mirror().addresses() {
-                if address.ifindex == device {
+                if address.ifindex == device && !is_link_local(address.address.addr()) {
                     tracing::warn!(
                         "{} has the address {}: move it to the port, `ip address add {} dev {}`",
                         port.config.device,
@@ -385,8 +402,17 @@ impl Daemon {
     }
 }
 
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
 /// Starts the configured workers with packet memory for the configured ports and a few more.
-fn start_workers(config: &Config, publisher: &Publisher) -> Result<Vec<Worker>, StartError> {
+fn start_workers(
+    config: &Config,
+    cores: &[usize],
+    publisher: &Publisher,
+) -> Result<Vec<Worker>, StartError> {
+    let workers = u32::try_from(cores.len()).unwrap_or(u32::MAX).max(1);
     let (mut sockets, mut largest) = (SPARE_SOCKETS, 0);
     for port in &config.ports {
         let failed = |source: OpenError| StartError::Port {
@@ -406,19 +432,12 @@ fn start_workers(config: &Config, publisher: &Publisher) -> Result<Vec<Worker>, 
             });
         }
         largest = largest.max(mtu);
-        sockets += port
-            .queues
-            .map_or(queues, u32::from)
-            .div_ceil(worker_count(config));
+        sockets += port.queues.map_or(queues, u32::from).div_ceil(workers);
     }
     let frame_size = afxdp::frame_size_for(largest).unwrap_or(afxdp::MAX_FRAME_SIZE);
     let start =
         |core: &usize| Worker::start(*core, config.idle, sockets, frame_size, publisher.current());
-    config.cores.iter().map(start).collect()
-}
-
-fn worker_count(config: &Config) -> u32 {
-    u32::try_from(config.cores.len()).unwrap_or(u32::MAX).max(1)
+    cores.iter().map(start).collect()
 }
 
 /// Tells systemd, when it listens.

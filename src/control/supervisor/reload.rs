@@ -1,8 +1,7 @@
 //! Reading the configuration again: ports come and go, the log changes; nothing else is touched.
 
 use super::{Daemon, PortError};
-use crate::control::args::Arguments;
-use crate::control::config::{ConfigError, Machine};
+use crate::control::config::ConfigError;
 use crate::shared::config::{Config, PortConfig};
 
 /// Why a reload did not (fully) happen.
@@ -15,14 +14,14 @@ pub(super) enum ReloadError {
     #[error("port {name}: {source}: the other ports are as the file says")]
     Port { name: String, source: PortError },
     #[error("log: {0}")]
-    Log(#[from] crate::control::config::Fault),
+    Log(#[from] crate::control::fault::Fault),
 }
 
 impl Daemon {
     /// Makes ports and log what the configuration says now. A file with an error, or one that
     /// changes what only a restart can change, is refused whole.
     pub(super) async fn reload(&mut self) -> Result<(), ReloadError> {
-        let wanted = load(&self.options.arguments)?;
+        let wanted = self.options.arguments.load(&self.options.machine)?;
         if let Some(what) = needs_restart(&self.options.config, &wanted) {
             return Err(ReloadError::NeedsRestart(what));
         }
@@ -54,10 +53,6 @@ impl Daemon {
         tracing::info!("the configuration was reloaded");
         failure.map_or(Ok(()), Err)
     }
-}
-
-fn load(arguments: &Arguments) -> Result<Config, ConfigError> {
-    arguments.load(&Machine::read())
 }
 
 fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
