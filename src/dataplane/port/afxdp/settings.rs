@@ -90,6 +90,12 @@ impl Settings {
         }
     }
 
+    /// True when the device still strips VLAN tags.
+    pub(super) fn hides_tags(netdev: &Netdev) -> bool {
+        let features = netdev.features().unwrap_or(0);
+        features & FLAG_RX_VLAN != 0
+    }
+
     /// Switches off the stack's own merging of segments: before a generic program it would make
     /// frames that are longer than the MTU.
     pub(super) fn no_gro(&mut self, netdev: &Netdev) {
