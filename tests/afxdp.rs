@@ -222,7 +222,9 @@ fn the_program_and_the_settings_go_with_the_device() {
     let _a = Host::new("p0", "10.0.0.1");
     let ipv6 = || fs::read_to_string("/proc/sys/net/ipv6/conf/p0/disable_ipv6").unwrap();
     let link = || run("ip link show p0");
+    let address = || run("ip -6 address show dev p0 scope global");
     assert!(link().contains("mtu 1500") && link().contains("state DOWN"));
+    run("ip address add fd00::1/64 dev p0 nodad");
     assert_eq!(ipv6().trim(), "0");
     let mut with_mtu = config("p0");
     with_mtu.mtu = Some(1400);
@@ -234,6 +236,7 @@ fn the_program_and_the_settings_go_with_the_device() {
         link()
     );
     assert_eq!(ipv6().trim(), "1");
+    assert_eq!(address(), "");
     assert_eq!(device.restore(), Vec::<String>::new());
     assert!(!link().contains("xdp"), "{}", link());
     assert!(
@@ -242,6 +245,7 @@ fn the_program_and_the_settings_go_with_the_device() {
         link()
     );
     assert_eq!(ipv6().trim(), "0");
+    assert!(address().contains("fd00::1/64"));
     drop(Device::open(&with_mtu, 2048).unwrap());
     assert!(
         !link().contains("xdp") && link().contains("mtu 1500"),

@@ -112,6 +112,33 @@ struct Link {
     reserved: [u32; 2],
 }
 
+/// A permanent IPv6 address that somebody gave a netdev (`struct in6_ifreq`).
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Address6 {
+    address: [u8; 16],
+    prefix_len: u32,
+    ifindex: u32,
+}
+
+impl Address6 {
+    /// Reads a line of /proc/net/if_inet6: address, ifindex, prefix length, scope and flags in hex,
+    /// and the name. `None` for link-local and temporary addresses, which the kernel makes anew.
+    fn parse(line: &str) -> Option<Address6> {
+        const PERMANENT: u32 = 0x80;
+        const GLOBAL: u32 = 0;
+        let mut words = line.split_ascii_whitespace();
+        let address = u128::from_str_radix(words.next()?, 16).ok()?;
+        let mut number = || u32::from_str_radix(words.next()?, 16).ok();
+        let (ifindex, prefix_len, scope, flags) = (number()?, number()?, number()?, number()?);
+        (scope == GLOBAL && flags & PERMANENT != 0).then_some(Address6 {
+            address: address.to_be_bytes(),
+            prefix_len,
+            ifindex,
+        })
+    }
+}
+
 /// Which driver runs a netdev, and on which bus its device sits: empty, or no address, for a
 /// virtual one.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -233,6 +260,23 @@ impl Netdev {
         Ok(i32::from(
             unsafe { request.ifr_ifru.ifru_flags }.cast_unsigned(),
         ))
+    }
+
+    /// The IPv6 addresses that the kernel would not make by itself.
+    pub(super) fn addresses6(&self) -> Vec<Address6> {
+        let all = std::fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap_or_default();
+        all.lines()
+            .filter_map(Address6::parse)
+            .filter(|one| one.ifindex == self.ifindex)
+            .collect()
+    }
+
+    pub(super) fn add_address6(&self, address: &Address6) -> io::Result<()> {
+        let socket = sys::socket(libc::AF_INET6, libc::SOCK_DGRAM)?;
+        let request = std::ptr::from_ref(address);
+        // SAFETY: on an IPv6 socket SIOCSIFADDR reads an in6_ifreq, which is live.
+        sys::check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFADDR, request) })?;
+        Ok(())
     }
 
     pub(super) fn driver(&self) -> io::Result<Driver> {
@@ -409,6 +453,20 @@ mod tests {
         for bus in ["0000:03:00.0", "usb-0000:00:14.0-2", "fd580000.ethernet"] {
             assert!(!on(bus).is_virtual(), "{bus}");
         }
+    }
+
+    #[test]
+    fn only_addresses_that_somebody_gave_are_remembered() {
+        let line = |scope, flags| {
+            let address = "fd000000000000000000000000000001";
+            Address6::parse(&format!("{address} 0a 40 {scope} {flags}     eth0"))
+        };
+        let given = line("00", "80").unwrap();
+        assert_eq!((given.ifindex, given.prefix_len), (10, 64));
+        assert_eq!(given.address[..2], [0xfd, 0]);
+        assert_eq!(line("20", "80"), None, "link-local");
+        assert_eq!(line("00", "00"), None, "from a router advertisement");
+        assert_eq!(Address6::parse("nonsense"), None);
     }
 
     #[test]
