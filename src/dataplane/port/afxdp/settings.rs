@@ -4,7 +4,8 @@ use std::fs;
 use std::io;
 
 use super::error::OpenError;
-use super::netdev::{Address6, Channels, FLAG_LRO, FLAG_RX_VLAN, Netdev};
+use super::ethtool::{Channels, FLAG_LRO, FLAG_RX_VLAN};
+use super::netdev::{Address6, Netdev};
 
 /// One changed setting, with the value to put back.
 #[derive(Clone, PartialEq, Eq, Debug)]
