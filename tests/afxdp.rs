@@ -222,7 +222,9 @@ fn the_program_and_the_settings_go_with_the_device() {
     let _a = Host::new("p0", "10.0.0.1");
     let ipv6 = || fs::read_to_string("/proc/sys/net/ipv6/conf/p0/disable_ipv6").unwrap();
     let link = || run("ip link show p0");
+    let address = || run("ip -6 address show dev p0 scope global");
     assert!(link().contains("mtu 1500") && link().contains("state DOWN"));
+    run("ip address add fd00::1/64 dev p0 nodad");
     assert_eq!(ipv6().trim(), "0");
     let mut with_mtu = config("p0");
     with_mtu.mtu = Some(1400);
@@ -234,6 +236,7 @@ fn the_program_and_the_settings_go_with_the_device() {
         link()
     );
     assert_eq!(ipv6().trim(), "1");
+    assert_eq!(address(), "");
     assert_eq!(device.restore(), Vec::<String>::new());
     assert!(!link().contains("xdp"), "{}", link());
     assert!(
@@ -242,6 +245,7 @@ fn the_program_and_the_settings_go_with_the_device() {
         link()
     );
     assert_eq!(ipv6().trim(), "0");
+    assert!(address().contains("fd00::1/64"));
     drop(Device::open(&with_mtu, 2048).unwrap());
     assert!(
         !link().contains("xdp") && link().contains("mtu 1500"),
@@ -319,6 +323,8 @@ fn a_netdev_without_xdp_in_its_driver_works_by_the_generic_program() {
     let mut pool = pool();
     let (mut m0, mut p1) = (open("m0"), open("p1"));
     assert_eq!(m0.facts().mode, Mode::Generic);
+    assert!(m0.warnings()[0].contains("generic mode"));
+    assert_eq!(p1.warnings(), Vec::<String>::new());
     let mut ports = [attach(&mut m0, &pool, 0), attach(&mut p1, &pool, 1)];
     let work = tcp_transfer(&b, &a, "10.0.0.1:7000");
     let (intact, frames, _) = bridge(&mut pool, &mut ports, work);
@@ -345,24 +351,61 @@ fn several_hardware_queues_are_served_by_one_worker() {
     assert!(bridge(&mut pool, &mut ports, work).0);
 }
 
+/// True when a frame waits at the port within ten seconds.
+fn readable(port: &PortQueue) -> bool {
+    let poll = |&fd: &i32| libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    let mut fds: Vec<_> = port.wait_fds().iter().map(poll).collect();
+    // SAFETY: as many live entries as said.
+    unsafe { libc::poll(fds.as_mut_ptr(), fds.len().try_into().unwrap(), 10_000) > 0 }
+}
+
 #[test]
-fn tagged_frames_keep_their_tags() {
+fn a_waiting_frame_makes_the_port_readable() {
     own_network();
     let a = Host::new("p0", "10.0.0.1");
-    let b = Host::new("p1", "10.0.0.2");
-    for (host, address) in [(&a, "10.0.7.1"), (&b, "10.0.7.2")] {
-        let name = &host.name;
-        run(&format!(
-            "ip -n {name} link add link wire name wire.7 type vlan id 7"
-        ));
-        run(&format!("ip -n {name} address add {address}/24 dev wire.7"));
-        run(&format!("ip -n {name} link set wire.7 up"));
-    }
     let mut pool = pool();
-    let (mut p0, mut p1) = (open("p0"), open("p1"));
-    let mut ports = [attach(&mut p0, &pool, 0), attach(&mut p1, &pool, 1)];
-    let work = tcp_transfer(&a, &b, "10.0.7.2:7000");
-    let (intact, _, longest) = bridge(&mut pool, &mut ports, work);
-    assert!(intact);
-    assert_eq!(longest, 1518);
+    let mut p0 = open("p0");
+    let mut port = attach(&mut p0, &pool, 0);
+    let mut burst = Burst::new();
+    port.receive(&mut pool, &mut burst);
+    let work = a.thread(|| {
+        UdpSocket::bind("10.0.0.1:0")
+            .unwrap()
+            .send_to(&[1], "10.0.0.9:9")
+            .is_ok()
+    });
+    assert!(work.join().unwrap());
+    assert!(readable(&port));
+    port.receive(&mut pool, &mut burst);
+    assert!(!burst.is_empty());
+    burst.drain(..).for_each(|frame| pool.give(frame));
+}
+
+#[test]
+fn a_port_that_is_down_keeps_nobody_awake_and_sends_when_it_is_up_again() {
+    own_network();
+    let _a = Host::new("p0", "10.0.0.1");
+    let mut pool = pool();
+    let mut p0 = open("p0");
+    let mut port = attach(&mut p0, &pool, 0);
+    run("ip link set p0 down");
+    let mut list = TransmitList::new();
+    let mut frame = pool.take().unwrap();
+    assert!(pool.fill(&mut frame, &[0xff; 60]));
+    list.push(frame);
+    port.transmit(&mut pool, &mut list);
+    assert!(list.is_empty());
+    assert_eq!(pool.available(), FRAMES as usize - 1);
+    assert!(!port.tend(&mut pool), "nothing moves");
+    assert_eq!(pool.available(), FRAMES as usize - 1);
+    run("ip link set p0 up");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while pool.available() < FRAMES as usize {
+        assert!(Instant::now() < deadline, "the frame is stuck");
+        port.tend(&mut pool);
+    }
 }

@@ -229,7 +229,8 @@ fn one_line(log: &[u8]) -> String {
 #[derive(Debug)]
 pub(super) struct Program {
     sockets: SocketMap,
-    mode: Mode,
+    /// Why the driver did not take it, when it runs in the stack.
+    refusal: Option<io::Error>,
     /// Holds the program as well.
     _link: OwnedFd,
 }
@@ -242,26 +243,34 @@ impl Program {
         let sockets = SocketMap::create(queues).map_err(failed("make a map of sockets"))?;
         let program = load(device, &sockets)?;
         let program = program.as_fd();
-        let (link, mode) = match link(program, ifindex, XDP_FLAGS_DRV_MODE) {
-            Ok(link) => (link, Mode::Native),
+        let (link, refusal) = match link(program, ifindex, XDP_FLAGS_DRV_MODE) {
+            Ok(link) => (link, None),
             Err(error) if is_final(&error) => return Err(refused(device, error)),
             // No XDP in the driver, or not with these settings.
-            Err(_) => {
+            Err(refusal) => {
                 let link = link(program, ifindex, XDP_FLAGS_SKB_MODE)
                     .map_err(|error| refused(device, error))?;
-                (link, Mode::Generic)
+                (link, Some(refusal))
             }
         };
         Ok(Program {
             sockets,
-            mode,
+            refusal,
             _link: link,
         })
     }
 
     /// Where the program runs.
     pub(super) fn mode(&self) -> Mode {
-        self.mode
+        match self.refusal {
+            None => Mode::Native,
+            Some(_) => Mode::Generic,
+        }
+    }
+
+    /// Why the driver did not take the program, when it runs in the stack.
+    pub(super) fn refusal(&self) -> Option<&io::Error> {
+        self.refusal.as_ref()
     }
 
     /// Lets frames of `queue` go to `socket`, which must be bound to that queue.

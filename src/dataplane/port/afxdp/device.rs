@@ -180,6 +180,26 @@ impl Device {
         self.netdev.speed()
     }
 
+    /// What an operator should know about this netdev, a line each; for the log, once.
+    pub fn warnings(&self) -> Vec<String> {
+        let name = self.netdev.name();
+        let mut warnings = Vec::new();
+        if let Some(refusal) = self.program.as_ref().and_then(Program::refusal) {
+            warnings.push(format!(
+                "{name}: its driver takes no XDP program ({refusal}), so it runs in generic mode: \
+                 slower, and what the netdev below or a virtual peer leaves merged is dropped \
+                 (there: `ethtool -K DEV tso off gso off gro off`)"
+            ));
+        }
+        if Settings::hides_tags(&self.netdev) {
+            warnings.push(format!(
+                "{name}: takes VLAN tags off received frames and cannot be told not to: tagged \
+                 frames look untagged"
+            ));
+        }
+        warnings
+    }
+
     /// Makes the queue of one worker: a socket for each of these hardware `queues` (at least one),
     /// over the frames of `arena`. Called by control while the worker runs; the worker that has the
     /// arena's pool then gets the queue.
@@ -209,7 +229,7 @@ impl Device {
         let mut sockets = Vec::with_capacity(queues.len());
         for &queue in queues {
             let socket = Socket::bind(arena, self.facts.ifindex, queue, native)
-                .map_err(failed("bind an AF_XDP socket"))?;
+                .map_err(|source| OpenError::bind(name, source))?;
             program
                 .insert(queue, socket.fd())
                 .map_err(failed("enter an AF_XDP socket in the map"))?;

@@ -31,6 +31,12 @@ pub enum OpenError {
         queue: u32,
         queues: u32,
     },
+    #[error(
+        "{0}: no more memory may be locked for its frames: LimitMEMLOCK=infinity (`ulimit -l`) or CAP_IPC_LOCK"
+    )]
+    LockedMemory(String),
+    #[error("{0} has a queue that already has an AF_XDP socket: another program's?")]
+    QueueBusy(String),
     #[error("the kernel refused the XDP program: {source}; {log}")]
     Verifier { log: String, source: io::Error },
     #[error("{device}: cannot {what}: {source}")]
@@ -55,6 +61,15 @@ impl OpenError {
                 what,
                 source,
             },
+        }
+    }
+
+    /// The error of making an AF_XDP socket for `device`.
+    pub(super) fn bind(device: &str, source: io::Error) -> OpenError {
+        match source.raw_os_error() {
+            Some(libc::ENOBUFS) => OpenError::LockedMemory(device.to_owned()),
+            Some(libc::EBUSY) => OpenError::QueueBusy(device.to_owned()),
+            _ => OpenError::system(device, "bind an AF_XDP socket", source),
         }
     }
 }

@@ -256,3 +256,14 @@ fn descriptor(pool: &mut Pool, holder: Holder, frame: Frame) -> libc::xdp_desc {
         options: 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_moves_to_its_worker() {
+        fn is_send<T: Send>() {}
+        is_send::<Queue>();
+    }
+}

@@ -4,15 +4,16 @@ use std::fs;
 use std::io;
 
 use super::error::OpenError;
-use super::netdev::{Channels, FLAG_LRO, FLAG_RX_VLAN, Netdev};
+use super::ethtool::{Channels, FLAG_LRO, FLAG_RX_VLAN};
+use super::netdev::{Address6, Netdev};
 
 /// One changed setting, with the value to put back.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Change {
     Channels(Channels),
     Mtu(u32),
-    /// disable_ipv6 as it was.
-    Ipv6(String),
+    /// disable_ipv6 as it was, and the addresses that the kernel forgot by it.
+    Ipv6(String, Vec<Address6>),
     Features(u32),
     GroOff,
     Up,
@@ -65,9 +66,10 @@ impl Settings {
             return Ok(());
         };
         if before.trim() != "1" {
+            let addresses = netdev.addresses6();
             fs::write(&path, "1")
                 .map_err(|source| OpenError::system(netdev.name(), "disable its IPv6", source))?;
-            self.changes.push(Change::Ipv6(before));
+            self.changes.push(Change::Ipv6(before, addresses));
         }
         Ok(())
     }
@@ -88,6 +90,12 @@ impl Settings {
         if netdev.features().is_ok_and(|now| now != before) {
             self.changes.push(Change::Features(before));
         }
+    }
+
+    /// True when the device still strips VLAN tags.
+    pub(super) fn hides_tags(netdev: &Netdev) -> bool {
+        let features = netdev.features().unwrap_or(0);
+        features & FLAG_RX_VLAN != 0
     }
 
     /// Switches off the stack's own merging of segments: before a generic program it would make
@@ -125,7 +133,12 @@ impl Change {
         match self {
             Change::Channels(before) => netdev.set_channels(before),
             Change::Mtu(before) => netdev.set_mtu(*before),
-            Change::Ipv6(before) => fs::write(ipv6_path(netdev), before),
+            Change::Ipv6(before, addresses) => {
+                fs::write(ipv6_path(netdev), before)?;
+                addresses
+                    .iter()
+                    .try_for_each(|one| netdev.add_address6(one))
+            }
             Change::Features(before) => netdev.set_features(*before),
             Change::GroOff => netdev.set_gro(true),
             Change::Up => netdev.set_up(false),
@@ -136,7 +149,7 @@ impl Change {
         match self {
             Change::Channels(_) => "its queues",
             Change::Mtu(_) => "its mtu",
-            Change::Ipv6(_) => "disable_ipv6",
+            Change::Ipv6(..) => "its IPv6",
             Change::Features(_) => "its offloads",
             Change::GroOff => "gro",
             Change::Up => "its state down",
