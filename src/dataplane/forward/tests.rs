@@ -1,1 +1,7 @@
+//! The pipeline against the table of who does what, the naive reference, and its own promises.
 
+mod cases;
+mod generate;
+mod lab;
+mod multipath;
+mod properties;
