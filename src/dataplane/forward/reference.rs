@@ -132,7 +132,10 @@ impl Router {
             _ => {}
         }
         // RFC 1812 section 5.3.7
-        if matches!(source, [0, 0, 0, 0] | [127, ..] | [224..=239, ..] | [255, 255, 255, 255]) {
+        if matches!(
+            source,
+            [0, 0, 0, 0] | [127, ..] | [224..=239, ..] | [255, 255, 255, 255]
+        ) {
             return discard(DropReason::MartianSource);
         }
         if matches!(destination, [0, 0, 0, 0] | [127, ..]) {
@@ -140,7 +143,11 @@ impl Router {
         }
         let route = longest_match(&self.routes_ipv4, 32, number(destination));
         if let Some(Route::Local) = route {
-            let reason = if vital { PuntReason::Routing } else { PuntReason::Local };
+            let reason = if vital {
+                PuntReason::Routing
+            } else {
+                PuntReason::Local
+            };
             return punt(reason);
         }
         if to_group {
@@ -149,7 +156,11 @@ impl Router {
         if header > 20 {
             return punt(PuntReason::Ipv4Options);
         }
-        if self.own_ipv4.iter().any(|own| u128::from(*own) == number(source)) {
+        if self
+            .own_ipv4
+            .iter()
+            .any(|own| u128::from(*own) == number(source))
+        {
             return discard(DropReason::SourceIsOwn);
         }
         if !self.forward_ipv4 {
@@ -319,7 +330,9 @@ fn ipv6_to_the_router(packet: &[u8]) -> Option<PuntReason> {
     let (mut next, mut at) = (packet[6], 40);
     // RFC 8200 section 4: routing header 43, destination options 60
     while next == 43 || next == 60 {
-        let size = packet.get(at + 1).map(|units| 8 + 8 * usize::from(*units))?;
+        let size = packet
+            .get(at + 1)
+            .map(|units| 8 + 8 * usize::from(*units))?;
         next = packet[at];
         at += size;
         packet.get(at..)?;

@@ -24,7 +24,11 @@ pub(super) fn routers() -> impl Strategy<Value = Router> {
                 rp_filter,
                 ..router()
             };
-            if default { router.with_default() } else { router }
+            if default {
+                router.with_default()
+            } else {
+                router
+            }
         },
     )
 }
@@ -104,7 +108,9 @@ fn upper() -> impl Strategy<Value = (u8, Vec<u8>)> {
         2 => select(vec![1, 2, 8, 46, 58, 88, 89, 103, 112, 132]),
         1 => any::<u8>(),
     ];
-    let known = select(vec![179, 646, 639, 520, 521, 1985, 3784, 3785, 4784, 6696, 53]);
+    let known = select(vec![
+        179, 646, 639, 520, 521, 1985, 3784, 3785, 4784, 6696, 53,
+    ]);
     let port = prop_oneof![1 => known, 1 => any::<u16>()];
     let length = prop_oneof![
         1 => 0usize..8,

@@ -207,6 +207,16 @@ fn adjacency(next_hop: &NextHop) -> Adjacency {
     }
 }
 
+/// Limits under which no redirect is shown to the kernel any more.
+pub(super) fn spent_redirects() -> PuntLimits {
+    let mut limits = PuntLimits::default();
+    while limits.admit_redirect(NOW) {}
+    limits
+}
+
+/// The clock of every burst.
+const NOW: Duration = Duration::from_secs(1);
+
 /// A pipeline with its packet memory.
 pub(super) struct Bench {
     pipeline: Pipeline,
@@ -241,10 +251,9 @@ impl Bench {
             world,
             ingress: port(0),
             limits,
-            now: Duration::from_secs(1),
+            now: NOW,
         };
-        self.pipeline
-            .run(arrival, pool, &mut burst, &mut verdicts);
+        self.pipeline.run(arrival, pool, &mut burst, &mut verdicts);
         assert_eq!(verdicts.len(), frames.len(), "one verdict a frame");
         let mut outcomes = Vec::new();
         for ((frame, verdict), came) in burst.into_iter().zip(verdicts).zip(frames) {
