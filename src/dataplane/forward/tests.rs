@@ -5,3 +5,6 @@ mod generate;
 mod lab;
 mod multipath;
 mod properties;
+
+pub(in crate::dataplane) use self::generate::frames;
+pub(in crate::dataplane) use self::lab::world;

@@ -34,7 +34,7 @@ pub(super) fn routers() -> impl Strategy<Value = Router> {
 }
 
 /// Any frame: mostly good ones, some of them damaged afterwards.
-pub(super) fn frames() -> impl Strategy<Value = Vec<u8>> {
+pub(in crate::dataplane) fn frames() -> impl Strategy<Value = Vec<u8>> {
     let good = prop_oneof![
         10 => (l2_destination(), ipv4()).prop_map(|(mac, packet)| packet.frame_to(mac)),
         10 => (l2_destination(), ipv6()).prop_map(|(mac, packet)| packet.frame_to(mac)),

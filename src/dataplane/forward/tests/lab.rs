@@ -110,6 +110,11 @@ pub(super) fn router() -> Router {
     }
 }
 
+/// The lab for those who only need something to forward by.
+pub(in crate::dataplane) fn world() -> World {
+    router().world(HashFields::Addresses)
+}
+
 impl Router {
     /// With default routes through port 1.
     pub(super) fn with_default(mut self) -> Router {
