@@ -123,7 +123,7 @@ impl Router {
         let packet = &bytes[..length(&bytes[2..4])];
         let header = usize::from(packet[0] % 16) * 4;
         let (source, destination) = (&packet[12..16], &packet[16..20]);
-        let a_fragment = packet[6] & 0x20 != 0 || number(&packet[6..8]) % 0x2000 != 0;
+        let a_fragment = packet[6] & 0x20 != 0 || number(&packet[6..8]) & 0x1fff != 0;
         let vital = keeps_routes_up(packet[9], if a_fragment { &[] } else { &packet[header..] });
         // RFC 1122 section 3.2.1.3, RFC 5771
         match destination {

@@ -38,11 +38,23 @@ pub(in crate::dataplane) fn frames() -> impl Strategy<Value = Vec<u8>> {
     let good = prop_oneof![
         10 => (l2_destination(), ipv4()).prop_map(|(mac, packet)| packet.frame_to(mac)),
         10 => (l2_destination(), ipv6()).prop_map(|(mac, packet)| packet.frame_to(mac)),
-        2 => (l2_destination(), ethertype(), vec(any::<u8>(), 0..100))
-            .prop_map(|(mac, ethertype, payload)| ethernet(mac, ethertype, &payload)),
-        1 => vec(any::<u8>(), 0..=LONGEST),
+        2 => (l2_destination(), ethertype(), 0usize..100, any::<u64>())
+            .prop_map(|(mac, ethertype, len, seed)| ethernet(mac, ethertype, &noise(len, seed))),
+        1 => (0..=LONGEST, any::<u64>()).prop_map(|(len, seed)| noise(len, seed)),
     ];
     (good, damage()).prop_map(|(frame, damage)| damage.apply(frame))
+}
+
+/// `len` arbitrary bytes: far cheaper to make than a strategy for each.
+fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_be_bytes()[3]
+    };
+    (0..len).map(|_| next()).collect()
 }
 
 #[derive(Clone, Debug)]

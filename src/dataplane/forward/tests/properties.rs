@@ -32,7 +32,7 @@ fn limits() -> impl Strategy<Value = PuntLimits> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn every_frame_of_a_burst_fares_as_the_reference_says(
@@ -85,7 +85,7 @@ fn the_generated_mix_reaches_every_verdict() {
     let setting = (routers(), hash_fields(), limits(), vec(frames(), BURST));
     let (mut forwarded, mut punted, mut dropped) =
         (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    for _ in 0..250 {
+    for _ in 0..120 {
         let (router, hash, mut limits, burst) = setting.new_tree(&mut runner).unwrap().current();
         for outcome in Bench::new().run_limited(&router.world(hash), &burst, &mut limits) {
             match outcome {
