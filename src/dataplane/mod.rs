@@ -7,4 +7,6 @@ pub mod limit;
 pub mod mem;
 pub mod port;
 pub mod ring;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod worker;

@@ -65,8 +65,7 @@ fn ipv4(payload: &[u8]) -> Class {
 }
 
 fn ipv4_multicast(packet: &Ipv4<'_>) -> PuntReason {
-    let link = ipv4::is_link_multicast(packet.destination());
-    if link && is_routing_protocol(packet.protocol(), packet.payload()) {
+    if ipv4::is_link_multicast(packet.destination()) && is_routing(packet) {
         PuntReason::Routing
     } else {
         PuntReason::Multicast
@@ -102,9 +101,14 @@ pub(super) fn to_link(packet: &Ipv6<'_>, otherwise: PuntReason) -> PuntReason {
     let discovery = protocol == protocol::ICMPV6
         && packet.hop_limit() == 255
         && matches!(upper.first(), Some(133..=137));
+    let routing = match (protocol, upper.first()) {
+        // As for IPv4: a fragment counts by its protocol alone.
+        (protocol::FRAGMENT, Some(inner)) => is_routing_protocol(*inner, &[]),
+        _ => is_routing_protocol(protocol, upper),
+    };
     if discovery {
         PuntReason::NeighbourDiscovery
-    } else if is_routing_protocol(protocol, upper) {
+    } else if routing {
         PuntReason::Routing
     } else {
         otherwise
@@ -113,16 +117,27 @@ pub(super) fn to_link(packet: &Ipv6<'_>, otherwise: PuntReason) -> PuntReason {
 
 /// IPv4 to an address of the router.
 pub(super) fn ipv4_local(packet: &Ipv4<'_>) -> PuntReason {
-    if !packet.is_fragment() && is_routing_protocol(packet.protocol(), packet.payload()) {
+    if is_routing(packet) {
         PuntReason::Routing
     } else {
         PuntReason::Local
     }
 }
 
+/// A fragment counts by its protocol alone (OSPF leaves its large packets to fragmentation): later
+/// ones have no ports.
+fn is_routing(packet: &Ipv4<'_>) -> bool {
+    let upper = if packet.is_fragment() {
+        &[]
+    } else {
+        packet.payload()
+    };
+    is_routing_protocol(packet.protocol(), upper)
+}
+
 /// What keeps routes up: IGP, BGP, BFD, first-hop redundancy, label distribution (IANA protocol
 /// and port numbers). Either port counts, as the router may have opened the connection.
-pub(super) fn is_routing_protocol(protocol: u8, upper: &[u8]) -> bool {
+fn is_routing_protocol(protocol: u8, upper: &[u8]) -> bool {
     const IGMP: u8 = 2;
     match protocol {
         protocol::OSPF

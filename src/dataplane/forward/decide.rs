@@ -1,7 +1,8 @@
 //! Last stage: the looked-up group and the packet together decide, and a packet that goes on is
 //! rewritten in place. Nothing is written to a packet that is punted or dropped.
 //!
-//! The order is the kernel's: local delivery, source checks, route, TTL, MTU, neighbour.
+//! The order is the kernel's: local delivery, route, source checks, TTL, neighbour, MTU. Where a drop
+//! is silent either way, the cheaper test comes first.
 
 use super::{Arrival, Verdict, classify, flow};
 use crate::shared::fib::{
@@ -30,47 +31,11 @@ pub(super) fn ipv4(
     group: GroupId,
     frame: &mut [u8],
 ) -> Verdict {
-    let Some((header, payload)) = frame.split_first_chunk::<HEADER_LEN>() else {
-        return Verdict::Drop(DropReason::FrameTooShort);
-    };
-    let packet = match Ipv4::check(payload) {
-        Ok(packet) => packet,
-        Err(reason) => return Verdict::Drop(reason),
-    };
-    let group = arrival.world.group(group);
-    if group.action == Action::Punt(PuntReason::Local) {
-        return Verdict::Punt(classify::ipv4_local(&packet), 0);
-    }
-    if header[0] & 1 != 0 {
-        return Verdict::Drop(DropReason::UnicastInGroupFrame);
-    }
-    if packet.has_options() {
-        return Verdict::Punt(PuntReason::Ipv4Options, 0);
-    }
-    if arrival.world.locals.contains(packet.source()) {
-        return Verdict::Drop(DropReason::SourceIsOwn);
-    }
-    if !interface.forward_ipv4 {
-        return Verdict::Drop(DropReason::ForwardingOff);
-    }
-    if interface.reverse_path != ReversePath::Off
-        && !has_way_back(arrival, interface.reverse_path, &packet)
-    {
-        return Verdict::Drop(DropReason::ReversePath);
-    }
-    let transit = Transit {
-        len: packet.total_len(),
-        ttl: packet.ttl(),
-        destination_hash: packet.destination(),
-    };
-    let policy = arrival.world.hash.ipv4;
-    match next_hop(arrival, group, &transit, |buckets| {
-        buckets.pick(flow::ipv4(&packet, policy))
-    }) {
+    match ipv4_way(arrival, interface, group, frame) {
         Err(verdict) => verdict,
-        Ok(rewrite) => {
+        Ok((rewrite, len)) => {
             ipv4::decrement_ttl(&mut frame[HEADER_LEN..]);
-            send(frame, &rewrite, transit.len)
+            send(frame, &rewrite, len)
         }
     }
 }
@@ -82,28 +47,82 @@ pub(super) fn ipv6(
     group: GroupId,
     frame: &mut [u8],
 ) -> Verdict {
-    let Some((header, payload)) = frame.split_first_chunk::<HEADER_LEN>() else {
-        return Verdict::Drop(DropReason::FrameTooShort);
-    };
-    let packet = match Ipv6::check(payload) {
-        Ok(packet) => packet,
-        Err(reason) => return Verdict::Drop(reason),
-    };
+    match ipv6_way(arrival, interface, group, frame) {
+        Err(verdict) => verdict,
+        Ok((rewrite, len)) => {
+            ipv6::decrement_hop_limit(&mut frame[HEADER_LEN..]);
+            send(frame, &rewrite, len)
+        }
+    }
+}
+
+/// The way on for an IPv4 packet, with its length; or what becomes of it instead.
+#[inline]
+fn ipv4_way(
+    arrival: &mut Arrival<'_>,
+    interface: &Interface,
+    group: GroupId,
+    frame: &[u8],
+) -> Result<(Rewrite, usize), Verdict> {
+    let (header, payload) = frame
+        .split_first_chunk::<HEADER_LEN>()
+        .ok_or(Verdict::Drop(DropReason::FrameTooShort))?;
+    let packet = Ipv4::check(payload).map_err(Verdict::Drop)?;
     let group = arrival.world.group(group);
     if group.action == Action::Punt(PuntReason::Local) {
-        return Verdict::Punt(classify::to_link(&packet, PuntReason::Local), 0);
+        return Err(Verdict::Punt(classify::ipv4_local(&packet), 0));
     }
     if header[0] & 1 != 0 {
-        return Verdict::Drop(DropReason::UnicastInGroupFrame);
+        return Err(Verdict::Drop(DropReason::UnicastInGroupFrame));
+    }
+    if packet.has_options() {
+        return Err(Verdict::Punt(PuntReason::Ipv4Options, 0));
+    }
+    if arrival.world.locals.contains(packet.source()) {
+        return Err(Verdict::Drop(DropReason::SourceIsOwn));
+    }
+    if !interface.forward_ipv4 {
+        return Err(Verdict::Drop(DropReason::ForwardingOff));
+    }
+    let transit = Transit {
+        len: packet.total_len(),
+        ttl: packet.ttl(),
+        destination_hash: packet.destination(),
+    };
+    let policy = arrival.world.hash.ipv4;
+    let leg = leg(group, &transit, |buckets| {
+        buckets.pick(flow::ipv4(&packet, policy))
+    })?;
+    check_way_back(arrival, interface.reverse_path, &packet)?;
+    let rewrite = next_hop(arrival, leg, group.mtu, &transit)?;
+    Ok((rewrite, transit.len))
+}
+
+/// The way on for an IPv6 packet, with its length; or what becomes of it instead.
+#[inline]
+fn ipv6_way(
+    arrival: &mut Arrival<'_>,
+    interface: &Interface,
+    group: GroupId,
+    frame: &[u8],
+) -> Result<(Rewrite, usize), Verdict> {
+    let (header, payload) = frame
+        .split_first_chunk::<HEADER_LEN>()
+        .ok_or(Verdict::Drop(DropReason::FrameTooShort))?;
+    let packet = Ipv6::check(payload).map_err(Verdict::Drop)?;
+    let group = arrival.world.group(group);
+    if group.action == Action::Punt(PuntReason::Local) {
+        let reason = classify::to_link(&packet, PuntReason::Local);
+        return Err(Verdict::Punt(reason, 0));
+    }
+    if header[0] & 1 != 0 {
+        return Err(Verdict::Drop(DropReason::UnicastInGroupFrame));
     }
     if ipv6::is_link_local(packet.source()) {
-        return Verdict::Drop(DropReason::SourceLinkLocal);
+        return Err(Verdict::Drop(DropReason::SourceLinkLocal));
     }
     if packet.next_header() == protocol::HOP_BY_HOP {
-        return Verdict::Punt(PuntReason::HopByHop, 0);
-    }
-    if !interface.forward_ipv6 {
-        return Verdict::Drop(DropReason::ForwardingOff);
+        return Err(Verdict::Punt(PuntReason::HopByHop, 0));
     }
     let [.., a, b, c, d] = packet.destination().to_be_bytes();
     let transit = Transit {
@@ -112,35 +131,44 @@ pub(super) fn ipv6(
         destination_hash: u32::from_be_bytes([a, b, c, d]),
     };
     let policy = arrival.world.hash.ipv6;
-    match next_hop(arrival, group, &transit, |buckets| {
+    let leg = leg(group, &transit, |buckets| {
         buckets.pick(flow::ipv6(&packet, policy))
-    }) {
-        Err(verdict) => verdict,
-        Ok(rewrite) => {
-            ipv6::decrement_hop_limit(&mut frame[HEADER_LEN..]);
-            send(frame, &rewrite, transit.len)
-        }
+    })?;
+    // Not earlier: the kernel answers unreachable even where it does not forward (IPv4 is silent).
+    if !interface.forward_ipv6 {
+        return Err(Verdict::Drop(DropReason::ForwardingOff));
     }
+    let rewrite = next_hop(arrival, leg, group.mtu, &transit)?;
+    Ok((rewrite, transit.len))
 }
 
-/// Finds the adjacency that a packet in transit leaves by, or why it does not leave.
+/// The adjacency that a packet's group and flow lead to, if the group forwards at all.
 #[inline]
-fn next_hop(
-    arrival: &mut Arrival<'_>,
+fn leg(
     group: &Group,
     transit: &Transit,
     pick: impl FnOnce(&Buckets) -> AdjacencyId,
+) -> Result<AdjacencyId, Verdict> {
+    match &group.action {
+        Action::Forward(id) => Ok(*id),
+        Action::Spread(buckets) => Ok(pick(buckets)),
+        Action::Punt(reason) => Err(Verdict::Punt(*reason, transit.destination_hash)),
+        Action::Drop(reason) => Err(Verdict::Drop(*reason)),
+    }
+}
+
+/// How a packet in transit leaves by its adjacency, or why it does not.
+#[inline]
+fn next_hop(
+    arrival: &mut Arrival<'_>,
+    leg: AdjacencyId,
+    route_mtu: u16,
+    transit: &Transit,
 ) -> Result<Rewrite, Verdict> {
-    let adjacency = match &group.action {
-        Action::Forward(id) => *id,
-        Action::Spread(buckets) => pick(buckets),
-        Action::Punt(reason) => return Err(Verdict::Punt(*reason, transit.destination_hash)),
-        Action::Drop(reason) => return Err(Verdict::Drop(*reason)),
-    };
     if transit.ttl <= 1 {
         return Err(Verdict::Punt(PuntReason::Ttl, 0));
     }
-    let rewrite = match arrival.world.adjacency(adjacency) {
+    let rewrite = match arrival.world.adjacency(leg) {
         Adjacency::Resolved(rewrite) => rewrite,
         Adjacency::Unresolved(_) => {
             return Err(Verdict::Punt(
@@ -150,7 +178,7 @@ fn next_hop(
         }
         Adjacency::Foreign => return Err(Verdict::Punt(PuntReason::ForeignInterface, 0)),
     };
-    if transit.len > usize::from(rewrite.mtu.min(group.mtu)) {
+    if transit.len > usize::from(rewrite.mtu.min(route_mtu)) {
         return Err(Verdict::Punt(PuntReason::Mtu, 0));
     }
     if rewrite.port == arrival.ingress && arrival.limits.admit_redirect(arrival.now) {
@@ -172,19 +200,32 @@ fn send(frame: &mut [u8], rewrite: &Rewrite, ip_len: usize) -> Verdict {
     }
 }
 
-/// The reverse path check of RFC 3704, as the kernel's rp_filter makes it.
-fn has_way_back(arrival: &Arrival<'_>, check: ReversePath, packet: &Ipv4<'_>) -> bool {
+/// The reverse path check of RFC 3704, as the kernel's rp_filter makes it: only on packets that
+/// have a route, so that those without one are answered wherever they claim to come from.
+#[inline]
+fn check_way_back(
+    arrival: &Arrival<'_>,
+    check: ReversePath,
+    packet: &Ipv4<'_>,
+) -> Result<(), Verdict> {
+    if check == ReversePath::Off {
+        return Ok(());
+    }
     let world = arrival.world;
-    let leaves_by = |id| world.adjacency(id).port();
-    let back = &world.group(world.ipv4.lookup(packet.source())).action;
-    match (back, check) {
-        (_, ReversePath::Off) => true,
-        (Action::Forward(_) | Action::Spread(_), ReversePath::Loose) => true,
-        (Action::Forward(id), ReversePath::Strict) => leaves_by(*id) == Some(arrival.ingress),
-        (Action::Spread(buckets), ReversePath::Strict) => buckets
-            .legs()
-            .iter()
-            .any(|(id, _)| leaves_by(*id) == Some(arrival.ingress)),
-        (Action::Punt(_) | Action::Drop(_), _) => false,
+    let from_here = |id| world.adjacency(id).port() == Some(arrival.ingress);
+    let found = match &world.group(world.ipv4.lookup(packet.source())).action {
+        // Only the kernel knows by which interface these leave, so it makes the check.
+        Action::Punt(reason @ (PuntReason::KernelRoute | PuntReason::ForeignInterface)) => {
+            return Err(Verdict::Punt(*reason, 0));
+        }
+        Action::Punt(_) | Action::Drop(_) => false,
+        Action::Forward(_) | Action::Spread(_) if check == ReversePath::Loose => true,
+        Action::Forward(id) => from_here(*id),
+        Action::Spread(buckets) => buckets.any(from_here),
+    };
+    if found {
+        Ok(())
+    } else {
+        Err(Verdict::Drop(DropReason::ReversePath))
     }
 }

@@ -1,10 +1,14 @@
 //! A port in RAM: frames given to its receive side come out of `receive`, and what is transmitted
 //! can be taken and looked at. Nothing in the pipeline knows that it is not a NIC.
+//!
+//! Where the other side lives on another thread, a [`Queue::wired`] port speaks through two packet
+//! rings instead, and copies.
 
 use std::collections::VecDeque;
 
 use super::{Burst, TransmitList};
 use crate::dataplane::mem::{Frame, Pool};
+use crate::dataplane::ring::{PacketReceiver, PacketSender};
 
 /// Both sides of the port, in the hands of the worker and of the test alike.
 #[derive(Debug, Default)]
@@ -13,6 +17,15 @@ pub struct Queue {
     outgoing: VecDeque<Frame>,
     /// Room of the transmit side.
     capacity: usize,
+    wire: Option<Wire>,
+}
+
+/// The rings of a wired port.
+#[derive(Debug)]
+struct Wire {
+    arriving: PacketReceiver,
+    leaving: PacketSender,
+    scratch: Box<[u8]>,
 }
 
 impl Queue {
@@ -20,6 +33,18 @@ impl Queue {
     pub fn new(capacity: usize) -> Queue {
         Queue {
             capacity,
+            ..Queue::default()
+        }
+    }
+
+    /// A port that receives what comes through `arriving` and sends into `leaving`.
+    pub fn wired(arriving: PacketReceiver, leaving: PacketSender) -> Queue {
+        Queue {
+            wire: Some(Wire {
+                arriving,
+                leaving,
+                scratch: vec![0; usize::from(u16::MAX)].into_boxed_slice(),
+            }),
             ..Queue::default()
         }
     }
@@ -34,12 +59,18 @@ impl Queue {
         self.outgoing.pop_front()
     }
 
-    pub(super) fn receive(&mut self, _pool: &mut Pool, burst: &mut Burst) {
+    pub(super) fn receive(&mut self, pool: &mut Pool, burst: &mut Burst) {
+        if let Some(wire) = &mut self.wire {
+            wire.receive(pool, burst);
+        }
         let n = burst.remaining_capacity().min(self.incoming.len());
         burst.extend(self.incoming.drain(..n));
     }
 
-    pub(super) fn transmit(&mut self, _pool: &mut Pool, list: &mut TransmitList) {
+    pub(super) fn transmit(&mut self, pool: &mut Pool, list: &mut TransmitList) {
+        if let Some(wire) = &mut self.wire {
+            wire.transmit(pool, list);
+        }
         let n = list
             .len()
             .min(self.capacity.saturating_sub(self.outgoing.len()));
@@ -55,5 +86,28 @@ impl Queue {
 
     pub(super) fn tend(&mut self, _pool: &mut Pool) -> bool {
         false
+    }
+}
+
+impl Wire {
+    /// A packet longer than a frame is lost, as on a NIC.
+    fn receive(&mut self, pool: &mut Pool, burst: &mut Burst) {
+        while !burst.is_full() && !self.arriving.is_empty() {
+            let Some(mut frame) = pool.take() else {
+                return;
+            };
+            match self.arriving.pop(&mut self.scratch) {
+                Some(len) if pool.fill(&mut frame, &self.scratch[..len]) => burst.push(frame),
+                _ => pool.give(frame),
+            }
+        }
+    }
+
+    fn transmit(&mut self, pool: &mut Pool, list: &mut TransmitList) {
+        let sent = list
+            .iter()
+            .take_while(|frame| self.leaving.push(pool.bytes(frame)))
+            .count();
+        list.drain(..sent).for_each(|frame| pool.give(frame));
     }
 }

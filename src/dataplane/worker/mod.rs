@@ -61,18 +61,7 @@ pub fn run(setup: Setup) {
     // Refused by the kernel only if the core has gone offline since it was checked: the worker is
     // slower then, not wrong.
     core_affinity::set_for_current(core_affinity::CoreId { id: setup.core });
-    let worker = Worker {
-        pool: setup.pool,
-        ports: std::array::from_fn(|_| None),
-        active: ArrayVec::new(),
-        pipeline: Pipeline::default(),
-        clock: Clock::new(),
-        counters: setup.counters,
-        burst: Burst::new(),
-        verdicts: Verdicts::new(),
-        rest: ArrayVec::new(),
-        scratch: vec![0; MAX_INJECTED].into_boxed_slice(),
-    };
+    let worker = Worker::new(setup.pool, setup.counters);
     worker.run(setup.idle, setup.world, &setup.commands, &setup.bell);
 }
 
@@ -92,6 +81,21 @@ struct Worker {
 }
 
 impl Worker {
+    fn new(pool: Pool, counters: Arc<WorkerCounters>) -> Worker {
+        Worker {
+            pool,
+            ports: std::array::from_fn(|_| None),
+            active: ArrayVec::new(),
+            pipeline: Pipeline::default(),
+            clock: Clock::new(),
+            counters,
+            burst: Burst::new(),
+            verdicts: Verdicts::new(),
+            rest: ArrayVec::new(),
+            scratch: vec![0; MAX_INJECTED].into_boxed_slice(),
+        }
+    }
+
     fn run(
         mut self,
         idle: Idle,

@@ -86,6 +86,11 @@ impl Buckets {
         self.0[usize::try_from(slot).unwrap_or(0)]
     }
 
+    /// Whether any next hop passes `test`; allocates nothing.
+    pub fn any(&self, test: impl Fn(AdjacencyId) -> bool) -> bool {
+        self.0.iter().any(|id| test(*id))
+    }
+
     /// Distinct next hops with their number of buckets, in order.
     pub fn legs(&self) -> Vec<(AdjacencyId, usize)> {
         let mut legs: Vec<(AdjacencyId, usize)> = Vec::new();

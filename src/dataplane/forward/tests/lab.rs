@@ -1,0 +1,279 @@
+//! The router under test: one description for both the reference and the pipeline, and a harness
+//! that runs frames through the pipeline.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::dataplane::forward::reference::{NextHop, Outcome, Route, Router, RpFilter};
+use crate::dataplane::forward::{Arrival, Pipeline, Verdict, Verdicts};
+use crate::dataplane::limit::PuntLimits;
+use crate::dataplane::mem::Pool;
+use crate::dataplane::port::{BURST, Burst};
+use crate::dataplane::testing::{address, filled, neighbour_mac, own_mac, pool, port};
+use crate::shared::fib::{
+    Action, Address, Adjacency, AdjacencyId, Buckets, Fib, Group, GroupId, HashFields, HashPolicy,
+    Interface, Interfaces, ReversePath, Rewrite, Table, World,
+};
+use crate::shared::mac::MacAddr;
+use crate::shared::reason::{DropReason, PuntReason};
+
+/// Next hops of the lab, by number.
+const BACK: usize = 0;
+const NEAR: usize = 1;
+const NARROW: usize = 2;
+const SILENT: usize = 3;
+const SILENT_HERE: usize = 4;
+const ELSEWHERE: usize = 5;
+
+/// Weights of 21.0.0.0/8 and its IPv6 twin, over ports 1 and 2.
+pub(super) const WEIGHTS: [u16; 2] = [1, 3];
+
+/// A router that receives on port 0 and has every kind of route. Its IPv4 routes are 10/8 (its own
+/// links), 11/8 (behind port 0) and 20/8 to 29/8; those of IPv6 are 2001:db8::/32 and 2001:d14::/32
+/// to 2001:d1d::/32 alike.
+pub(super) fn router() -> Router {
+    let known = |slot: u8, mtu| NextHop::Known {
+        port: port(slot.into()),
+        to: neighbour_mac(slot),
+        from: own_mac(slot),
+        mtu,
+    };
+    let via = |n| Route::Via {
+        legs: vec![(n, 1)],
+        mtu: u16::MAX,
+    };
+    let spread = |legs: &[(usize, u16)]| Route::Via {
+        legs: legs.to_vec(),
+        mtu: u16::MAX,
+    };
+    let kinds = [
+        via(NEAR),
+        spread(&[(NEAR, WEIGHTS[0]), (NARROW, WEIGHTS[1])]),
+        spread(&[(NEAR, 1), (SILENT, 1), (ELSEWHERE, 1), (BACK, 1)]),
+        Route::Blackhole,
+        Route::Unreachable,
+        Route::Prohibit,
+        Route::Kernel,
+        via(ELSEWHERE),
+        via(SILENT),
+        via(BACK),
+    ];
+    let v4 = |a, b, c, d| u32::from_be_bytes([a, b, c, d]);
+    let mut routes_ipv4 = vec![
+        (v4(10, 0, 0, 0), 24, via(SILENT_HERE)),
+        (v4(10, 0, 0, 0), 32, Route::Local),
+        (v4(10, 0, 0, 1), 32, Route::Local),
+        (v4(10, 0, 0, 255), 32, Route::Local),
+        (v4(10, 1, 0, 0), 24, via(SILENT)),
+        (v4(10, 1, 0, 1), 32, Route::Local),
+        (v4(10, 1, 0, 2), 32, via(NEAR)),
+        (v4(11, 0, 0, 0), 8, via(BACK)),
+        (v4(20, 1, 0, 0), 16, via(NARROW)),
+        (
+            v4(20, 2, 0, 0),
+            16,
+            Route::Via {
+                legs: vec![(NEAR, 1)],
+                mtu: 600,
+            },
+        ),
+    ];
+    let mut routes_ipv6 = vec![
+        (address(0x2001_0db8, 0), 64, via(SILENT_HERE)),
+        (address(0x2001_0db8, 0), 128, Route::Local),
+        (address(0x2001_0db8, 1), 128, Route::Local),
+        (address(0x2001_0db8, 2), 128, via(BACK)),
+        (address(0x2001_0d14, 0) | 1 << 80, 48, via(NARROW)),
+    ];
+    for (n, route) in (20..).zip(kinds) {
+        routes_ipv4.push((v4(n, 0, 0, 0), 8, route.clone()));
+        routes_ipv6.push((address(0x2001_0d00 + u32::from(n), 0), 32, route));
+    }
+    Router {
+        ingress: port(0),
+        mac: own_mac(0),
+        up: true,
+        forward_ipv4: true,
+        forward_ipv6: true,
+        rp_filter: RpFilter::Off,
+        own_ipv4: vec![v4(10, 0, 0, 1), v4(10, 1, 0, 1)],
+        routes_ipv4,
+        routes_ipv6,
+        next_hops: vec![
+            known(0, 1500),
+            known(1, 1500),
+            known(2, 1280),
+            NextHop::Unknown(port(1)),
+            NextHop::Unknown(port(0)),
+            NextHop::Foreign,
+        ],
+    }
+}
+
+/// The lab for those who only need something to forward by.
+pub(in crate::dataplane) fn world() -> World {
+    router().world(HashFields::Addresses)
+}
+
+impl Router {
+    /// With default routes through port 1.
+    pub(super) fn with_default(mut self) -> Router {
+        let near = Route::Via {
+            legs: vec![(NEAR, 1)],
+            mtu: u16::MAX,
+        };
+        self.routes_ipv4.push((0, 0, near.clone()));
+        self.routes_ipv6.push((0, 0, near));
+        self
+    }
+
+    /// The same router as the pipeline sees it.
+    pub(super) fn world(&self, hash: HashFields) -> World {
+        let mut groups = World::default().groups.to_vec();
+        let interface = Interface {
+            mac: MacAddr(self.mac),
+            up: self.up,
+            forward_ipv4: self.forward_ipv4,
+            forward_ipv6: self.forward_ipv6,
+            reverse_path: match self.rp_filter {
+                RpFilter::Off => ReversePath::Off,
+                RpFilter::Strict => ReversePath::Strict,
+                RpFilter::Loose => ReversePath::Loose,
+            },
+        };
+        let mut interfaces = Interfaces::default();
+        interfaces.set(self.ingress, Some(interface));
+        World {
+            ipv4: fib(&self.routes_ipv4, &mut groups),
+            ipv6: fib(&self.routes_ipv6, &mut groups),
+            groups: Arc::new(groups),
+            adjacencies: Arc::new(self.next_hops.iter().map(adjacency).collect()),
+            interfaces: Arc::new(interfaces),
+            locals: Arc::new(self.own_ipv4.iter().copied().collect()),
+            hash: HashPolicy {
+                ipv4: hash,
+                ipv6: hash,
+            },
+        }
+    }
+}
+
+fn fib<A: Address>(routes: &[(A, u32, Route)], groups: &mut Vec<Group>) -> Fib<A> {
+    let mut table = Table::default();
+    for (prefix, len, route) in routes {
+        let group = GroupId::new(u32::try_from(groups.len()).unwrap());
+        groups.push(compile(route));
+        table.insert(*prefix, u8::try_from(*len).unwrap(), group);
+    }
+    table.commit()
+}
+
+fn compile(route: &Route) -> Group {
+    let id = |n: usize| AdjacencyId::new(u32::try_from(n).unwrap());
+    let mut route_mtu = u16::MAX;
+    let action = match route {
+        Route::Via { legs, mtu } => {
+            route_mtu = *mtu;
+            match legs.as_slice() {
+                [(only, _)] => Action::Forward(id(*only)),
+                legs => {
+                    let legs: Vec<_> = legs.iter().map(|(n, weight)| (id(*n), *weight)).collect();
+                    Action::Spread(Buckets::new(&legs).unwrap())
+                }
+            }
+        }
+        Route::Local => Action::Punt(PuntReason::Local),
+        Route::Blackhole => Action::Drop(DropReason::Blackhole),
+        Route::Unreachable => Action::Punt(PuntReason::Unreachable),
+        Route::Prohibit => Action::Punt(PuntReason::Prohibit),
+        Route::Kernel => Action::Punt(PuntReason::KernelRoute),
+    };
+    Group {
+        action,
+        mtu: route_mtu,
+    }
+}
+
+fn adjacency(next_hop: &NextHop) -> Adjacency {
+    match *next_hop {
+        NextHop::Known {
+            port,
+            to,
+            from,
+            mtu,
+        } => Adjacency::Resolved(Rewrite {
+            port,
+            destination: MacAddr(to),
+            source: MacAddr(from),
+            mtu,
+        }),
+        NextHop::Unknown(port) => Adjacency::Unresolved(port),
+        NextHop::Foreign => Adjacency::Foreign,
+    }
+}
+
+/// Limits under which no redirect is shown to the kernel any more.
+pub(super) fn spent_redirects() -> PuntLimits {
+    let mut limits = PuntLimits::default();
+    while limits.admit_redirect(NOW) {}
+    limits
+}
+
+/// The clock of every burst.
+const NOW: Duration = Duration::from_secs(1);
+
+/// A pipeline with its packet memory.
+pub(super) struct Bench {
+    pipeline: Pipeline,
+    pool: Pool,
+}
+
+impl Bench {
+    pub(super) fn new() -> Bench {
+        Bench {
+            pipeline: Pipeline::default(),
+            pool: pool(64),
+        }
+    }
+
+    /// Runs one burst (with fresh limits) and says what became of each frame. Panics if a frame
+    /// that is not forwarded was written to.
+    pub(super) fn run(&mut self, world: &World, frames: &[Vec<u8>]) -> Vec<Outcome> {
+        self.run_limited(world, frames, &mut PuntLimits::default())
+    }
+
+    pub(super) fn run_limited(
+        &mut self,
+        world: &World,
+        frames: &[Vec<u8>],
+        limits: &mut PuntLimits,
+    ) -> Vec<Outcome> {
+        assert!(frames.len() <= BURST);
+        let pool = &mut self.pool;
+        let mut burst: Burst = frames.iter().map(|bytes| filled(pool, bytes)).collect();
+        let mut verdicts = Verdicts::new();
+        let arrival = Arrival {
+            world,
+            ingress: port(0),
+            limits,
+            now: NOW,
+        };
+        self.pipeline.run(arrival, pool, &mut burst, &mut verdicts);
+        assert_eq!(verdicts.len(), frames.len(), "one verdict a frame");
+        let mut outcomes = Vec::new();
+        for ((frame, verdict), came) in burst.into_iter().zip(verdicts).zip(frames) {
+            let left = pool.bytes(&frame);
+            outcomes.push(match verdict {
+                Verdict::Forward { port, len } => Outcome::Forward(port, left[..len].to_vec()),
+                Verdict::Punt(reason, _) => Outcome::Punt(reason),
+                Verdict::Redirect => Outcome::Punt(PuntReason::Redirect),
+                Verdict::Drop(reason) => Outcome::Drop(reason),
+            });
+            if !matches!(verdict, Verdict::Forward { .. }) {
+                assert_eq!(left, came, "{verdict:?} wrote to the frame");
+            }
+            pool.give(frame);
+        }
+        outcomes
+    }
+}

@@ -1,0 +1,115 @@
+//! What holds for any frame.
+
+use std::collections::BTreeSet;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use super::generate::{frames, routers};
+use super::lab::{Bench, router, spent_redirects};
+use crate::dataplane::forward::reference::Outcome;
+use crate::dataplane::limit::PuntLimits;
+use crate::dataplane::port::BURST;
+use crate::dataplane::testing::ethernet;
+use crate::shared::fib::HashFields;
+use crate::shared::reason::{DropReason, PuntReason};
+
+fn hash_fields() -> impl Strategy<Value = HashFields> {
+    prop_oneof![Just(HashFields::Addresses), Just(HashFields::FiveTuple)]
+}
+
+/// With redirects shown to the kernel, and without.
+fn limits() -> impl Strategy<Value = PuntLimits> {
+    any::<bool>().prop_map(|fresh| {
+        if fresh {
+            PuntLimits::default()
+        } else {
+            spent_redirects()
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_frame_of_a_burst_fares_as_the_reference_says(
+        router in routers(), hash in hash_fields(), mut limits in limits(),
+        burst in vec(frames(), 0..=BURST),
+    ) {
+        let world = router.world(hash);
+        let outcomes = Bench::new().run_limited(&world, &burst, &mut limits);
+        for (frame, outcome) in burst.iter().zip(outcomes) {
+            let right = router.judge(frame);
+            prop_assert!(
+                right.contains(&outcome),
+                "{:02x?}\nbecame {:02x?}\nand should be {:02x?}", frame, outcome, right
+            );
+        }
+    }
+
+    #[test]
+    fn a_frame_fares_the_same_alone_and_in_a_burst(
+        hash in hash_fields(), burst in vec(frames(), 1..=BURST),
+    ) {
+        let world = router().world(hash);
+        let mut bench = Bench::new();
+        let together = bench.run(&world, &burst);
+        for (frame, outcome) in burst.iter().zip(together) {
+            prop_assert_eq!(bench.run(&world, std::slice::from_ref(frame)), [outcome]);
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_behind_a_good_ethernet_header_do_no_harm(
+        family in any::<bool>(), version in prop::option::of(0x40u8..0x70),
+        mut bytes in vec(any::<u8>(), 0..200),
+    ) {
+        if let (Some(first), Some(version)) = (bytes.first_mut(), version) {
+            *first = version;
+        }
+        let ethertype = if family { 0x0800 } else { 0x86dd };
+        let frame = ethernet(router().mac, ethertype, &bytes);
+        let router = router().with_default();
+        let outcome = Bench::new().run(&router.world(HashFields::FiveTuple), std::slice::from_ref(&frame));
+        prop_assert!(router.judge(&frame).contains(&outcome[0]));
+    }
+}
+
+/// Without this the comparison above could pass by never reaching a verdict.
+#[test]
+fn the_generated_mix_reaches_every_verdict() {
+    let mut runner = TestRunner::deterministic();
+    let setting = (routers(), hash_fields(), limits(), vec(frames(), BURST));
+    let (mut forwarded, mut punted, mut dropped) =
+        (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for _ in 0..120 {
+        let (router, hash, mut limits, burst) = setting.new_tree(&mut runner).unwrap().current();
+        for outcome in Bench::new().run_limited(&router.world(hash), &burst, &mut limits) {
+            match outcome {
+                Outcome::Forward(port, bytes) => forwarded.insert((port, bytes[12])),
+                Outcome::Punt(reason) => punted.insert(reason),
+                Outcome::Drop(reason) => dropped.insert(reason),
+            };
+        }
+    }
+    assert_eq!(
+        forwarded.len(),
+        3 * 2,
+        "three ports, two families: {forwarded:?}"
+    );
+    let unseen: Vec<_> = PuntReason::ALL
+        .iter()
+        .filter(|r| !punted.contains(r))
+        .collect();
+    assert!(unseen.is_empty(), "never punted: {unseen:?}");
+    // What comes after these is the worker's: egress, transmit rings, punt limits.
+    let (pipelines, workers): (Vec<_>, Vec<_>) = DropReason::ALL
+        .iter()
+        .partition(|r| **r < DropReason::EgressGone);
+    assert!(workers.iter().all(|reason| !dropped.contains(reason)));
+    let unseen: Vec<_> = pipelines.iter().filter(|r| !dropped.contains(r)).collect();
+    assert!(unseen.is_empty(), "never dropped: {unseen:?}");
+}
