@@ -37,7 +37,7 @@ fn attachment(slot: usize, queue: memory::Queue, punt_ring: usize) -> (Box<Attac
         Arc::clone(&counters),
         punt_sender,
         Arc::new(Bell::new().unwrap()),
-        injected,
+        Some(injected),
     );
     let ends = Ends {
         counters,
@@ -152,7 +152,10 @@ fn balance(tight: Tightness, traffic: &[Vec<u8>]) -> PortTotals {
         let packets = bench.collect(slot);
         let sent = ends.counters.read();
         assert_eq!(sent.tx_packets, packets.len() as u64);
-        assert_eq!(sent.tx_bytes, packets.iter().map(|p| p.len() as u64).sum());
+        assert_eq!(
+            sent.tx_bytes,
+            packets.iter().map(|p| p.len() as u64).sum::<u64>()
+        );
         left += sent.tx_packets;
     }
     assert_eq!(totals.forwarded(), left);

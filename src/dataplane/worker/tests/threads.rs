@@ -189,7 +189,7 @@ fn a_punt_rings_control_s_bell() {
         Arc::default(),
         punts,
         Arc::clone(&bell),
-        injected,
+        Some(injected),
     )));
     let rang = |bell: &Bell| {
         let at_once = Timespec {
