@@ -61,6 +61,8 @@ impl Lab {
     fn run(settings: Settings, test: impl AsyncFnOnce(&mut Lab) + Send + 'static) {
         let lab = move || {
             unshare(CloneFlags::CLONE_NEWNET).expect("these tests need root");
+            // Addresses and their routes are there at once.
+            std::fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0").unwrap();
             PORTS.iter().for_each(|command| ip(command));
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -73,7 +75,9 @@ impl Lab {
                 let first = lab.keeper.next().await.unwrap();
                 assert!(first.changes.everything);
                 lab.settled().await;
-                test(&mut lab).await;
+                tokio::time::timeout(PATIENCE, test(&mut lab))
+                    .await
+                    .expect("stuck");
             });
         };
         std::thread::spawn(lab).join().unwrap();
@@ -131,6 +135,16 @@ impl Lab {
 
     fn routes(&self) -> usize {
         self.keeper.mirror().all_routes().len()
+    }
+
+    /// Routes of [`burst`].
+    fn burst_routes(&self) -> usize {
+        let is_host = |prefix: &ipnet::IpNet| prefix.to_string().starts_with("172.");
+        self.keeper
+            .mirror()
+            .all_routes()
+            .filter(|(key, _)| is_host(&key.prefix))
+            .count()
     }
 }
 
@@ -309,8 +323,8 @@ fn what_links_and_addresses_take_with_them_is_found() {
         ip_batch(
             "route add 192.0.2.0/24 via 10.0.1.2\n\
              route add 192.0.3.0/24 nexthop via 10.0.1.2 nexthop via 10.0.2.2\n\
-             -6 route add 2001:db8:f::/48 via 2001:db8:1::2\n\
-             -6 route add 2001:db8:e::/48 nexthop via 2001:db8:1::2 nexthop via 2001:db8:2::2\n\
+             route add 2001:db8:f::/48 via 2001:db8:1::2\n\
+             route add 2001:db8:e::/48 nexthop via 2001:db8:1::2 nexthop via 2001:db8:2::2\n\
              route add 192.0.4.0/24 via 10.0.2.2 src 10.0.1.1\n\
              neigh add 10.0.1.2 lladdr 02:00:00:00:00:02 dev e1\n",
         );
@@ -330,7 +344,7 @@ fn what_links_and_addresses_take_with_them_is_found() {
             "addr del 2001:db8:2::1/64 dev e2",
             "link set e2 down",
             "link set e2 name port2",
-            "link add d1 type dummy",
+            "link add d1 type bridge",
             "link set d1 up",
             "route add 192.0.5.0/24 nexthop dev d1 nexthop via 10.0.1.2 dev e1 onlink",
             "link del d1",
@@ -373,16 +387,15 @@ fn burst(count: u32, action: &str) -> String {
 #[test]
 fn a_burst_of_routes_is_followed_without_a_dump() {
     Lab::run(Settings::default(), async |lab| {
-        let before = lab.routes();
-        for (action, expected) in [("add", before + 20_000), ("del", before)] {
+        for (action, expected) in [("add", 20_000), ("del", 0)] {
             let lines = burst(20_000, action);
             let batch = std::thread::spawn(move || ip_batch(&lines));
-            while lab.routes() != expected {
+            while lab.burst_routes() != expected {
                 lab.keeper.next().await.unwrap();
             }
             batch.join().unwrap();
             lab.rests().await;
-            assert_eq!(lab.routes(), expected);
+            assert_eq!(lab.burst_routes(), expected);
             assert_eq!(lab.keeper.counters().overruns, 0);
         }
     });
@@ -399,7 +412,7 @@ fn an_overrun_is_counted_and_recovered_from() {
             // Nobody reads meanwhile: the kernel must drop most of it.
             ip_batch(&burst(5_000, "add"));
             lab.settled().await;
-            assert_eq!(lab.routes(), before + 5_000);
+            assert_eq!(lab.burst_routes(), 5_000);
             let counters = lab.keeper.counters();
             assert!(
                 counters.overruns > 0 && counters.resyncs > 0,
