@@ -74,3 +74,6 @@ impl Mirror {
             .filter_map(|&(address, ifindex)| self.neighbour(ifindex, address))
     }
 }
+
+#[cfg(test)]
+mod tests;

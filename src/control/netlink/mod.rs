@@ -42,3 +42,6 @@ pub enum NetlinkError {
     #[error("the kernel's {what} made no sense: {why}; report it with the kernel's version")]
     Malformed { what: &'static str, why: String },
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,7 +68,10 @@ impl Bench {
     }
 
     fn queue(&mut self, slot: usize) -> &mut memory::Queue {
-        let PortQueue::Memory(queue) = &mut self.worker.ports[slot].as_mut().unwrap().queue;
+        let attachment = self.worker.ports[slot].as_mut().unwrap();
+        let PortQueue::Memory(queue) = &mut attachment.queue else {
+            panic!("a memory port")
+        };
         queue
     }
 
