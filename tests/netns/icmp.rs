@@ -3,7 +3,7 @@
 
 use ixmap_lab::{Family, Lab, Ports, Result, wait_until};
 
-use crate::packet::{Datagram, ETHERNET, IcmpError, carries};
+use crate::packet::{Datagram, ETHERNET, IcmpError};
 use crate::raw::Tap;
 use crate::suite::lab;
 
@@ -27,6 +27,12 @@ fn assert_error(lab: &Lab, family: Family, got: &IcmpError, kind: u8, code: u8) 
     );
 }
 
+/// Makes B's link one of 1400 bytes, at both ends.
+fn shrink_far_link(lab: &Lab) -> Result<()> {
+    lab.b.ip("link set eth0 mtu 1400")?;
+    lab.router.ip("link set p1 mtu 1400").map(drop)
+}
+
 #[test]
 fn time_exceeded_comes_from_the_near_port() -> Result<()> {
     let lab = lab(Ports::Two)?;
@@ -44,7 +50,7 @@ fn time_exceeded_comes_from_the_near_port() -> Result<()> {
 #[test]
 fn too_big_names_the_mtu_of_the_far_port() -> Result<()> {
     let lab = lab(Ports::Two)?;
-    lab.router.ip("link set p1 mtu 1400")?;
+    shrink_far_link(&lab)?;
     for (family, kind, code) in [(Family::Ipv4, 3, 4), (Family::Ipv6, 2, 0)] {
         let text = "too big ".repeat(178);
         let mut datagram = Datagram::new(&lab.a, lab.b.address(family), &text);
@@ -53,7 +59,7 @@ fn too_big_names_the_mtu_of_the_far_port() -> Result<()> {
         let tap = Tap::open(&lab.a)?;
         wait_until("the new MTU is in force", || {
             tap.send(&datagram.frame())?;
-            let frames = tap.collect_until_quiet()?;
+            let frames = tap.collect("too big")?;
             Ok(frames
                 .iter()
                 .any(|f| IcmpError::parse(f, "too big").is_some()))
@@ -73,7 +79,7 @@ fn too_big_names_the_mtu_of_the_far_port() -> Result<()> {
 #[test]
 fn a_packet_of_exactly_the_mtu_passes() -> Result<()> {
     let lab = lab(Ports::Two)?;
-    lab.router.ip("link set p1 mtu 1400")?;
+    shrink_far_link(&lab)?;
     for (family, size) in [(Family::Ipv4, "1372"), (Family::Ipv6, "1352")] {
         let ping = lab
             .a
@@ -86,15 +92,15 @@ fn a_packet_of_exactly_the_mtu_passes() -> Result<()> {
 #[test]
 fn a_big_packet_without_df_arrives_in_fragments() -> Result<()> {
     let lab = lab(Ports::Two)?;
-    lab.router.ip("link set p1 mtu 1400")?;
+    shrink_far_link(&lab)?;
     let (near, far) = (Tap::open(&lab.a)?, Tap::open(&lab.b)?);
     let text = "fragment ".repeat(160);
     let datagram = Datagram::new(&lab.a, lab.b.address(Family::Ipv4), &text);
     wait_until("the datagram is fragmented", || {
         near.send(&datagram.frame())?;
-        let frames = far.collect_until_quiet()?;
-        let more = |f: &&Vec<u8>| carries(f, "fragment ") && f[ETHERNET + 6] & 0x20 != 0;
-        Ok(frames.iter().any(|frame| more(&frame)))
+        let frames = far.collect("fragment ")?;
+        let more_fragments = |frame: &Vec<u8>| frame[ETHERNET + 6] & 0x20 != 0;
+        Ok(frames.iter().any(more_fragments))
     })?;
     let ping = lab.a.ping_with(
         lab.b.address(Family::Ipv4),
@@ -161,7 +167,7 @@ fn a_blackhole_is_silent() -> Result<()> {
         // Until the route is in force the answer is "no route".
         wait_until("the blackhole swallows", || {
             tap.send(&hole.frame())?;
-            let frames = tap.collect_until_quiet()?;
+            let frames = tap.collect("the hole")?;
             Ok(!frames
                 .iter()
                 .any(|f| IcmpError::parse(f, "the hole").is_some()))

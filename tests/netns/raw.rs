@@ -11,10 +11,12 @@ use nix::sys::socket::sockopt::{RcvBufForce, ReceiveTimeout};
 use nix::sys::socket::{MsgFlags, recv, send, setsockopt};
 use nix::sys::time::TimeVal;
 
+use crate::packet::carries;
+
 /// Room for every frame of a burst that the test sends before it looks.
 const RECEIVE_BUFFER: usize = 8 << 20;
 
-/// Both directions of a host's `eth0`. What it receives begins when it is opened.
+/// A host's `eth0`: sends frames, and sees those that arrive once it is open.
 pub(crate) struct Tap(OwnedFd);
 
 impl Tap {
@@ -68,12 +70,12 @@ impl Tap {
         Err(Error::Timeout(format!("{what} arrives")))
     }
 
-    /// Everything that arrives until the link has been quiet for a quarter of a second.
-    pub(crate) fn collect_until_quiet(&self) -> Result<Vec<Vec<u8>>> {
+    /// Every frame that carries this text, until none has come for a quarter of a second.
+    pub(crate) fn collect(&self, text: &str) -> Result<Vec<Vec<u8>>> {
         let mut frames = Vec::new();
         let mut last = Instant::now();
         while last.elapsed() < Duration::from_millis(250) {
-            if let Some(frame) = self.receive()? {
+            if let Some(frame) = self.receive()?.filter(|frame| carries(frame, text)) {
                 frames.push(frame);
                 last = Instant::now();
             }
@@ -117,5 +119,12 @@ fn bound_packet_socket(index: u32) -> Result<OwnedFd, Errno> {
     // SAFETY: `address` is a live sockaddr_ll and `length` is its size.
     let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
     Errno::result(bound)?;
+    let yes: libc::c_int = 1;
+    let option = (libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING);
+    let value = (&raw const yes).cast();
+    let length = libc::socklen_t::try_from(mem::size_of_val(&yes)).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: `value` points to a live int and `length` is its size.
+    let set = unsafe { libc::setsockopt(socket.as_raw_fd(), option.0, option.1, value, length) };
+    Errno::result(set)?;
     Ok(socket)
 }
