@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::panic;
+use std::path::Path;
 use std::process::{self, Child, Command, Output, Stdio};
 use std::thread;
 
@@ -11,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::error::{Error, Result};
+use crate::scratch;
 
 /// Seconds after which a command in the lab is killed: none is meant to take that long.
 const COMMAND_LIMIT: &str = "60";
@@ -32,6 +34,23 @@ impl Namespace {
         ])?;
         namespace.ip("link set lo up")?;
         Ok(namespace)
+    }
+
+    /// Removes the namespaces of labs whose process was killed before it could clean up.
+    pub(crate) fn sweep() -> Result<()> {
+        let names = execute(Command::new("ip").args(["netns", "list"]))?;
+        for name in names
+            .lines()
+            .filter_map(|line| line.split_whitespace().next())
+        {
+            let owner = scratch::owner(name);
+            if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+                drop(Namespace {
+                    name: name.to_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 
     pub fn name(&self) -> &str {

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::path::PathBuf;
+use std::sync::Once;
 
 use serde_json::Value;
 
@@ -67,6 +68,9 @@ impl Lab {
 
     /// Builds the lab without a running daemon.
     pub fn cabled(kind: &Router, ports: Ports) -> Result<Lab> {
+        static SWEPT: Once = Once::new();
+        // What cannot be swept is in nobody's way: the new names are unique.
+        SWEPT.call_once(|| drop(Namespace::sweep()));
         let name = unique_name();
         let lab = Lab {
             daemon: None,
