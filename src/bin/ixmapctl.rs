@@ -1,1 +1,7 @@
-fn main() {}
+//! Asks and tells a running ixmapd over its control socket.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ixmap::control::ctl::cli::main()
+}

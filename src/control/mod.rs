@@ -1,3 +1,14 @@
 //! The tokio side: mirrors the kernel, publishes worlds, serves operators.
 
+pub mod args;
+pub mod config;
+pub mod ctl;
+pub mod fault;
+pub mod logging;
+pub mod metrics;
 pub mod mirror;
+pub mod netlink;
+pub mod resolve;
+pub mod supervisor;
+pub mod sysctl;
+pub mod tap;

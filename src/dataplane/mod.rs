@@ -1,5 +1,10 @@
-//! The fast path: workers, the burst pipeline, ports and packet memory. `std` and `libc` only:
-//! never tokio, never `control`.
+//! The fast path: workers, the burst pipeline, ports and packet memory. `std` and thin system
+//! wrappers only: never tokio, never `control`.
 
+pub mod bell;
+pub mod forward;
+pub mod limit;
 pub mod mem;
 pub mod port;
+pub mod ring;
+pub mod worker;

@@ -1,8 +1,16 @@
 //! What an operator may configure: the types behind the TOML file and the command line.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Where the control socket is unless configured otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/ixmap/ixmapd.sock";
+
+/// Where `/metrics` listens unless configured otherwise.
+pub const DEFAULT_METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9473);
 
 /// Which driver runs a port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,13 +54,27 @@ pub struct PortConfig {
 }
 
 /// What a worker does when its ports are quiet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Idle {
     /// Never sleeps: lowest latency, a full core.
     Poll,
     /// Polls while there is work, then sleeps until a port or the kernel has some.
     #[default]
     Adaptive,
+}
+
+impl Idle {
+    /// Every strategy.
+    pub const ALL: &'static [Idle] = &[Idle::Poll, Idle::Adaptive];
+
+    /// The name in configuration and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Idle::Poll => "poll",
+            Idle::Adaptive => "adaptive",
+        }
+    }
 }
 
 /// Everything the daemon needs to start.
@@ -69,4 +91,18 @@ pub struct Config {
     pub cores: Vec<usize>,
     pub idle: Idle,
     pub ports: Vec<PortConfig>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            socket: PathBuf::from(DEFAULT_SOCKET),
+            group: None,
+            metrics: Some(DEFAULT_METRICS),
+            log: "info".to_owned(),
+            cores: Vec::new(),
+            idle: Idle::default(),
+            ports: Vec::new(),
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What both planes speak. No I/O, no tokio, no unsafe.
 
+pub mod api;
 pub mod config;
 pub mod fib;
 pub mod mac;

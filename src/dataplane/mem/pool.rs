@@ -2,14 +2,12 @@
 
 #![allow(unsafe_code, reason = "turns a unique token into a slice of its frame")]
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::{Arena, HEADROOM};
 use crate::shared::port::PortId;
 
-/// The right to touch one frame of packet memory. It cannot be copied, and stays on the thread of
-/// its pool. Dropping one leaks the buffer until the pool goes: give it back instead.
+/// The right to touch one frame of packet memory. It cannot be copied. Dropping one leaks the buffer until the pool goes: give it back instead.
 #[derive(Debug)]
 #[must_use = "a frame that is not given back is lost to the pool"]
 pub struct Frame {
@@ -19,8 +17,6 @@ pub struct Frame {
     offset: u16,
     /// Bytes of the packet.
     len: u16,
-    /// Tokens belong to the worker's thread, as the pool does.
-    thread: PhantomData<*mut u8>,
 }
 
 impl Frame {
@@ -187,7 +183,6 @@ impl Pool {
             index,
             offset,
             len,
-            thread: PhantomData,
         }
     }
 

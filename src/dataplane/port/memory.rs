@@ -46,6 +46,13 @@ impl Queue {
         self.outgoing.extend(list.drain(..n));
     }
 
+    pub(super) fn close(self, pool: &mut Pool) {
+        self.incoming
+            .into_iter()
+            .chain(self.outgoing)
+            .for_each(|frame| pool.give(frame));
+    }
+
     pub(super) fn tend(&mut self, _pool: &mut Pool) -> bool {
         false
     }

@@ -3,9 +3,10 @@
 //! Opening a device, its settings and their restoration are control's business (each driver has a
 //! `Device` type for that); a worker only ever sees queues that are ready to run.
 
+pub mod afxdp;
 pub mod memory;
 
-use std::os::fd::RawFd;
+use std::os::fd::BorrowedFd;
 
 use arrayvec::ArrayVec;
 
@@ -24,6 +25,8 @@ pub type TransmitList = ArrayVec<Frame, { 2 * BURST }>;
 /// The queues of one port that one worker owns. All calls are made by that worker's thread.
 #[derive(Debug)]
 pub enum PortQueue {
+    /// AF_XDP sockets on a Linux netdev.
+    Afxdp(afxdp::Queue),
     /// Rings in RAM: benches and property tests.
     Memory(memory::Queue),
 }
@@ -33,6 +36,7 @@ impl PortQueue {
     /// `pool`. Never blocks.
     pub fn receive(&mut self, pool: &mut Pool, burst: &mut Burst) {
         match self {
+            PortQueue::Afxdp(queue) => queue.receive(pool, burst),
             PortQueue::Memory(queue) => queue.receive(pool, burst),
         }
     }
@@ -41,6 +45,7 @@ impl PortQueue {
     /// returns completed frames to `pool`. Never blocks.
     pub fn transmit(&mut self, pool: &mut Pool, list: &mut TransmitList) {
         match self {
+            PortQueue::Afxdp(queue) => queue.transmit(pool, list),
             PortQueue::Memory(queue) => queue.transmit(pool, list),
         }
     }
@@ -49,14 +54,27 @@ impl PortQueue {
     /// True while frames are still on their way out.
     pub fn tend(&mut self, pool: &mut Pool) -> bool {
         match self {
+            PortQueue::Afxdp(queue) => queue.tend(pool),
             PortQueue::Memory(queue) => queue.tend(pool),
+        }
+    }
+
+    /// Takes the queues out of service: waits (bounded) for frames on their way out, closes the
+    /// rings, and returns every frame to `pool`.
+    pub fn close(self, pool: &mut Pool) {
+        match self {
+            PortQueue::Afxdp(queue) => {
+                queue.close(pool);
+            }
+            PortQueue::Memory(queue) => queue.close(pool),
         }
     }
 
     /// Descriptors that become readable (`POLLIN`) when a packet waits: what an idle worker sleeps
     /// on. One a hardware queue; none for a port that must be polled.
-    pub fn wait_fds(&self) -> Vec<RawFd> {
+    pub fn wait_fds(&self) -> Vec<BorrowedFd<'_>> {
         match self {
+            PortQueue::Afxdp(queue) => queue.wait_fds(),
             PortQueue::Memory(_) => Vec::new(),
         }
     }

@@ -14,7 +14,6 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::metrics::METRICS_ADDRESS;
 use crate::namespace::Namespace;
-use crate::scratch::Scratch;
 use crate::wait::PATIENCE;
 
 /// How a daemon ended, and the last words on its stderr.
@@ -39,18 +38,18 @@ impl Daemon {
         router: &Namespace,
         binary: &Path,
         ctl: &Path,
-        scratch: &Scratch,
+        scratch: &Path,
         ports: &[String],
     ) -> Result<Daemon> {
-        let notify = scratch.path().join("notify");
+        let notify = scratch.join("notify");
         let _ = fs::remove_file(&notify);
         let ready = UnixDatagram::bind(&notify).map_err(Error::io("bind the notify socket"))?;
         ready
             .set_read_timeout(Some(Duration::from_millis(100)))
             .map_err(Error::io("set up the notify socket"))?;
 
-        let socket = scratch.path().join("ixmapd.sock");
-        let log = scratch.path().join("ixmapd.log");
+        let socket = scratch.join("ixmapd.sock");
+        let log = scratch.join("ixmapd.log");
         let stderr = File::create(&log).map_err(Error::io("create the daemon's log"))?;
         let workers = last_core().to_string();
         let mut words = vec![text(binary)];

@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::error::{Error, Result};
-use crate::scratch;
+use crate::names;
 
 /// Seconds after which a command in the lab is killed: none is meant to take that long.
 const COMMAND_LIMIT: &str = "60";
@@ -43,7 +43,7 @@ impl Namespace {
             .lines()
             .filter_map(|line| line.split_whitespace().next())
         {
-            let owner = scratch::owner(name);
+            let owner = names::owner(name);
             if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
                 drop(Namespace {
                     name: name.to_owned(),

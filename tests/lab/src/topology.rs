@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::Once;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::daemon::{Daemon, Exit};
 use crate::error::{Error, Result};
 use crate::host::{Family, Host};
 use crate::metrics::Metrics;
+use crate::names::unique_name;
 use crate::namespace::Namespace;
-use crate::scratch::{Scratch, unique_name};
 use crate::wait::wait_until;
 
 /// Who forwards.
@@ -53,7 +54,8 @@ pub struct Lab {
     pub b: Host,
     pub c: Host,
     pub router: Namespace,
-    pub scratch: Scratch,
+    /// For sockets, logs and files of the test.
+    pub scratch: TempDir,
     kind: Router,
     ports: Ports,
 }
@@ -78,7 +80,7 @@ impl Lab {
             b: Host::new(&name, 1)?,
             c: Host::new(&name, 2)?,
             router: Namespace::new(format!("{name}-r"))?,
-            scratch: Scratch::new()?,
+            scratch: tempfile::tempdir().map_err(Error::io("make a temporary directory"))?,
             kind: kind.clone(),
             ports,
         };
@@ -133,7 +135,7 @@ impl Lab {
                 .iter()
                 .map(|&index| port_argument(hosts[index]))
                 .collect();
-            let daemon = Daemon::start(&self.router, daemon, ctl, &self.scratch, &ports)?;
+            let daemon = Daemon::start(&self.router, daemon, ctl, self.scratch.path(), &ports)?;
             self.daemon = Some(daemon);
         }
         for &index in self.hosts_with_a_port() {

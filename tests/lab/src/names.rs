@@ -1,10 +1,7 @@
-//! Names and directories that no other lab, thread or process uses at the same time.
+//! Names that no other lab, thread or process uses at the same time.
 
-use std::path::{Path, PathBuf};
+use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::{env, fs, process};
-
-use crate::error::{Error, Result};
 
 static SERIAL: AtomicU32 = AtomicU32::new(0);
 
@@ -19,27 +16,6 @@ pub(crate) fn unique_name() -> String {
 /// The process that made up this name, if it is one of ours.
 pub(crate) fn owner(name: &str) -> Option<u32> {
     name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok()
-}
-
-/// A temporary directory, removed with all its contents on drop.
-pub struct Scratch(PathBuf);
-
-impl Scratch {
-    pub fn new() -> Result<Scratch> {
-        let path = env::temp_dir().join(unique_name());
-        fs::create_dir(&path).map_err(Error::io(format!("create {}", path.display())))?;
-        Ok(Scratch(path))
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,256 @@
+//! The Prometheus text format, version 0.0.4, written by hand: every value is read from the
+//! workers' counters at the time of the scrape, so there is nothing for a registry to keep.
+
+use std::fmt::{Display, Write};
+
+use super::Histogram;
+use super::histogram::BOUNDS;
+use crate::shared::api::{Counters, PortDrops, Status, Traffic};
+
+/// What a scrape shows.
+#[derive(Debug)]
+pub(super) struct Snapshot<'a> {
+    pub(super) status: &'a Status,
+    pub(super) counters: &'a Counters,
+    pub(super) drops: &'a [PortDrops],
+    pub(super) publish: &'a Histogram,
+}
+
+/// Writes every metric.
+pub(super) fn render(snapshot: &Snapshot) -> String {
+    let mut text = Text(String::with_capacity(64 * 1024));
+    daemon(&mut text, snapshot.status);
+    ports(&mut text, snapshot);
+    reasons(&mut text, snapshot.drops);
+    workers(&mut text, snapshot);
+    tables(&mut text, snapshot);
+    mirror(&mut text, snapshot.status);
+    text.0
+}
+
+fn daemon(text: &mut Text, status: &Status) {
+    text.family("ixmap_build_info", "gauge", "The running version.");
+    text.sample("ixmap_build_info", &[("version", &status.version)], 1);
+    text.family(
+        "ixmap_uptime_seconds",
+        "gauge",
+        "Time since the daemon started.",
+    );
+    text.sample("ixmap_uptime_seconds", &[], status.uptime_seconds);
+}
+
+fn ports(text: &mut Text, snapshot: &Snapshot) {
+    type Count = fn(&Traffic) -> u64;
+    let counters: [(&str, &str, Count); 4] = [
+        (
+            "ixmap_port_rx_packets_total",
+            "Packets received by a port.",
+            |t| t.rx_packets,
+        ),
+        (
+            "ixmap_port_tx_packets_total",
+            "Packets sent by a port.",
+            |t| t.tx_packets,
+        ),
+        (
+            "ixmap_port_rx_bytes_total",
+            "Bytes received by a port.",
+            |t| t.rx_bytes,
+        ),
+        ("ixmap_port_tx_bytes_total", "Bytes sent by a port.", |t| {
+            t.tx_bytes
+        }),
+    ];
+    for (name, help, count) in counters {
+        text.family(name, "counter", help);
+        for entry in &snapshot.counters.ports {
+            text.sample(name, &[("port", &entry.port)], count(&entry.traffic));
+        }
+    }
+    let ports = &snapshot.status.ports;
+    text.family(
+        "ixmap_port_link_up",
+        "gauge",
+        "1 while a port's device has a link.",
+    );
+    for port in ports {
+        let up = u8::from(port.link_up);
+        text.sample("ixmap_port_link_up", &[("port", &port.name)], up);
+    }
+    text.family("ixmap_port_info", "gauge", "A port's driver and device.");
+    for port in ports {
+        let labels = [
+            ("port", port.name.as_str()),
+            ("driver", port.driver.as_str()),
+            ("device", port.device.as_str()),
+        ];
+        text.sample("ixmap_port_info", &labels, 1);
+    }
+}
+
+fn reasons(text: &mut Text, drops: &[PortDrops]) {
+    type Reasons = fn(&PortDrops) -> &std::collections::BTreeMap<String, u64>;
+    let families: [(&str, &str, Reasons); 3] = [
+        (
+            "ixmap_punted_packets_total",
+            "Received packets handed to the kernel, by receiving port.",
+            |d| &d.punted,
+        ),
+        (
+            "ixmap_drops_total",
+            "Received packets dropped, by receiving port.",
+            |d| &d.dropped,
+        ),
+        (
+            "ixmap_inject_drops_total",
+            "Packets that the kernel sent on a port's TAP and that could not leave.",
+            |d| &d.inject_dropped,
+        ),
+    ];
+    for (name, help, reasons) in families {
+        text.family(name, "counter", help);
+        for port in drops {
+            for (reason, count) in reasons(port) {
+                text.sample(name, &[("port", &port.port), ("reason", reason)], count);
+            }
+        }
+    }
+}
+
+fn workers(text: &mut Text, snapshot: &Snapshot) {
+    let name = "ixmap_forwarded_packets_total";
+    text.family(name, "counter", "Packets forwarded by the fast path.");
+    for worker in &snapshot.counters.workers {
+        for (family, count) in [
+            ("ipv4", worker.forwarded_ipv4),
+            ("ipv6", worker.forwarded_ipv6),
+        ] {
+            text.sample(
+                name,
+                &[("family", family), ("worker", &worker.worker)],
+                count,
+            );
+        }
+    }
+    let name = "ixmap_worker_busy_ratio";
+    text.family(
+        name,
+        "gauge",
+        "Share of recent time that a worker spent on polls with work.",
+    );
+    for worker in &snapshot.status.workers {
+        text.sample(name, &[("worker", &worker.name)], worker.busy_ratio);
+    }
+    let name = "ixmap_worker_sleeps_total";
+    text.family(name, "counter", "Times that a worker went to sleep.");
+    for worker in &snapshot.status.workers {
+        text.sample(name, &[("worker", &worker.name)], worker.sleeps);
+    }
+}
+
+fn tables(text: &mut Text, snapshot: &Snapshot) {
+    let status = snapshot.status;
+    for (name, help, counts) in [
+        ("ixmap_fib_routes", "Routes in the FIB.", status.routes),
+        (
+            "ixmap_neighbours",
+            "Neighbours known on the ports.",
+            status.neighbours,
+        ),
+    ] {
+        text.family(name, "gauge", help);
+        text.sample(name, &[("family", "ipv4")], counts.ipv4);
+        text.sample(name, &[("family", "ipv6")], counts.ipv6);
+    }
+    text.family(
+        "ixmap_next_hop_groups",
+        "gauge",
+        "Next-hop groups that routes point to.",
+    );
+    text.sample("ixmap_next_hop_groups", &[], status.next_hops.groups);
+    text.family(
+        "ixmap_adjacencies",
+        "gauge",
+        "Adjacencies that next-hop groups point to.",
+    );
+    text.sample("ixmap_adjacencies", &[], status.next_hops.adjacencies);
+    text.histogram(
+        "ixmap_fib_publish_seconds",
+        "Time to build and publish a forwarding snapshot.",
+        snapshot.publish,
+    );
+}
+
+fn mirror(text: &mut Text, status: &Status) {
+    let mirror = &status.mirror;
+    let name = "ixmap_netlink_overruns_total";
+    text.family(
+        name,
+        "counter",
+        "Times that the netlink socket's buffer overran.",
+    );
+    text.sample(name, &[], mirror.overruns);
+    let name = "ixmap_netlink_resyncs_total";
+    text.family(
+        name,
+        "counter",
+        "Full dumps of the kernel's tables since the first.",
+    );
+    text.sample(name, &[], mirror.resyncs);
+    text.family(
+        "ixmap_mirror_in_sync",
+        "gauge",
+        "1 while the FIB follows the kernel.",
+    );
+    text.sample("ixmap_mirror_in_sync", &[], u8::from(mirror.in_sync));
+    let name = "ixmap_mirror_lag_seconds";
+    text.family(
+        name,
+        "gauge",
+        "Age of the oldest change that workers do not see yet.",
+    );
+    text.sample(name, &[], mirror.lag_seconds);
+}
+
+/// The text so far.
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.0.push_str(name);
+        for (index, (label, text)) in labels.iter().enumerate() {
+            let separator = if index == 0 { '{' } else { ',' };
+            let _ = write!(self.0, "{separator}{label}=\"{}\"", escape(text));
+        }
+        let close = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.0, "{close} {value}");
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
+        self.family(name, "histogram", help);
+        let counts = histogram.cumulative();
+        let bucket = format!("{name}_bucket");
+        for (bound, count) in BOUNDS.iter().zip(counts) {
+            let bound = bound.as_secs_f64().to_string();
+            self.sample(&bucket, &[("le", &bound)], count);
+        }
+        let total = counts.last().copied().unwrap_or_default();
+        self.sample(&bucket, &[("le", "+Inf")], total);
+        self.sample(&format!("{name}_sum"), &[], histogram.sum().as_secs_f64());
+        self.sample(&format!("{name}_count"), &[], total);
+    }
+}
+
+/// A label's value: device names are the kernel's, and it allows quotes and backslashes.
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! The names and labels that dashboards rely on.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::*;
+use crate::shared::api::{
+    FamilyCounts, Mirror, NextHopCounts, Port, PortTraffic, Worker, WorkerState, WorkerTraffic,
+};
+use crate::shared::config::Idle;
+use crate::shared::reason::{DropReason, InjectDropReason, PuntReason};
+use crate::shared::stats::PortTotals;
+
+fn status() -> Status {
+    Status {
+        version: "1.2.3".into(),
+        uptime_seconds: 60,
+        ports: vec![Port {
+            name: "lan".into(),
+            driver: "afxdp".into(),
+            device: "e\"0".into(),
+            link_up: true,
+            speed_mbps: Some(10_000),
+            mac: "02:00:00:00:00:01".into(),
+            mtu: 1500,
+            queues: 1,
+            mode: None,
+            zero_copy: false,
+        }],
+        workers: vec![Worker {
+            name: "core3".into(),
+            core: 3,
+            state: WorkerState::Running,
+            idle: Idle::Adaptive,
+            busy_ratio: 0.25,
+            sleeps: 4,
+        }],
+        routes: FamilyCounts { ipv4: 10, ipv6: 11 },
+        neighbours: FamilyCounts { ipv4: 2, ipv6: 3 },
+        next_hops: NextHopCounts {
+            groups: 5,
+            adjacencies: 6,
+        },
+        mirror: Mirror {
+            in_sync: true,
+            resyncs: 1,
+            overruns: 2,
+            lag_seconds: 0.0,
+        },
+    }
+}
+
+fn text() -> String {
+    let mut totals = PortTotals {
+        rx_packets: 100,
+        rx_bytes: 6400,
+        tx_packets: 50,
+        tx_bytes: 3200,
+        forwarded_ipv4: 90,
+        ..PortTotals::default()
+    };
+    totals.punted[PuntReason::Arp.index()] = 3;
+    totals.dropped[DropReason::Blackhole.index()] = 7;
+    totals.inject_dropped[InjectDropReason::TooLong.index()] = 1;
+    let publish = Histogram::default();
+    publish.observe(Duration::from_micros(700));
+    render(&Snapshot {
+        status: &status(),
+        counters: &Counters {
+            ports: vec![PortTraffic {
+                port: "lan".into(),
+                traffic: Traffic::from(&totals),
+            }],
+            workers: vec![WorkerTraffic {
+                worker: "core3".into(),
+                forwarded_ipv4: 90,
+                forwarded_ipv6: 0,
+            }],
+        },
+        drops: &[PortDrops::new("lan", &totals)],
+        publish: &publish,
+    })
+}
+
+#[test]
+fn every_promised_sample_is_there_with_its_labels() {
+    let text = text();
+    let lines: BTreeSet<&str> = text.lines().collect();
+    for line in [
+        "ixmap_port_rx_packets_total{port=\"lan\"} 100",
+        "ixmap_port_tx_packets_total{port=\"lan\"} 50",
+        "ixmap_port_rx_bytes_total{port=\"lan\"} 6400",
+        "ixmap_port_tx_bytes_total{port=\"lan\"} 3200",
+        "ixmap_forwarded_packets_total{family=\"ipv4\",worker=\"core3\"} 90",
+        "ixmap_forwarded_packets_total{family=\"ipv6\",worker=\"core3\"} 0",
+        "ixmap_punted_packets_total{port=\"lan\",reason=\"arp\"} 3",
+        "ixmap_drops_total{port=\"lan\",reason=\"blackhole\"} 7",
+        "ixmap_drops_total{port=\"lan\",reason=\"tx_full\"} 0",
+        "ixmap_inject_drops_total{port=\"lan\",reason=\"too_long\"} 1",
+        "ixmap_worker_busy_ratio{worker=\"core3\"} 0.25",
+        "ixmap_fib_routes{family=\"ipv4\"} 10",
+        "ixmap_fib_routes{family=\"ipv6\"} 11",
+        "ixmap_neighbours{family=\"ipv4\"} 2",
+        "ixmap_neighbours{family=\"ipv6\"} 3",
+        "ixmap_fib_publish_seconds_bucket{le=\"0.0005\"} 0",
+        "ixmap_fib_publish_seconds_bucket{le=\"0.001\"} 1",
+        "ixmap_fib_publish_seconds_bucket{le=\"+Inf\"} 1",
+        "ixmap_fib_publish_seconds_sum 0.0007",
+        "ixmap_fib_publish_seconds_count 1",
+        "ixmap_netlink_overruns_total 2",
+        "ixmap_netlink_resyncs_total 1",
+        "ixmap_port_link_up{port=\"lan\"} 1",
+        "ixmap_build_info{version=\"1.2.3\"} 1",
+        "ixmap_port_info{port=\"lan\",driver=\"afxdp\",device=\"e\\\"0\"} 1",
+    ] {
+        assert!(lines.contains(line), "{line} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn every_sample_belongs_to_a_family_with_help_and_type() {
+    let text = text();
+    let mut typed = BTreeSet::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            assert!(typed.insert(name), "{name} is declared twice");
+            assert!(text.contains(&format!("# HELP {name} ")));
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{name}");
+        } else if !line.starts_with('#') {
+            let name = line.split(['{', ' ']).next().unwrap();
+            let base = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|suffix| name.strip_suffix(suffix))
+                .unwrap_or(name);
+            assert!(typed.contains(base), "{line} has no type above it");
+        }
+    }
+}
+
+#[test]
+fn what_came_in_is_what_went_somewhere() {
+    let text = text();
+    let sum = |prefix: &str| -> u64 {
+        text.lines()
+            .filter(|line| line.starts_with(prefix))
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+            .sum()
+    };
+    assert_eq!(
+        sum("ixmap_port_rx_packets_total{"),
+        sum("ixmap_forwarded_packets_total{")
+            + sum("ixmap_punted_packets_total{")
+            + sum("ixmap_drops_total{")
+    );
+}

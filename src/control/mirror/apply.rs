@@ -1,0 +1,245 @@
+//! Following the kernel event by event, and what it does without a word.
+//!
+//! A link that goes down, a link or an address that goes away take routes with them silently. The
+//! part of that which is simple is done at once, so that forwarding stops where the kernel's did;
+//! the doubt that is returned asks for a new dump, which settles the rest.
+
+use super::Mirror;
+use super::lists::{self, Outcome, Placement};
+use super::types::{Address, Changes, Event, Link, Neighbour, Route, RouteKey};
+
+/// RT_SCOPE_HOST: local addresses; they answer even while their link is down.
+const RT_SCOPE_HOST: u8 = 254;
+
+/// Why the mirror may differ from the kernel; only a new dump tells.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Doubt {
+    /// Messages were lost or made no sense.
+    #[error("{0}")]
+    Message(String),
+    /// The kernel flushes and revives routes silently, possibly after it announced the change.
+    #[error("interface {0} or its addresses changed, and the kernel's routes with them")]
+    Interface(u32),
+    /// A route was replaced in a way that kernels differ in.
+    #[error("the routes to {} in table {} were replaced", .0.prefix, .0.table)]
+    Replaced(RouteKey),
+    /// A route was deleted that the mirror does not have.
+    #[error("an unknown route to {} in table {} was deleted", .0.prefix, .0.table)]
+    Unknown(RouteKey),
+}
+
+/// What happened to an interface, as far as its routes go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    /// Administratively down.
+    Down,
+    /// Its last IPv4 address went.
+    LastAddress,
+    /// Deleted, or moved to another network namespace.
+    Gone,
+}
+
+impl Mirror {
+    /// Adds an entry of a dump, in the dump's order.
+    pub fn load(&mut self, event: Event) {
+        if let Event::RouteSet { key, route, .. } = event {
+            lists::load(self.routes.entry(key).or_default(), route, is_ipv6(&key));
+        } else {
+            self.apply(event, &mut Changes::default());
+        }
+    }
+
+    /// Follows one event and notes in `changes` what it touched. A doubt that is returned asks for
+    /// a new dump; the tables stay the best guess until then.
+    pub fn apply(&mut self, event: Event, changes: &mut Changes) -> Option<Doubt> {
+        match event {
+            Event::LinkSet(link) => self.link_set(link, changes),
+            Event::LinkGone { index } => self.link_gone(index, changes),
+            Event::AddressSet(address) => {
+                changes.addresses |= self.addresses.insert(address);
+                None
+            }
+            Event::AddressGone(address) => self.address_gone(address, changes),
+            Event::RouteSet {
+                key,
+                route,
+                replace,
+                append,
+                exclusive,
+                ..
+            } => {
+                let place = Placement {
+                    replace,
+                    append,
+                    exclusive,
+                };
+                self.route_set(key, route, place, changes)
+            }
+            Event::RouteGone { key, route } => self.route_gone(key, &route, changes),
+            Event::NeighbourSet(neighbour) => {
+                self.neighbour_set(neighbour, changes);
+                None
+            }
+            Event::NeighbourGone { ifindex, address } => {
+                if self.neighbours.remove(&(ifindex, address)).is_some() {
+                    self.neighbours_by_address.remove(&(address, ifindex));
+                    changes.neighbours.insert((ifindex, address));
+                }
+                None
+            }
+            Event::Doubt { why } => Some(Doubt::Message(why)),
+        }
+    }
+
+    fn link_set(&mut self, link: Link, changes: &mut Changes) -> Option<Doubt> {
+        let index = link.index;
+        let now = (link.up, link.carrier, link.mtu);
+        let old = self.links.insert(index, link);
+        if old.as_ref() != self.links.get(&index) {
+            changes.links.insert(index);
+        }
+        let old = old?;
+        if old.up && !now.0 {
+            self.lose_routes(index, Loss::Down, changes);
+        }
+        ((old.up, old.carrier, old.mtu) != now).then_some(Doubt::Interface(index))
+    }
+
+    fn link_gone(&mut self, index: u32, changes: &mut Changes) -> Option<Doubt> {
+        self.links.remove(&index)?;
+        changes.links.insert(index);
+        let before = self.addresses.len();
+        self.addresses.retain(|address| address.ifindex != index);
+        changes.addresses |= self.addresses.len() != before;
+        self.neighbours.retain(|&key, _| {
+            if key.0 == index {
+                changes.neighbours.insert(key);
+            }
+            key.0 != index
+        });
+        self.neighbours_by_address
+            .retain(|&(_, ifindex)| ifindex != index);
+        self.lose_routes(index, Loss::Gone, changes);
+        Some(Doubt::Interface(index))
+    }
+
+    fn address_gone(&mut self, address: Address, changes: &mut Changes) -> Option<Doubt> {
+        if !self.addresses.remove(&address) {
+            return None;
+        }
+        changes.addresses = true;
+        let ifindex = address.ifindex;
+        let is_ipv4 = |net: &ipnet::IpNet| net.addr().is_ipv4();
+        let others = self
+            .addresses
+            .iter()
+            .any(|a| a.ifindex == ifindex && is_ipv4(&a.address));
+        if is_ipv4(&address.address) && !others {
+            self.lose_routes(ifindex, Loss::LastAddress, changes);
+        }
+        Some(Doubt::Interface(ifindex))
+    }
+
+    fn route_set(
+        &mut self,
+        key: RouteKey,
+        route: Route,
+        place: Placement,
+        changes: &mut Changes,
+    ) -> Option<Doubt> {
+        let list = self.routes.entry(key).or_default();
+        let outcome = if is_ipv6(&key) {
+            lists::set6(list, route, place)
+        } else {
+            lists::set4(list, route, place)
+        };
+        if outcome != Outcome::Unchanged {
+            changes.prefixes.insert(key.prefix);
+        }
+        (outcome == Outcome::Doubtful).then_some(Doubt::Replaced(key))
+    }
+
+    fn route_gone(&mut self, key: RouteKey, route: &Route, changes: &mut Changes) -> Option<Doubt> {
+        let list = self.routes.get_mut(&key)?;
+        let outcome = if is_ipv6(&key) {
+            lists::gone6(list, route)
+        } else {
+            lists::gone4(list, route)
+        };
+        if list.is_empty() {
+            self.routes.remove(&key);
+        }
+        if outcome == Outcome::Changed {
+            changes.prefixes.insert(key.prefix);
+        }
+        (outcome == Outcome::Doubtful).then_some(Doubt::Unknown(key))
+    }
+
+    fn neighbour_set(&mut self, neighbour: Neighbour, changes: &mut Changes) {
+        let key = (neighbour.ifindex, neighbour.address);
+        if self.neighbours.insert(key, neighbour) != Some(neighbour) {
+            self.neighbours_by_address
+                .insert((neighbour.address, neighbour.ifindex));
+            changes.neighbours.insert(key);
+        }
+    }
+
+    /// The kernel's silent flush (fib_sync_down_dev, fib6_ifdown).
+    fn lose_routes(&mut self, ifindex: u32, loss: Loss, changes: &mut Changes) {
+        self.routes.retain(|key, list| {
+            let ipv6 = is_ipv6(key);
+            let mut touched = false;
+            list.retain_mut(|route| {
+                if !route.paths.iter().any(|path| path.ifindex == Some(ifindex)) {
+                    return true;
+                }
+                let (keep, changed) = survives(route, ifindex, loss, ipv6);
+                touched |= changed;
+                keep
+            });
+            if touched {
+                changes.prefixes.insert(key.prefix);
+            }
+            !list.is_empty()
+        });
+    }
+}
+
+fn is_ipv6(key: &RouteKey) -> bool {
+    key.prefix.addr().is_ipv6()
+}
+
+/// Whether a route with a leg on the interface stays, and whether it changed.
+fn survives(route: &mut Route, ifindex: u32, loss: Loss, ipv6: bool) -> (bool, bool) {
+    match (ipv6, loss) {
+        (true, Loss::LastAddress) => (true, false),
+        // A single IPv6 route's DELROUTE follows.
+        (true, Loss::Down) if route.paths.len() < 2 => (true, false),
+        (true, Loss::Down) => (true, mark_dead(route, ifindex)),
+        (true, Loss::Gone) => {
+            route.paths.retain(|path| path.ifindex != Some(ifindex));
+            if let [last] = route.paths.as_mut_slice() {
+                last.weight = 1;
+            }
+            (!route.paths.is_empty(), true)
+        }
+        (false, Loss::Gone) => (false, true),
+        (false, Loss::Down) if route.scope == RT_SCOPE_HOST => (true, false),
+        (false, Loss::Down | Loss::LastAddress) => {
+            let changed = mark_dead(route, ifindex);
+            let alive = route.paths.iter().any(|path| !path.dead);
+            (alive, changed || !alive)
+        }
+    }
+}
+
+fn mark_dead(route: &mut Route, ifindex: u32) -> bool {
+    let mut changed = false;
+    for path in &mut route.paths {
+        if path.ifindex == Some(ifindex) && !path.dead {
+            path.dead = true;
+            changed = true;
+        }
+    }
+    changed
+}

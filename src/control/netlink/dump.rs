@@ -1,0 +1,216 @@
+//! The kernel's whole state, asked for on a socket of its own.
+//!
+//! Dumps block, so they run on a blocking thread: a million routes take the kernel most of a second,
+//! and the event socket is drained meanwhile. Links come first: the kernel answers that under the
+//! lock that a link's change holds, so the routes that follow are mostly past the flush.
+
+use std::io;
+use std::time::Duration;
+
+use netlink_packet_core::{
+    Emitable, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkHeader,
+    parse_i32,
+};
+use netlink_sys::Socket;
+use netlink_sys::protocols::NETLINK_ROUTE;
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike};
+
+use super::NetlinkError;
+use super::decode::decode;
+use super::message::{Message, Messages};
+use super::socket::{self, Datagram};
+use crate::control::mirror::{Event, Mirror};
+
+/// Tries per table while the kernel says that it changed underfoot.
+const TRIES: u32 = 5;
+/// The kernel answers within microseconds; a silence this long is a fault.
+const SILENCE: Duration = Duration::from_secs(10);
+/// Answers are produced as they are read: the queue never holds more than a few datagrams.
+const RECEIVE_BUFFER: usize = 1 << 20;
+
+/// One kind of table: what to call it, the request, and the length of its header.
+struct Table {
+    name: &'static str,
+    request: u16,
+    family: libc::c_int,
+    header: usize,
+}
+
+const TABLES: [Table; 6] = [
+    Table {
+        name: "links",
+        request: libc::RTM_GETLINK,
+        family: libc::AF_UNSPEC,
+        header: 16,
+    },
+    Table {
+        name: "addresses",
+        request: libc::RTM_GETADDR,
+        family: libc::AF_UNSPEC,
+        header: 8,
+    },
+    Table {
+        name: "IPv4 routes",
+        request: libc::RTM_GETROUTE,
+        family: libc::AF_INET,
+        header: 12,
+    },
+    Table {
+        name: "IPv6 routes",
+        request: libc::RTM_GETROUTE,
+        family: libc::AF_INET6,
+        header: 12,
+    },
+    Table {
+        name: "IPv4 neighbours",
+        request: libc::RTM_GETNEIGH,
+        family: libc::AF_INET,
+        header: 12,
+    },
+    Table {
+        name: "IPv6 neighbours",
+        request: libc::RTM_GETNEIGH,
+        family: libc::AF_INET6,
+        header: 12,
+    },
+];
+
+/// How one try of a dump ended.
+enum Answer {
+    Complete,
+    Interrupted,
+}
+
+/// The socket that dumps are read from, with its buffers.
+pub struct Dumper {
+    socket: Socket,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+impl Dumper {
+    /// Opens the socket in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// The socket cannot be opened.
+    pub fn open() -> Result<Dumper, NetlinkError> {
+        let mut socket = Socket::new(NETLINK_ROUTE).map_err(NetlinkError::Open)?;
+        socket::prepare(&mut socket, RECEIVE_BUFFER).map_err(NetlinkError::Open)?;
+        socket
+            .set_netlink_get_strict_chk(true)
+            .map_err(NetlinkError::Open)?;
+        let silence = TimeVal::seconds(i64::try_from(SILENCE.as_secs()).unwrap_or(i64::MAX));
+        setsockopt(&socket, sockopt::ReceiveTimeout, &silence)
+            .map_err(|error| NetlinkError::Open(error.into()))?;
+        Ok(Dumper {
+            socket,
+            sequence: 0,
+            buffer: Vec::with_capacity(socket::DATAGRAM),
+        })
+    }
+
+    /// Reads every table into a fresh mirror. Blocks.
+    ///
+    /// # Errors
+    /// The kernel refused, was silent, or its state never held still.
+    pub fn dump(&mut self) -> Result<Mirror, NetlinkError> {
+        let mut mirror = Mirror::default();
+        for table in &TABLES {
+            let mut events = Vec::new();
+            let mut tries = 0;
+            while let Answer::Interrupted = self.read(table, &mut events)? {
+                events.clear();
+                tries += 1;
+                if tries == TRIES {
+                    return Err(NetlinkError::Interrupted {
+                        what: table.name,
+                        tries,
+                    });
+                }
+            }
+            for event in events {
+                match event {
+                    // Better one entry unknown than all: a new dump would say the same.
+                    Event::Doubt { why } => tracing::warn!("the kernel's {}: {why}", table.name),
+                    event => mirror.load(event),
+                }
+            }
+        }
+        Ok(mirror)
+    }
+
+    fn read(&mut self, table: &Table, events: &mut Vec<Event>) -> Result<Answer, NetlinkError> {
+        let failed = |source| NetlinkError::Dump {
+            what: table.name,
+            source,
+        };
+        self.sequence = self.sequence.wrapping_add(1);
+        self.socket
+            .send(&request(table, self.sequence), 0)
+            .map_err(failed)?;
+        let mut interrupted = false;
+        loop {
+            match socket::receive(&self.socket, &mut self.buffer) {
+                Ok(Datagram::Whole) => {}
+                Ok(Datagram::Foreign) => continue,
+                Ok(Datagram::Cut) => return Err(failed(io::ErrorKind::InvalidData.into())),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(failed(error)),
+            }
+            for message in Messages::new(&self.buffer) {
+                let message = message.map_err(|error| NetlinkError::Malformed {
+                    what: table.name,
+                    why: error.to_string(),
+                })?;
+                // What an earlier, failed dump left behind.
+                if message.sequence != self.sequence {
+                    continue;
+                }
+                interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
+                match message.kind {
+                    NLMSG_DONE | NLMSG_ERROR => {
+                        status(&message).map_err(failed)?;
+                        return Ok(if interrupted {
+                            Answer::Interrupted
+                        } else {
+                            Answer::Complete
+                        });
+                    }
+                    _ => events.extend(decode(&message)),
+                }
+            }
+        }
+    }
+}
+
+/// Reads the kernel's whole state once. Blocks.
+///
+/// # Errors
+/// As [`Dumper::open`] and [`Dumper::dump`].
+pub fn dump() -> Result<Mirror, NetlinkError> {
+    Dumper::open()?.dump()
+}
+
+/// A dump request with a strict, all-zero header: everything of the family.
+fn request(table: &Table, sequence: u32) -> Vec<u8> {
+    let mut header = NetlinkHeader::default();
+    let length = header.buffer_len() + table.header;
+    header.length = u32::try_from(length).unwrap_or(u32::MAX);
+    header.message_type = table.request;
+    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    header.sequence_number = sequence;
+    let mut bytes = vec![0; length];
+    header.emit(&mut bytes);
+    bytes[header.buffer_len()] = u8::try_from(table.family).unwrap_or_default();
+    bytes
+}
+
+/// NLMSG_DONE and NLMSG_ERROR begin with a negative errno, or zero.
+fn status(message: &Message<'_>) -> io::Result<()> {
+    match message.payload.get(..4).map(parse_i32) {
+        Some(Ok(0)) | None => Ok(()),
+        Some(Ok(errno)) => Err(io::Error::from_raw_os_error(errno.saturating_neg())),
+        Some(Err(_)) => Err(io::ErrorKind::InvalidData.into()),
+    }
+}

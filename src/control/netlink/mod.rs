@@ -1,0 +1,44 @@
+//! The kernel's voice: rtnetlink sockets, messages, dumps, and the loop that keeps the mirror true.
+//!
+//! `monitor` hears what changes, `dump` asks for what is there, `decode` turns both into
+//! [`Event`](crate::control::mirror::Event)s, and `sync` ties them into one stream of changes.
+
+mod attributes;
+mod decode;
+mod dump;
+mod message;
+mod monitor;
+mod route;
+mod socket;
+mod sync;
+
+pub use decode::decode;
+pub use dump::{Dumper, dump};
+pub use message::{Message, Messages};
+pub use monitor::{Monitor, Received};
+pub use sync::{Counters, Keeper, Settings, Update};
+
+/// What can go wrong between ixmap and the kernel's rtnetlink.
+#[derive(Debug, thiserror::Error)]
+pub enum NetlinkError {
+    #[error("cannot open a netlink socket: {0}; run as root or give ixmapd CAP_NET_ADMIN")]
+    Open(#[source] std::io::Error),
+    #[error("cannot watch netlink group {group}: {source}; is the kernel older than 5.3?")]
+    Subscribe {
+        group: u32,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("reading kernel events failed: {0}; restart ixmapd")]
+    Receive(#[source] std::io::Error),
+    #[error("reading the kernel's {what} failed: {source}; ixmapd needs CAP_NET_ADMIN")]
+    Dump {
+        what: &'static str,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the kernel's {what} changed during every one of {tries} dumps; it is retried")]
+    Interrupted { what: &'static str, tries: u32 },
+    #[error("the kernel's {what} made no sense: {why}; report it with the kernel's version")]
+    Malformed { what: &'static str, why: String },
+}

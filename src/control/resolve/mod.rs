@@ -1,0 +1,389 @@
+//! Mirror -> forwarding state: which group every prefix leads to, and where each next hop is.
+//!
+//! A [`Resolver`] is fed the mirror with what changed in it ([`Changes`]) and edits its tables by
+//! just that; [`Resolver::world`] is the snapshot to publish. It does no I/O: everything it knows
+//! comes through [`Resolver::apply`], [`Resolver::set_port`] and [`Resolver::set_hash_policy`].
+//!
+//! A neighbour on a connected prefix gets a host route of its own in the FIB, so that the fast path
+//! finds it by the one lookup; [`Resolver::route`] still answers with the kernel's prefix.
+
+mod answer;
+mod route;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use prefix_trie::PrefixMap;
+
+pub use self::answer::{Answer, AnswerLeg};
+use self::route::Meaning;
+use self::tables::{Adjacencies, Groups, NextHop, Spec};
+use super::mirror::{Changes, Mirror, RouteKind};
+use crate::shared::fib::{
+    AddressSet, Adjacency, GroupId, HashPolicy, Interface, Interfaces, ReversePath, Rewrite, Table,
+    World,
+};
+use crate::shared::mac::MacAddr;
+use crate::shared::port::PortId;
+
+/// A port as the resolver needs to know it; the rest comes from the mirror's link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PortFacts {
+    /// The TAP's.
+    pub ifindex: u32,
+    /// net.ipv4.conf.X.forwarding
+    pub forward_ipv4: bool,
+    /// net.ipv6.conf.X.forwarding
+    pub forward_ipv6: bool,
+    /// rp_filter in force.
+    pub reverse_path: ReversePath,
+}
+
+/// Ports by the ifindex of their TAP.
+type Ports = HashMap<u32, (PortId, PortFacts)>;
+
+/// What a prefix of the kernel resolved to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Entry {
+    group: GroupId,
+    kind: RouteKind,
+    /// The interface behind which every address of the prefix is a neighbour.
+    on_link: Option<u32>,
+}
+
+/// The forwarding state in the making.
+#[derive(Debug, Default)]
+pub struct Resolver {
+    rib4: PrefixMap<Ipv4Net, Entry>,
+    rib6: PrefixMap<Ipv6Net, Entry>,
+    fib4: Table<u32>,
+    fib6: Table<u128>,
+    /// Groups of the neighbours' host routes that are in the FIB.
+    hosts: HashMap<IpAddr, GroupId>,
+    groups: Groups,
+    adjacencies: Adjacencies,
+    ports: Ports,
+    interfaces: Arc<Interfaces>,
+    locals: Arc<AddressSet>,
+    hash: HashPolicy,
+    /// Interfaces and whether they were up when routes were last chosen.
+    up: HashMap<u32, bool>,
+}
+
+impl Resolver {
+    /// The snapshot of everything resolved so far.
+    pub fn world(&self) -> World {
+        World {
+            ipv4: self.fib4.commit(),
+            ipv6: self.fib6.commit(),
+            groups: self.groups.snapshot(),
+            adjacencies: self.adjacencies.snapshot(),
+            interfaces: Arc::clone(&self.interfaces),
+            locals: Arc::clone(&self.locals),
+            hash: self.hash,
+        }
+    }
+
+    /// Sets what the flow hash covers; true when that is news.
+    pub fn set_hash_policy(&mut self, policy: HashPolicy) -> bool {
+        std::mem::replace(&mut self.hash, policy) != policy
+    }
+
+    /// Adds a port or changes its facts.
+    pub fn set_port(&mut self, port: PortId, facts: PortFacts, mirror: &Mirror) {
+        let known = self.ports.insert(facts.ifindex, (port, facts));
+        self.refresh_interface(port, facts.ifindex, mirror);
+        if known.is_none_or(|(old, _)| old != port) {
+            self.refresh_link(facts.ifindex, mirror);
+            self.replace_hosts(facts.ifindex, mirror);
+        }
+    }
+
+    /// Forgets a port: what left by it is for the kernel to forward now.
+    pub fn remove_port(&mut self, ifindex: u32, mirror: &Mirror) {
+        if let Some((port, _)) = self.ports.remove(&ifindex) {
+            Arc::make_mut(&mut self.interfaces).set(port, None);
+            self.refresh_link(ifindex, mirror);
+            self.replace_hosts(ifindex, mirror);
+        }
+    }
+
+    /// Follows the mirror: `changes` says where to look.
+    pub fn apply(&mut self, mirror: &Mirror, changes: &Changes) {
+        let links: BTreeSet<u32> = match changes.everything {
+            true => mirror
+                .links()
+                .map(|link| link.index)
+                .chain(self.up.keys().copied())
+                .collect(),
+            false => changes.links.clone(),
+        };
+        let mut flipped = false;
+        for ifindex in links {
+            flipped |= self.follow_link(ifindex, mirror);
+        }
+        if changes.everything || flipped {
+            for prefix in self.all_prefixes(mirror) {
+                self.follow_prefix(prefix, mirror);
+            }
+        } else {
+            for prefix in &changes.prefixes {
+                self.follow_prefix(*prefix, mirror);
+            }
+        }
+        if changes.everything {
+            for neighbour in mirror.neighbours() {
+                self.follow_neighbour(neighbour.ifindex, neighbour.address, mirror);
+            }
+            let hosts: Vec<IpAddr> = self.hosts.keys().copied().collect();
+            hosts
+                .into_iter()
+                .for_each(|address| self.place_host(address, mirror));
+            self.refresh_adjacencies(mirror);
+        } else {
+            for (ifindex, address) in &changes.neighbours {
+                self.follow_neighbour(*ifindex, *address, mirror);
+            }
+        }
+        if changes.everything || changes.addresses {
+            self.refresh_locals(mirror);
+        }
+    }
+
+    /// Kernel routes in the tables: (IPv4, IPv6).
+    pub fn route_counts(&self) -> (usize, usize) {
+        (self.rib4.len(), self.rib6.len())
+    }
+
+    /// Groups and adjacencies in use.
+    pub fn next_hop_counts(&self) -> (usize, usize) {
+        (self.groups.in_use(), self.adjacencies.in_use())
+    }
+
+    fn all_prefixes(&self, mirror: &Mirror) -> BTreeSet<IpNet> {
+        let known4 = self.rib4.keys().map(IpNet::V4);
+        let known6 = self.rib6.keys().map(IpNet::V6);
+        mirror
+            .all_routes()
+            .map(|(key, _)| key.prefix)
+            .chain(known4)
+            .chain(known6)
+            .collect()
+    }
+
+    /// Follows a link's MAC, MTU and state; true when it came up, went down or vanished, which
+    /// changes the choice among routes.
+    fn follow_link(&mut self, ifindex: u32, mirror: &Mirror) -> bool {
+        let up = mirror.link(ifindex).is_some_and(|link| link.up);
+        let flipped = match mirror.link(ifindex) {
+            Some(_) => self.up.insert(ifindex, up) != Some(up),
+            None => self.up.remove(&ifindex).is_some(),
+        };
+        if let Some((port, _)) = self.ports.get(&ifindex) {
+            self.refresh_interface(*port, ifindex, mirror);
+        }
+        self.refresh_link(ifindex, mirror);
+        flipped
+    }
+
+    fn refresh_interface(&mut self, port: PortId, ifindex: u32, mirror: &Mirror) {
+        let Some((_, facts)) = self.ports.get(&ifindex) else {
+            return;
+        };
+        let interface = mirror.link(ifindex).map(|link| Interface {
+            mac: link.mac.unwrap_or_default(),
+            up: link.up,
+            forward_ipv4: facts.forward_ipv4,
+            forward_ipv6: facts.forward_ipv6,
+            reverse_path: facts.reverse_path,
+        });
+        if self.interfaces.get(port) != interface.as_ref() {
+            Arc::make_mut(&mut self.interfaces).set(port, interface);
+        }
+    }
+
+    /// Recomputes the adjacencies behind an interface.
+    fn refresh_link(&mut self, ifindex: u32, mirror: &Mirror) {
+        for next_hop in self.adjacencies.behind(ifindex) {
+            let value = adjacency(next_hop, &self.ports, mirror);
+            self.adjacencies.set(next_hop, value);
+        }
+    }
+
+    /// Looks again at the host routes of an interface's neighbours.
+    fn replace_hosts(&mut self, ifindex: u32, mirror: &Mirror) {
+        let behind = mirror
+            .neighbours()
+            .filter(|neighbour| neighbour.ifindex == ifindex);
+        let addresses: Vec<IpAddr> = behind.map(|neighbour| neighbour.address).collect();
+        addresses
+            .into_iter()
+            .for_each(|address| self.place_host(address, mirror));
+    }
+
+    fn refresh_adjacencies(&mut self, mirror: &Mirror) {
+        for next_hop in self.adjacencies.all() {
+            let value = adjacency(next_hop, &self.ports, mirror);
+            self.adjacencies.set(next_hop, value);
+        }
+    }
+
+    fn refresh_locals(&mut self, mirror: &Mirror) {
+        let own = mirror
+            .addresses()
+            .iter()
+            .filter_map(|address| match address.address {
+                IpNet::V4(net) => Some(u32::from(net.addr())),
+                IpNet::V6(_) => None,
+            });
+        let locals: AddressSet = own.collect();
+        if *self.locals != locals {
+            self.locals = Arc::new(locals);
+        }
+    }
+
+    /// Resolves one prefix anew, and the neighbours within when it matters to them.
+    fn follow_prefix(&mut self, prefix: IpNet, mirror: &Mirror) {
+        let entry = route::best(mirror, prefix).map(|route| {
+            let Meaning { spec, on_link } = route::meaning(route, mirror);
+            let group = self.acquire(spec, mirror);
+            Entry {
+                group,
+                kind: route.kind,
+                on_link,
+            }
+        });
+        let old = match (prefix, entry) {
+            (IpNet::V4(net), Some(entry)) => self.rib4.insert(net, entry),
+            (IpNet::V4(net), None) => self.rib4.remove(&net),
+            (IpNet::V6(net), Some(entry)) => self.rib6.insert(net, entry),
+            (IpNet::V6(net), None) => self.rib6.remove(&net),
+        };
+        self.place(prefix);
+        if old.map(|old| old.on_link) != entry.map(|entry| entry.on_link) {
+            let within: BTreeSet<IpAddr> = mirror
+                .neighbours_within(prefix)
+                .map(|neighbour| neighbour.address)
+                .collect();
+            within
+                .into_iter()
+                .for_each(|address| self.place_host(address, mirror));
+        }
+        if let Some(old) = old {
+            self.release(old.group);
+        }
+    }
+
+    /// Follows a neighbour: its adjacency, if some route uses it, and its host route.
+    fn follow_neighbour(&mut self, ifindex: u32, address: IpAddr, mirror: &Mirror) {
+        let next_hop = NextHop::Gateway { ifindex, address };
+        if self.adjacencies.contains(next_hop) {
+            let value = adjacency(next_hop, &self.ports, mirror);
+            self.adjacencies.set(next_hop, value);
+        }
+        self.place_host(address, mirror);
+    }
+
+    /// Gives a neighbour on a connected prefix its host route, or takes it away.
+    fn place_host(&mut self, address: IpAddr, mirror: &Mirror) {
+        // Link-local destinations never reach the lookup: the kernel has them.
+        if let IpAddr::V6(address) = address
+            && address.is_unicast_link_local()
+        {
+            return;
+        }
+        let behind = self.longest(address).and_then(|(_, entry)| entry.on_link);
+        let resolved = behind.filter(|ifindex| {
+            self.ports.contains_key(ifindex) && neighbour_mac(*ifindex, address, mirror).is_some()
+        });
+        let group = resolved.map(|ifindex| {
+            let next_hop = NextHop::Gateway { ifindex, address };
+            self.acquire(Spec::to(next_hop), mirror)
+        });
+        let old = match group {
+            Some(group) => self.hosts.insert(address, group),
+            None => self.hosts.remove(&address),
+        };
+        if old != group {
+            self.place(IpNet::from(address));
+        }
+        if let Some(old) = old {
+            self.release(old);
+        }
+    }
+
+    /// Writes a prefix's group into the FIB: a neighbour's host route hides a route to the host.
+    fn place(&mut self, prefix: IpNet) {
+        let host = Some(prefix.addr()).filter(|_| prefix.prefix_len() == prefix.max_prefix_len());
+        let host = host.and_then(|address| self.hosts.get(&address).copied());
+        match prefix {
+            IpNet::V4(net) => {
+                let group = host.or_else(|| self.rib4.get(&net).map(|entry| entry.group));
+                let (bits, len) = (u32::from(net.network()), net.prefix_len());
+                match group {
+                    Some(group) => self.fib4.insert(bits, len, group),
+                    None => self.fib4.remove(bits, len),
+                };
+            }
+            IpNet::V6(net) => {
+                let group = host.or_else(|| self.rib6.get(&net).map(|entry| entry.group));
+                let (bits, len) = (u128::from(net.network()), net.prefix_len());
+                match group {
+                    Some(group) => self.fib6.insert(bits, len, group),
+                    None => self.fib6.remove(bits, len),
+                };
+            }
+        }
+    }
+
+    fn acquire(&mut self, spec: Spec, mirror: &Mirror) -> GroupId {
+        let (adjacencies, ports) = (&mut self.adjacencies, &self.ports);
+        self.groups.acquire(spec, |next_hop| {
+            adjacencies.acquire(next_hop, || adjacency(next_hop, ports, mirror))
+        })
+    }
+
+    fn release(&mut self, group: GroupId) {
+        if let Some(spec) = self.groups.release(group) {
+            for (next_hop, _) in spec.legs() {
+                self.adjacencies.release(*next_hop);
+            }
+        }
+    }
+}
+
+/// What a next hop is at this moment.
+fn adjacency(next_hop: NextHop, ports: &Ports, mirror: &Mirror) -> Adjacency {
+    let ifindex = next_hop.ifindex();
+    let Some((port, _)) = ports.get(&ifindex) else {
+        return Adjacency::Foreign;
+    };
+    let unresolved = Adjacency::Unresolved(*port);
+    let NextHop::Gateway { address, .. } = next_hop else {
+        return unresolved;
+    };
+    let Some(link) = mirror.link(ifindex) else {
+        return unresolved;
+    };
+    let Some((source, destination)) = link.mac.zip(neighbour_mac(ifindex, address, mirror)) else {
+        return unresolved;
+    };
+    let mtu = u16::try_from(link.mtu).unwrap_or(u16::MAX);
+    Adjacency::Resolved(Rewrite {
+        port: *port,
+        destination,
+        source,
+        mtu,
+    })
+}
+
+/// The MAC that the kernel would send to.
+fn neighbour_mac(ifindex: u32, address: IpAddr, mirror: &Mirror) -> Option<MacAddr> {
+    let neighbour = mirror.neighbour(ifindex, address)?;
+    neighbour.mac.filter(|_| neighbour.state.is_valid())
+}

@@ -1,0 +1,203 @@
+//! A port's life: the device, its TAP, its queues at the workers, and how they come and go together.
+
+use std::sync::Arc;
+
+use rtnetlink::Handle;
+use tokio::sync::mpsc;
+
+use super::workers::Worker;
+use crate::control::resolve::PortFacts;
+use crate::control::tap::{Carrier, Tap, TapError, TapRings};
+use crate::dataplane::bell::Bell;
+use crate::dataplane::port::PortQueue;
+use crate::dataplane::port::afxdp::{Device, OpenError};
+use crate::dataplane::ring::packet_ring;
+use crate::dataplane::worker::Attachment;
+use crate::shared::config::PortConfig;
+use crate::shared::port::{MAX_PORTS, PortId};
+use crate::shared::stats::{PortCounters, PortTotals};
+
+/// Bytes of each packet ring: some 170 frames of full size, or 4,000 small ones.
+const RING: usize = 256 * 1024;
+
+/// Why a port cannot be added.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    #[error("there are {MAX_PORTS} ports already: remove one first")]
+    TooMany,
+    #[error(transparent)]
+    Device(#[from] OpenError),
+    #[error(transparent)]
+    Tap(#[from] TapError),
+    #[error(
+        "{device} has {queues} queues for {workers} workers, and each worker needs one: give it \
+         more (`ethtool -L {device} combined {workers}`) or run fewer workers"
+    )]
+    TooFewQueues {
+        device: String,
+        queues: u32,
+        workers: usize,
+    },
+    #[error(
+        "no packet memory is left for {device}: put it into the configuration and restart ixmapd, \
+         which sizes the memory by the ports that it starts with"
+    )]
+    NoMemory { device: String },
+    #[error("there is a port {0} already: `ixmapctl ports` lists them")]
+    NameTaken(String),
+    #[error("{device} belongs to port {name} already: `ixmapctl port del {name}` frees it")]
+    DeviceTaken { device: String, name: String },
+    #[error("no port {0}: `ixmapctl ports` lists them")]
+    NoSuchPort(String),
+    #[error("cannot make a doorbell: {0}")]
+    Bell(std::io::Error),
+}
+
+/// A port in service. Dropping it removes the TAP and gives the device back; detach it from the
+/// workers first.
+pub(super) struct Port {
+    pub(super) id: PortId,
+    pub(super) config: PortConfig,
+    pub(super) device: Device,
+    pub(super) tap: Tap,
+    /// What the TAP was last told.
+    pub(super) carrier_up: bool,
+    /// What the resolver was last told.
+    pub(super) facts: Option<PortFacts>,
+    pub(super) zero_copy: bool,
+    /// One set a worker, and control's own.
+    counters: Vec<Arc<PortCounters>>,
+    _carrier: Carrier,
+}
+
+impl Port {
+    /// Claims the device, creates the TAP, and gives every worker its queues.
+    pub(super) async fn open(
+        id: PortId,
+        config: &PortConfig,
+        workers: &mut [Worker],
+        handle: &Handle,
+        lost: &mpsc::Sender<PortId>,
+    ) -> Result<Port, PortError> {
+        let frame_size = workers
+            .first()
+            .map_or(0, |worker| worker.arena.frame_size());
+        let mut device = Device::open(config, frame_size)?;
+        let facts = device.facts().clone();
+        let queues = shares(facts.queues, workers.len());
+        let fits = |(worker, queues): (&Worker, &Vec<u32>)| worker.has_room_for(queues.len());
+        if !workers.iter().zip(&queues).all(fits) {
+            return Err(PortError::NoMemory {
+                device: config.device.clone(),
+            });
+        }
+        if queues.iter().any(Vec::is_empty) {
+            let (device, queues) = (config.device.clone(), facts.queues);
+            return Err(PortError::TooFewQueues {
+                device,
+                queues,
+                workers: workers.len(),
+            });
+        }
+        let tap = Tap::create(handle, &config.name, facts.mac, facts.mtu).await?;
+        let punt_bell = Arc::new(Bell::new().map_err(PortError::Bell)?);
+        let own = Arc::new(PortCounters::default());
+        let (injections, injected) = packet_ring(RING);
+        let mut injected = Some(injected);
+        let (mut counters, mut punts) = (vec![Arc::clone(&own)], Vec::new());
+        let mut attachments = Vec::new();
+        let mut zero_copy = true;
+        for (worker, queues) in workers.iter().zip(&queues) {
+            let queue = device.attach_queue(&worker.arena, id, queues)?;
+            zero_copy &= queue.zero_copy();
+            let (sender, receiver) = packet_ring(RING);
+            let set = Arc::new(PortCounters::default());
+            counters.push(Arc::clone(&set));
+            punts.push(receiver);
+            attachments.push(Attachment::new(
+                id,
+                PortQueue::Afxdp(queue),
+                set,
+                sender,
+                Arc::clone(&punt_bell),
+                injected.take(),
+            ));
+        }
+        // Nothing can fail from here on.
+        for ((worker, attachment), queues) in workers.iter_mut().zip(attachments).zip(&queues) {
+            worker.attach(id, attachment, queues.len());
+        }
+        let worker_bell = workers.first().map_or(&punt_bell, |worker| &worker.bell);
+        let rings = TapRings {
+            punts,
+            punt_bell: Arc::clone(&punt_bell),
+            injections,
+            worker_bell: Arc::clone(worker_bell),
+            counters: own,
+        };
+        let carrier = tap.carry(id, rings, lost.clone());
+        let config = config.clone();
+        Ok(Port {
+            id,
+            config,
+            device,
+            tap,
+            carrier_up: false,
+            facts: None,
+            zero_copy,
+            counters,
+            _carrier: carrier,
+        })
+    }
+
+    /// What all workers and the TAP's tasks counted.
+    pub(super) fn totals(&self) -> PortTotals {
+        let mut totals = PortTotals::default();
+        self.counters.iter().for_each(|set| totals.add(&set.read()));
+        totals
+    }
+
+    /// Lets the TAP follow the device's carrier.
+    pub(super) async fn follow_carrier(&mut self) {
+        let up = self.device.link_up();
+        if up == self.carrier_up {
+            return;
+        }
+        match self.tap.set_carrier(up).await {
+            Ok(()) => {
+                self.carrier_up = up;
+                let state = if up { "up" } else { "down" };
+                tracing::info!("port {}: link {state}", self.config.name);
+            }
+            Err(error) => tracing::warn!("port {}: {error}", self.config.name),
+        }
+    }
+
+    /// Gives the device back as it was. The workers have let go of it before.
+    pub(super) fn close(mut self) {
+        for line in self.device.restore() {
+            tracing::warn!("port {}: {line}", self.config.name);
+        }
+    }
+}
+
+/// Which hardware queues each worker serves: queue i belongs to worker i, and round again.
+fn shares(queues: u32, workers: usize) -> Vec<Vec<u32>> {
+    let mut shares = vec![Vec::new(); workers];
+    for (queue, worker) in (0..queues).zip((0..workers).cycle()) {
+        shares[worker].push(queue);
+    }
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_queue_has_one_worker() {
+        assert_eq!(shares(5, 2), [vec![0, 2, 4], vec![1, 3]]);
+        assert_eq!(shares(1, 1), [vec![0]]);
+        assert!(shares(1, 2)[1].is_empty());
+    }
+}

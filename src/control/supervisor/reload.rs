@@ -1,0 +1,70 @@
+//! Reading the configuration again: ports come and go, the log changes; nothing else is touched.
+
+use super::{Daemon, PortError};
+use crate::control::config::ConfigError;
+use crate::shared::config::{Config, PortConfig};
+
+/// Why a reload did not (fully) happen.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReloadError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("{0} changed, which takes a restart of ixmapd: nothing was reloaded")]
+    NeedsRestart(&'static str),
+    #[error("port {name}: {source}: the other ports are as the file says")]
+    Port { name: String, source: PortError },
+    #[error("log: {0}")]
+    Log(#[from] crate::control::fault::Fault),
+}
+
+impl Daemon {
+    /// Makes ports and log what the configuration says now. A file with an error, or one that
+    /// changes what only a restart can change, is refused whole.
+    pub(super) async fn reload(&mut self) -> Result<(), ReloadError> {
+        let wanted = self.options.arguments.load(&self.options.machine)?;
+        if let Some(what) = needs_restart(&self.options.config, &wanted) {
+            return Err(ReloadError::NeedsRestart(what));
+        }
+        self.options.log.set(&wanted.log)?;
+        let keep = |config: &PortConfig| wanted.ports.contains(config);
+        let running = self.ports.iter().flatten();
+        let gone: Vec<_> = running
+            .filter(|port| !keep(&port.config))
+            .map(|port| port.id)
+            .collect();
+        for id in gone {
+            self.close_port(id).await;
+        }
+        let mut failure = None;
+        for config in &wanted.ports {
+            let runs = self
+                .ports
+                .iter()
+                .flatten()
+                .any(|port| port.config == *config);
+            if !runs && let Err(source) = self.add_port(config).await {
+                failure.get_or_insert(ReloadError::Port {
+                    name: config.name.clone(),
+                    source,
+                });
+            }
+        }
+        self.options.config = wanted;
+        tracing::info!("the configuration was reloaded");
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
+    let changes = [
+        ("[workers] cores", old.cores != new.cores),
+        ("[workers] idle", old.idle != new.idle),
+        ("[daemon] socket", old.socket != new.socket),
+        ("[daemon] group", old.group != new.group),
+        ("[daemon] metrics", old.metrics != new.metrics),
+    ];
+    changes
+        .into_iter()
+        .find(|(_, changed)| *changed)
+        .map(|(what, _)| what)
+}

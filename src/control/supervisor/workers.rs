@@ -1,0 +1,216 @@
+//! The worker threads as control sees them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::StartError;
+use crate::dataplane::bell::Bell;
+use crate::dataplane::mem::{Arena, Pool};
+use crate::dataplane::port::afxdp::FRAMES_PER_SOCKET;
+use crate::dataplane::worker::{self, Attachment, Command, Setup};
+use crate::shared::api::WorkerState;
+use crate::shared::config::Idle;
+use crate::shared::fib::World;
+use crate::shared::port::PortId;
+use crate::shared::stats::WorkerCounters;
+
+/// How long a worker may take to let go of a port: longer than a transmit ring takes to drain.
+const DETACH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One worker thread.
+pub(super) struct Worker {
+    pub(super) name: String,
+    pub(super) core: usize,
+    pub(super) idle: Idle,
+    pub(super) arena: Arc<Arena>,
+    pub(super) bell: Arc<Bell>,
+    pub(super) counters: Arc<WorkerCounters>,
+    /// Hardware queues served, by port.
+    sockets: BTreeMap<PortId, usize>,
+    commands: Sender<Command>,
+    thread: Option<JoinHandle<()>>,
+    health: Health,
+}
+
+/// What the last look at the counters told.
+#[derive(Clone, Copy)]
+struct Health {
+    busy_ns: u64,
+    total_ns: u64,
+    turns: u64,
+    busy_ratio: f64,
+    /// Looks in a row at which the loop had not turned.
+    still: u32,
+}
+
+impl Worker {
+    /// Maps packet memory for `sockets` hardware queues and starts the thread.
+    pub(super) fn start(
+        core: usize,
+        idle: Idle,
+        sockets: u32,
+        frame_size: u32,
+        world: Arc<ArcSwap<World>>,
+    ) -> Result<Worker, StartError> {
+        let failed = |source| StartError::Worker { core, source };
+        let frames = sockets.saturating_mul(FRAMES_PER_SOCKET);
+        let (arena, shortfall) = Arena::new(frames, frame_size).map_err(failed)?;
+        if let Some(short) = shortfall {
+            tracing::warn!(
+                "worker on core {core}: its packets lie in normal pages, since {} hugepages of 2 MiB \
+                 are needed and {} are free: `sysctl -w vm.nr_hugepages=N` with {} more",
+                short.needed,
+                short.free,
+                short.needed.saturating_sub(short.free),
+            );
+        }
+        let arena = Arc::new(arena);
+        let bell = Arc::new(Bell::new().map_err(failed)?);
+        let counters = Arc::new(WorkerCounters::default());
+        let (commands, receiver) = channel();
+        let pool = Pool::new(Arc::clone(&arena))
+            .ok_or_else(|| failed(std::io::Error::other("its packet memory is taken")))?;
+        let setup = Setup {
+            core,
+            idle,
+            pool,
+            world,
+            commands: receiver,
+            bell: Arc::clone(&bell),
+            counters: Arc::clone(&counters),
+        };
+        let name = format!("core{core}");
+        let thread = std::thread::Builder::new()
+            .name(format!("ixmap-{name}"))
+            .spawn(move || worker::run(setup))
+            .map_err(failed)?;
+        let health = Health {
+            busy_ns: 0,
+            total_ns: 0,
+            turns: 0,
+            busy_ratio: 0.0,
+            still: 0,
+        };
+        let thread = Some(thread);
+        let sockets = BTreeMap::new();
+        Ok(Worker {
+            name,
+            core,
+            idle,
+            arena,
+            bell,
+            counters,
+            sockets,
+            commands,
+            thread,
+            health,
+        })
+    }
+
+    /// Whether the packet memory suffices for another port with `sockets` hardware queues here.
+    pub(super) fn has_room_for(&self, sockets: usize) -> bool {
+        let taken: usize = self.sockets.values().sum();
+        let frames = usize::try_from(self.arena.frames() / FRAMES_PER_SOCKET).unwrap_or(0);
+        taken + sockets <= frames
+    }
+
+    /// Gives the worker a port with `sockets` hardware queues.
+    pub(super) fn attach(&mut self, port: PortId, attachment: Attachment, sockets: usize) {
+        self.sockets.insert(port, sockets);
+        self.command(Command::Attach(Box::new(attachment)));
+    }
+
+    /// Takes a port away; the receiver hangs up when the worker has closed it.
+    pub(super) fn detach(&mut self, port: PortId) -> Detached {
+        self.sockets.remove(&port);
+        let (done, wait) = sync_channel(0);
+        self.command(Command::Detach(port, done));
+        Detached {
+            worker: self.name.clone(),
+            wait,
+        }
+    }
+
+    fn command(&self, command: Command) {
+        // A worker whose thread has ended shows in its state, and has no ports any more.
+        let _ = self.commands.send(command);
+        self.bell.ring();
+    }
+
+    /// Looks at the counters; called once a second.
+    pub(super) fn check(&mut self) {
+        let (busy, total) = (self.counters.busy_ns.get(), self.counters.total_ns.get());
+        let turns = self.counters.turns.get();
+        let spent = total.saturating_sub(self.health.total_ns);
+        let working = busy.saturating_sub(self.health.busy_ns);
+        // Nanoseconds of a second or two: exact in a double.
+        let ratio = if spent == 0 {
+            0.0
+        } else {
+            working as f64 / spent as f64
+        };
+        let still = if turns == self.health.turns {
+            self.health.still + 1
+        } else {
+            0
+        };
+        self.health = Health {
+            busy_ns: busy,
+            total_ns: total,
+            turns,
+            busy_ratio: ratio,
+            still,
+        };
+    }
+
+    /// The share of the last second or so spent on polls that found work.
+    pub(super) fn busy_ratio(&self) -> f64 {
+        self.health.busy_ratio
+    }
+
+    /// A sleeping worker turns once a second; three looks without a turn are a stall.
+    pub(super) fn state(&self) -> WorkerState {
+        match &self.thread {
+            Some(thread) if !thread.is_finished() => match self.health.still {
+                0..3 => WorkerState::Running,
+                _ => WorkerState::Stalled,
+            },
+            _ => WorkerState::Dead,
+        }
+    }
+
+    /// True when the thread has ended by itself.
+    pub(super) fn is_dead(&self) -> bool {
+        self.state() == WorkerState::Dead
+    }
+
+    /// Ends the thread, its ports with it.
+    pub(super) fn stop(&mut self) {
+        self.command(Command::Stop);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the worker on core {} had panicked", self.core);
+        }
+    }
+}
+
+/// A worker's promise to close a port.
+pub(super) struct Detached {
+    worker: String,
+    wait: Receiver<()>,
+}
+
+impl Detached {
+    /// Waits until the worker has let go. Blocks.
+    pub(super) fn wait(self) {
+        if let Err(RecvTimeoutError::Timeout) = self.wait.recv_timeout(DETACH_TIMEOUT) {
+            tracing::error!("{} does not let go of a port: is it stalled?", self.worker);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The kernel's settings that forwarding depends on and of which it sends no word: read from
+//! /proc/sys/net once a second.
+
+use std::path::PathBuf;
+
+use crate::shared::fib::{HashFields, HashPolicy, ReversePath};
+
+/// Per-interface settings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct InterfaceSettings {
+    pub forward_ipv4: bool,
+    pub forward_ipv6: bool,
+    pub reverse_path: ReversePath,
+}
+
+/// Reads the settings of an interface. What cannot be read (no IPv6 in the kernel) counts as off.
+pub fn interface(name: &str) -> InterfaceSettings {
+    // The kernel uses the larger of the interface's and all's (ip-sysctl).
+    let check = number(&["ipv4", "conf", name, "rp_filter"]).max(number(&[
+        "ipv4",
+        "conf",
+        "all",
+        "rp_filter",
+    ]));
+    InterfaceSettings {
+        forward_ipv4: number(&["ipv4", "conf", name, "forwarding"]) != 0,
+        forward_ipv6: number(&["ipv6", "conf", name, "forwarding"]) != 0,
+        reverse_path: match check {
+            0 => ReversePath::Off,
+            1 => ReversePath::Strict,
+            _ => ReversePath::Loose,
+        },
+    }
+}
+
+/// Reads what the flow hash covers. Policies 2 and 3 (inner headers, custom fields) fall back to
+/// the 5-tuple.
+pub fn hash_policy() -> HashPolicy {
+    let fields = |family| match number(&[family, "fib_multipath_hash_policy"]) {
+        0 => HashFields::Addresses,
+        _ => HashFields::FiveTuple,
+    };
+    HashPolicy {
+        ipv4: fields("ipv4"),
+        ipv6: fields("ipv6"),
+    }
+}
+
+fn number(parts: &[&str]) -> u32 {
+    let path: PathBuf = ["/proc/sys/net"].iter().chain(parts).collect();
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.trim().parse().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_has_not_is_off() {
+        let settings = interface("no such interface");
+        assert!(!settings.forward_ipv4 && !settings.forward_ipv6);
+    }
+}

@@ -1,0 +1,218 @@
+//! The TAP side of a port: the interface that the kernel and its daemons see, and the two tasks
+//! that carry frames between it and the workers' rings.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use rtnetlink::packet_route::link::LinkMessage;
+use rtnetlink::{Handle, LinkUnspec};
+use tokio::net::unix::pipe;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_tun::Tun;
+
+use crate::dataplane::bell::Bell;
+use crate::dataplane::ring::{PacketReceiver, PacketSender};
+use crate::shared::mac::MacAddr;
+use crate::shared::port::PortId;
+use crate::shared::reason::InjectDropReason;
+use crate::shared::stats::PortCounters;
+
+/// The longest frame that a TAP reads or writes.
+const MAX_FRAME: usize = 65_535;
+
+/// Frames that one task moves before it lets others run.
+const BUDGET: usize = 256;
+
+/// Why a TAP is not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum TapError {
+    #[error("there is an interface {0} already: choose another port name or `ip link del {0}`")]
+    Exists(String),
+    #[error("cannot create TAP {name}: {reason}; it takes CAP_NET_ADMIN (root) and /dev/net/tun")]
+    Create { name: String, reason: String },
+    #[error("cannot set up TAP {name}: {source}")]
+    SetUp {
+        name: String,
+        source: rtnetlink::Error,
+    },
+}
+
+/// A TAP interface; it vanishes when the last holder of its descriptor goes.
+pub struct Tap {
+    name: String,
+    ifindex: u32,
+    handle: Handle,
+    tun: Arc<Tun>,
+}
+
+impl Tap {
+    /// Creates the interface with a port's MAC and MTU, without carrier, and sets it up.
+    pub async fn create(
+        handle: &Handle,
+        name: &str,
+        mac: MacAddr,
+        mtu: u32,
+    ) -> Result<Tap, TapError> {
+        if Path::new("/sys/class/net").join(name).exists() {
+            return Err(TapError::Exists(name.to_owned()));
+        }
+        let failed = |reason: String| TapError::Create {
+            name: name.to_owned(),
+            reason,
+        };
+        let mut queues = Tun::builder()
+            .name(name)
+            .tap()
+            .close_on_exec()
+            .build()
+            .map_err(|error| failed(error.to_string()))?;
+        let tun = queues.pop().ok_or_else(|| failed("no queue".to_owned()))?;
+        let ifindex = tun.index().map_err(|error| failed(error.to_string()))?;
+        let tap = Tap {
+            name: name.to_owned(),
+            ifindex,
+            handle: handle.clone(),
+            tun: Arc::new(tun),
+        };
+        // Down first: the link-local address is made from the MAC when the interface comes up, and
+        // only a carrier that comes and not one that was there makes its operstate UP.
+        let link = || LinkUnspec::new_with_index(ifindex);
+        tap.set(link().carrier(false).build()).await?;
+        tap.set(link().address(mac.0.to_vec()).mtu(mtu).up().build())
+            .await?;
+        Ok(tap)
+    }
+
+    pub fn ifindex(&self) -> u32 {
+        self.ifindex
+    }
+
+    /// Lets the kernel see the port's carrier.
+    pub async fn set_carrier(&self, carrier: bool) -> Result<(), TapError> {
+        self.set(
+            LinkUnspec::new_with_index(self.ifindex)
+                .carrier(carrier)
+                .build(),
+        )
+        .await
+    }
+
+    async fn set(&self, message: LinkMessage) -> Result<(), TapError> {
+        let set = self.handle.link().set(message).execute().await;
+        set.map_err(|source| TapError::SetUp {
+            name: self.name.clone(),
+            source,
+        })
+    }
+
+    /// Starts carrying frames. Both tasks end with the guard that is returned; one that cannot go
+    /// on (the interface was deleted) says so on `lost`.
+    pub fn carry(&self, port: PortId, rings: TapRings, lost: mpsc::Sender<PortId>) -> Carrier {
+        let to_kernel = deliver(Arc::clone(&self.tun), rings.punts, rings.punt_bell);
+        let from_kernel = inject(
+            Arc::clone(&self.tun),
+            rings.injections,
+            rings.worker_bell,
+            rings.counters,
+        );
+        let report = async move |result: io::Result<()>| {
+            if let Err(error) = result {
+                tracing::debug!(?port, "the TAP is lost: {error}");
+                // A full channel means that the supervisor knows already.
+                let _ = lost.try_send(port);
+            }
+        };
+        let report_too = report.clone();
+        Carrier([
+            tokio::spawn(async move { report(to_kernel.await).await }),
+            tokio::spawn(async move { report_too(from_kernel.await).await }),
+        ])
+    }
+}
+
+/// The control ends of a port's rings.
+#[derive(Debug)]
+pub struct TapRings {
+    /// One a worker: frames for the kernel.
+    pub punts: Vec<PacketReceiver>,
+    pub punt_bell: Arc<Bell>,
+    /// To the worker that sends what the kernel sent.
+    pub injections: PacketSender,
+    pub worker_bell: Arc<Bell>,
+    /// Control's own set: the workers' have one writer each already.
+    pub counters: Arc<PortCounters>,
+}
+
+/// Ends the tasks when dropped.
+#[derive(Debug)]
+pub struct Carrier([JoinHandle<()>; 2]);
+
+impl Drop for Carrier {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Writes punted frames to the TAP.
+async fn deliver(tun: Arc<Tun>, mut punts: Vec<PacketReceiver>, bell: Arc<Bell>) -> io::Result<()> {
+    let rung = pipe::Receiver::from_owned_fd(bell.as_fd().try_clone_to_owned()?)?;
+    let mut buffer = vec![0; MAX_FRAME];
+    loop {
+        let mut moved = 0;
+        for ring in &mut punts {
+            while moved < BUDGET
+                && let Some(len) = ring.pop(&mut buffer)
+            {
+                moved += 1;
+                match tun.send(&buffer[..len]).await {
+                    // EIO: the interface is down, and the kernel would drop the frame as well.
+                    Ok(_) => {}
+                    Err(error) if error.raw_os_error() == Some(libc::EIO) => {}
+                    Err(error) if is_fatal(&error) => return Err(error),
+                    Err(error) => tracing::debug!("the TAP refused a frame: {error}"),
+                }
+            }
+        }
+        if moved > 0 {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        bell.arm();
+        if punts.iter().all(PacketReceiver::is_empty) {
+            rung.readable().await?;
+        }
+        // Through tokio, so that it waits for the next ring and not for this one again.
+        let _ = rung.try_read(&mut [0; 16]);
+        bell.disarm();
+    }
+}
+
+/// Reads what the kernel sends on the TAP and hands it to the worker.
+async fn inject(
+    tun: Arc<Tun>,
+    mut ring: PacketSender,
+    worker: Arc<Bell>,
+    counters: Arc<PortCounters>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; MAX_FRAME];
+    loop {
+        match tun.recv(&mut buffer).await {
+            Ok(len) if ring.push(&buffer[..len]) => {}
+            Ok(_) => counters.inject_dropped(InjectDropReason::RingFull).add(1),
+            Err(error) if is_fatal(&error) => return Err(error),
+            Err(error) => tracing::debug!("the TAP could not be read: {error}"),
+        }
+        worker.ring();
+    }
+}
+
+/// EBADFD: the interface behind the descriptor is gone.
+fn is_fatal(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EBADFD | libc::EBADF | libc::ENODEV)
+    )
+}

@@ -1,0 +1,284 @@
+//! Control's side of an AF_XDP port: claims a netdev, prepares it, and gives it back.
+
+use std::fmt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Weak};
+
+use super::bpf::Program;
+use super::error::OpenError;
+use super::netdev::Netdev;
+use super::queue::Queue;
+use super::settings::Settings;
+use super::socket::{Socket, Statistics};
+use super::sys;
+use crate::dataplane::mem::{Arena, HEADROOM, Holder};
+use crate::shared::config::PortConfig;
+use crate::shared::mac::MacAddr;
+use crate::shared::port::PortId;
+
+/// Bytes of a frame that are not the MTU's: Ethernet header and two VLAN tags.
+const LINK_HEADER: u32 = 14 + 2 * 4;
+#[allow(clippy::cast_possible_truncation, reason = "256 fits")]
+const HEADROOM_U32: u32 = HEADROOM as u32;
+
+/// The largest frames that AF_XDP takes: a page.
+pub const MAX_FRAME_SIZE: u32 = 4096;
+
+/// The largest MTU that frames of `frame_size` bytes carry: 1770 for 2048, 3818 for 4096.
+pub fn max_mtu(frame_size: u32) -> u32 {
+    frame_size.saturating_sub(HEADROOM_U32 + LINK_HEADER)
+}
+
+/// The frame size of a worker that has ports of up to `mtu`: 2048 or 4096. AF_XDP frames end with a
+/// page, and packets in several frames are not done here: `None` above 3818.
+pub fn frame_size_for(mtu: u32) -> Option<u32> {
+    [2048, MAX_FRAME_SIZE]
+        .into_iter()
+        .find(|&size| mtu <= max_mtu(size))
+}
+
+/// The MTU and receive queues that a netdev has now, for whoever must lay out packet memory before
+/// opening it.
+pub fn survey(device: &str) -> Result<(u32, u32), OpenError> {
+    let netdev = Netdev::open(device)?;
+    let mtu = netdev
+        .mtu()
+        .map_err(|source| OpenError::system(device, "read its mtu", source))?;
+    Ok((mtu, netdev.rx_queues()))
+}
+
+/// Where the XDP program runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// In the driver.
+    Native,
+    /// In the stack behind a driver that has no XDP: slower, and only as good as what the stack
+    /// hands over.
+    Generic,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Native => "native",
+            Mode::Generic => "generic",
+        })
+    }
+}
+
+/// What is known of a netdev since it was opened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Facts {
+    pub ifindex: u32,
+    pub mac: MacAddr,
+    pub mtu: u32,
+    /// Receive queues: attach every one of `0..queues` to a worker, or its frames are dropped.
+    pub queues: u32,
+    /// Name of the kernel's driver; empty when it has none to tell.
+    pub driver: String,
+    /// No wire behind it: veth, macvlan, bridge, tap.
+    pub is_virtual: bool,
+    pub mode: Mode,
+}
+
+/// A netdev in ixmap's hands. Dropping it takes the program off and puts back what was changed;
+/// [`Self::restore`] does the same and tells what failed.
+#[derive(Debug)]
+pub struct Device {
+    netdev: Netdev,
+    facts: Facts,
+    program: Option<Program>,
+    /// Membership that lets the netdev receive what its address filter would drop.
+    filter: Option<OwnedFd>,
+    settings: Settings,
+    /// The queues' sockets, for their statistics, as long as they live.
+    attached: Vec<Weak<OwnedFd>>,
+}
+
+impl Device {
+    /// Claims the netdev of `config` for workers with frames of `frame_size` bytes: sets queues and
+    /// MTU as configured, attaches the program (in the driver if it can, else in the stack), keeps
+    /// the kernel from speaking IPv6 on the netdev, and sets it up. Until queues are attached,
+    /// whatever arrives is dropped.
+    pub fn open(config: &PortConfig, frame_size: u32) -> Result<Device, OpenError> {
+        let name = config.device.as_str();
+        let netdev = Netdev::open(name)?;
+        let failed = |what| move |source| OpenError::system(name, what, source);
+        let mac = netdev.mac().map_err(failed("read its address"))?;
+        let mac = mac.ok_or_else(|| OpenError::NotEthernet(name.to_owned()))?;
+        let mtu = match config.mtu {
+            Some(mtu) => u32::from(mtu),
+            None => netdev.mtu().map_err(failed("read its mtu"))?,
+        };
+        let max = max_mtu(frame_size);
+        if mtu > max {
+            let device = name.to_owned();
+            return Err(OpenError::MtuTooLarge { device, mtu, max });
+        }
+        // A netdev whose driver doesn't tell is treated as a virtual one: checksums are looked at.
+        let driver = netdev.driver().unwrap_or_default();
+        let facts = Facts {
+            ifindex: netdev.ifindex(),
+            mac,
+            mtu,
+            queues: netdev.rx_queues(),
+            is_virtual: driver.is_virtual(),
+            driver: driver.name,
+            mode: Mode::Native,
+        };
+        let mut device = Device {
+            netdev,
+            facts,
+            program: None,
+            filter: None,
+            settings: Settings::default(),
+            attached: Vec::new(),
+        };
+        // When this fails, dropping the device puts back what was changed so far.
+        device.prepare(config)?;
+        Ok(device)
+    }
+
+    fn prepare(&mut self, config: &PortConfig) -> Result<(), OpenError> {
+        let netdev = &self.netdev;
+        if let Some(queues) = config.queues {
+            self.settings.queues(netdev, u32::from(queues))?;
+            self.facts.queues = u32::from(queues);
+        }
+        self.settings.mtu(netdev, self.facts.mtu)?;
+        // From here on the netdev is ours: a second daemon is refused.
+        let program = Program::attach(netdev.name(), netdev.ifindex(), self.facts.queues)?;
+        self.facts.mode = program.mode();
+        self.program = Some(program);
+        self.settings.no_ipv6(netdev)?;
+        self.settings.whole_frames(netdev);
+        if self.facts.mode == Mode::Generic {
+            self.settings.no_gro(netdev);
+        }
+        let filter = sys::open_filter(netdev.ifindex(), config.promiscuous)
+            .map_err(|source| OpenError::system(netdev.name(), "open its filter", source))?;
+        self.filter = Some(filter);
+        self.settings.up(netdev)
+    }
+
+    /// The netdev's name.
+    pub fn name(&self) -> &str {
+        self.netdev.name()
+    }
+
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// True when the netdev is up and has a carrier.
+    pub fn link_up(&self) -> bool {
+        self.netdev.is_running().unwrap_or(false)
+    }
+
+    /// Speed in Mbit/s, where the driver says one.
+    pub fn speed(&self) -> Option<u32> {
+        self.netdev.speed()
+    }
+
+    /// Makes the queue of one worker: a socket for each of these hardware `queues` (at least one),
+    /// over the frames of `arena`. Called by control while the worker runs; the worker that has the
+    /// arena's pool then gets the queue.
+    pub fn attach_queue(
+        &mut self,
+        arena: &Arc<Arena>,
+        port: PortId,
+        queues: &[u32],
+    ) -> Result<Queue, OpenError> {
+        let name = self.netdev.name();
+        let failed = |what| move |source| OpenError::system(name, what, source);
+        let missing = |queue| OpenError::NoSuchQueue {
+            device: name.to_owned(),
+            queue,
+            queues: self.facts.queues,
+        };
+        let Some(program) = &self.program else {
+            return Err(OpenError::NoDevice(name.to_owned()));
+        };
+        if let Some(&queue) = queues.iter().find(|&&queue| queue >= self.facts.queues) {
+            return Err(missing(queue));
+        }
+        if queues.is_empty() {
+            return Err(missing(0));
+        }
+        let native = self.facts.mode == Mode::Native;
+        let mut sockets = Vec::with_capacity(queues.len());
+        for &queue in queues {
+            let socket = Socket::bind(arena, self.facts.ifindex, queue, native)
+                .map_err(failed("bind an AF_XDP socket"))?;
+            program
+                .insert(queue, socket.fd())
+                .map_err(failed("enter an AF_XDP socket in the map"))?;
+            sockets.push(socket);
+        }
+        let completes_checksums = self.facts.is_virtual || !native;
+        let arena = Arc::clone(arena);
+        let queue = Queue::new(sockets, arena, Holder::port(port), completes_checksums);
+        self.attached.retain(|socket| socket.strong_count() > 0);
+        self.attached.extend(queue.socket_fds());
+        Ok(queue)
+    }
+
+    /// What the kernel counted at the sockets that are attached now.
+    pub fn statistics(&self) -> Statistics {
+        let mut total = Statistics::default();
+        for socket in self.attached.iter().filter_map(Weak::upgrade) {
+            if let Ok(one) = Statistics::read(socket.as_fd()) {
+                total.add(&one);
+            }
+        }
+        total
+    }
+
+    /// Takes the program off and puts back what was changed; returns a line for everything that
+    /// could not be. The port's queues receive nothing from then on.
+    pub fn restore(&mut self) -> Vec<String> {
+        self.program = None;
+        self.filter = None;
+        self.settings.restore(&self.netdev)
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        // Nobody is left to tell; `restore` tells.
+        let _ = self.restore();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::config::Driver;
+
+    #[test]
+    fn a_frame_is_as_large_as_the_mtu_needs_and_no_larger() {
+        assert_eq!(frame_size_for(1500), Some(2048));
+        assert_eq!(frame_size_for(1770), Some(2048));
+        assert_eq!(frame_size_for(1771), Some(4096));
+        assert_eq!(frame_size_for(3818), Some(4096));
+        assert_eq!(frame_size_for(9000), None);
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_or_not_ethernet_is_refused_by_name() {
+        let config = |device: &str| PortConfig {
+            name: "p0".into(),
+            driver: Driver::Afxdp,
+            device: device.into(),
+            mtu: None,
+            queues: None,
+            promiscuous: false,
+        };
+        let refused = |device| Device::open(&config(device), 2048).unwrap_err().to_string();
+        assert_eq!(
+            refused("nosuchdev0"),
+            "no netdev nosuchdev0: `ip link` shows what there is"
+        );
+        assert!(refused("lo").starts_with("lo is not an Ethernet device"));
+    }
+}

@@ -1,0 +1,75 @@
+//! Why a netdev could not become a port: one line that says what to do.
+
+use std::io;
+
+/// What went wrong in [`super::Device::open`] or [`super::Device::attach_queue`].
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{0:?} is no netdev name: 1 to 15 bytes, without '/' or white space")]
+    BadName(String),
+    #[error("no netdev {0}: `ip link` shows what there is")]
+    NoDevice(String),
+    #[error("{0} is not an Ethernet device: ixmap routes between Ethernet ports only")]
+    NotEthernet(String),
+    #[error("{device}: to {what} needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF: run as root")]
+    Permission { device: String, what: &'static str },
+    #[error("{0} already has an XDP program: another ixmapd? (`ip link show {0}`)")]
+    Busy(String),
+    #[error(
+        "{device}: mtu {mtu} is too large, at most {max} fits a frame: set mtu of the port, or `ip link set {device} mtu {max}`"
+    )]
+    MtuTooLarge { device: String, mtu: u32, max: u32 },
+    #[error("{device} cannot have {wanted} queues, at most {max}: `ethtool -l {device}`")]
+    TooManyQueues {
+        device: String,
+        wanted: u32,
+        max: u32,
+    },
+    #[error("{device} has no queue {queue}: it has {queues}")]
+    NoSuchQueue {
+        device: String,
+        queue: u32,
+        queues: u32,
+    },
+    #[error("the kernel refused the XDP program: {source}; {log}")]
+    Verifier { log: String, source: io::Error },
+    #[error("{device}: cannot {what}: {source}")]
+    System {
+        device: String,
+        what: &'static str,
+        source: io::Error,
+    },
+}
+
+impl OpenError {
+    /// The error of a system call that was to do `what` with `device`.
+    pub(super) fn system(device: &str, what: &'static str, source: io::Error) -> OpenError {
+        match source.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => OpenError::Permission {
+                device: device.to_owned(),
+                what,
+            },
+            Some(libc::ENODEV) => OpenError::NoDevice(device.to_owned()),
+            _ => OpenError::System {
+                device: device.to_owned(),
+                what,
+                source,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_number_becomes_a_line_that_says_what_to_do() {
+        let line = |errno| {
+            OpenError::system("eth7", "attach", io::Error::from_raw_os_error(errno)).to_string()
+        };
+        assert!(line(libc::EPERM).contains("run as root"));
+        assert!(line(libc::ENODEV).contains("`ip link` shows"));
+        assert!(line(libc::EINVAL).starts_with("eth7: cannot attach: "));
+    }
+}

@@ -1,0 +1,28 @@
+//! AF_XDP ports: any Linux netdev, taken over by an XDP program that hands every received frame to
+//! a socket of ours. Raw bpf(2) and AF_XDP through libc: no clang, no libbpf.
+//!
+//! Control opens a [`Device`], which claims the netdev by attaching the program ([`bpf`]), silences
+//! and prepares it ([`netdev`], [`settings`]) and puts everything back when it goes. It then
+//! attaches one [`Queue`] a worker: the AF_XDP sockets ([`socket`]) of the netdev's hardware queues
+//! that this worker serves, their rings ([`ring`]), and nothing else.
+//!
+//! Every socket registers its worker's whole arena as its UMEM. That the same pages are registered
+//! once a socket costs address space only, keeps ports independent of each other (any of them may
+//! come and go, zero-copy or not), and lets a frame move from port to port without a copy: which
+//! ring a frame lies in is the business of the worker's pool.
+
+mod bpf;
+mod device;
+mod error;
+mod netdev;
+mod partial;
+mod queue;
+mod ring;
+mod settings;
+mod socket;
+mod sys;
+
+pub use device::{Device, Facts, MAX_FRAME_SIZE, Mode, frame_size_for, max_mtu, survey};
+pub use error::OpenError;
+pub use queue::{FRAMES_PER_SOCKET, Queue};
+pub use socket::Statistics;

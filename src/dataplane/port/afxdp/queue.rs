@@ -1,0 +1,258 @@
+//! What one worker has of a port: the AF_XDP sockets of the hardware queues that it serves.
+//!
+//! Frames go round between the worker's pool and the sockets' rings: lent to the fill ring, back
+//! from the receive ring; lent to the transmit ring, back from the completion ring. Addresses that
+//! the kernel returns count only as far as the pool's records agree.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::{Arc, Weak};
+
+use super::partial;
+use super::socket::{Kick, RX_ENTRIES, Socket, TX_ENTRIES};
+use crate::dataplane::mem::{Arena, Frame, Holder, Pool};
+use crate::dataplane::port::{BURST, Burst, TransmitList};
+
+/// The most frames that one socket (one hardware queue) holds: what a pool must have for each.
+pub const FRAMES_PER_SOCKET: u32 = RX_ENTRIES + TX_ENTRIES;
+
+/// Frames that refilling leaves in the pool, for what else the worker does.
+const RESERVE: usize = 4 * BURST;
+/// Fewer frames than this are not worth touching the fill ring for, while packets flow.
+const REFILL: u32 = 64;
+/// Turns that [`Queue::close`] waits for frames on their way out.
+const DRAIN_TURNS: usize = 1000;
+
+/// A port's sockets in the hands of one worker. Dropping it closes them, so that the kernel no
+/// longer touches a frame; the frames that they held are the pool's again by
+/// `pool.reclaim(queue.holder())` after that. A pool may have one queue a port.
+#[derive(Debug)]
+pub struct Queue {
+    lanes: Vec<Lane>,
+    /// The lane that the next receive starts with.
+    turn: usize,
+    arena: Arc<Arena>,
+    holder: Holder,
+    /// Complete partial checksums of received frames: the netdev has no wire before it.
+    completes_checksums: bool,
+    bad_descriptors: u64,
+}
+
+/// A socket and what it holds.
+#[derive(Debug)]
+struct Lane {
+    socket: Socket,
+    /// Frames in the fill and receive rings.
+    receiving: u32,
+    /// Frames in the transmit and completion rings, or in the kernel in between.
+    sending: u32,
+}
+
+impl Queue {
+    /// A queue over `sockets` (at least one), all of `arena`.
+    pub(super) fn new(
+        sockets: Vec<Socket>,
+        arena: Arc<Arena>,
+        holder: Holder,
+        completes_checksums: bool,
+    ) -> Queue {
+        let lane = |socket| Lane {
+            socket,
+            receiving: 0,
+            sending: 0,
+        };
+        Queue {
+            lanes: sockets.into_iter().map(lane).collect(),
+            turn: 0,
+            arena,
+            holder,
+            completes_checksums,
+            bad_descriptors: 0,
+        }
+    }
+
+    /// Who the pool says has this queue's frames.
+    pub fn holder(&self) -> Holder {
+        self.holder
+    }
+
+    /// True when every socket shares its frames with the device.
+    pub fn zero_copy(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.socket.zero_copy)
+    }
+
+    /// Descriptors from the kernel that the pool's records contradicted; none on a sane kernel.
+    pub fn bad_descriptors(&self) -> u64 {
+        self.bad_descriptors
+    }
+
+    /// Appends received frames to `burst`, every socket in its turn, and refills the fill rings.
+    pub(in crate::dataplane::port) fn receive(&mut self, pool: &mut Pool, burst: &mut Burst) {
+        self.check(pool);
+        let lanes = self.lanes.len();
+        for i in 0..lanes {
+            let at = (self.turn + i) % lanes;
+            let before = burst.len();
+            self.receive_from(at, pool, burst);
+            let idle = burst.len() == before;
+            self.lanes[at].refill(pool, self.holder, if idle { 1 } else { REFILL });
+        }
+        self.turn = (self.turn + 1) % lanes;
+    }
+
+    fn receive_from(&mut self, at: usize, pool: &mut Pool, burst: &mut Burst) {
+        let lane = &mut self.lanes[at];
+        let room = u32::try_from(burst.remaining_capacity()).unwrap_or(0);
+        let ready = lane.socket.rx.ready(room);
+        for _ in 0..ready {
+            let descriptor = lane.socket.rx.take();
+            let Some(mut frame) = pool.redeem(descriptor.addr, descriptor.len, self.holder) else {
+                self.bad_descriptors += 1;
+                continue;
+            };
+            if self.completes_checksums {
+                partial::complete(pool.bytes_mut(&mut frame));
+            }
+            burst.push(frame);
+        }
+        if ready > 0 {
+            lane.socket.rx.release();
+            lane.receiving = lane.receiving.saturating_sub(ready);
+        }
+    }
+
+    /// Sends from the front of `list` by the first socket; what stays found no room.
+    pub(in crate::dataplane::port) fn transmit(
+        &mut self,
+        pool: &mut Pool,
+        list: &mut TransmitList,
+    ) {
+        self.check(pool);
+        if list.is_empty() {
+            return;
+        }
+        self.reap(pool);
+        for _ in 0..2 {
+            let lane = &mut self.lanes[0];
+            lane.send(pool, self.holder, list);
+            lane.socket.kick();
+            self.reap(pool);
+            if list.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Reaps completions and kicks what the kernel has not taken yet; true while frames are on
+    /// their way out and the netdev is up to take them.
+    pub(in crate::dataplane::port) fn tend(&mut self, pool: &mut Pool) -> bool {
+        self.check(pool);
+        self.reap(pool);
+        let lane = &self.lanes[0];
+        if lane.sending == 0 || lane.socket.kick() == Kick::Down {
+            return false;
+        }
+        self.reap(pool);
+        self.lanes[0].sending > 0
+    }
+
+    /// The sockets: readable when a frame waits.
+    pub(in crate::dataplane::port) fn wait_fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.lanes.iter().map(|lane| lane.socket.fd()).collect()
+    }
+
+    /// Waits a bounded time for frames on their way out, closes the sockets and takes all frames
+    /// back into `pool`; returns how many the rings still had. Closing waits for the kernel to let
+    /// go (milliseconds): a worker with other ports hands the queue to another thread to drop, and
+    /// reclaims afterwards.
+    pub fn close(mut self, pool: &mut Pool) -> usize {
+        for _ in 0..DRAIN_TURNS {
+            if !self.tend(pool) {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        let holder = self.holder;
+        drop(self);
+        pool.reclaim(holder)
+    }
+
+    /// The sockets, for whoever counts what the kernel counted; not kept open by it.
+    pub(super) fn socket_fds(&self) -> impl Iterator<Item = Weak<OwnedFd>> {
+        let weak = |lane: &Lane| Arc::downgrade(lane.socket.shared_fd());
+        self.lanes.iter().map(weak)
+    }
+
+    fn reap(&mut self, pool: &mut Pool) {
+        let lane = &mut self.lanes[0];
+        let done = lane.socket.completion.ready(TX_ENTRIES);
+        for _ in 0..done {
+            let addr = lane.socket.completion.take();
+            match pool.redeem(addr, 0, self.holder) {
+                Some(frame) => pool.give(frame),
+                None => self.bad_descriptors += 1,
+            }
+        }
+        if done > 0 {
+            lane.socket.completion.release();
+            lane.sending = lane.sending.saturating_sub(done);
+        }
+    }
+
+    /// Addresses in the rings are offsets into this queue's arena: another pool's would let the
+    /// kernel write where somebody else reads.
+    fn check(&self, pool: &Pool) {
+        assert!(
+            Arc::ptr_eq(pool.arena(), &self.arena),
+            "another arena's pool"
+        );
+    }
+}
+
+impl Lane {
+    /// Lends frames to the fill ring, as far as the pool can spare them, when at least `least` are
+    /// missing; wakes the kernel when it waits for them.
+    fn refill(&mut self, pool: &mut Pool, holder: Holder, least: u32) {
+        let missing = RX_ENTRIES.saturating_sub(self.receiving);
+        if missing >= least {
+            let spare = pool.available().saturating_sub(RESERVE);
+            let wanted = missing.min(u32::try_from(spare).unwrap_or(u32::MAX));
+            let room = self.socket.fill.room(wanted);
+            let mut lent = 0;
+            while lent < room
+                && let Some(frame) = pool.take()
+            {
+                self.socket.fill.push(pool.lend(frame, holder));
+                lent += 1;
+            }
+            if lent > 0 {
+                self.socket.fill.submit();
+                self.receiving += lent;
+            }
+        }
+        self.socket.wake_fill();
+    }
+
+    /// Moves frames from the front of `list` to the transmit ring.
+    fn send(&mut self, pool: &mut Pool, holder: Holder, list: &mut TransmitList) {
+        let wanted = u32::try_from(list.len()).unwrap_or(0);
+        // The completion ring has an entry for every frame on its way out.
+        let room = wanted.min(TX_ENTRIES.saturating_sub(self.sending));
+        let room = self.socket.tx.room(room);
+        for frame in list.drain(..room as usize) {
+            self.socket.tx.push(descriptor(pool, holder, frame));
+        }
+        if room > 0 {
+            self.socket.tx.submit();
+            self.sending += room;
+        }
+    }
+}
+
+fn descriptor(pool: &mut Pool, holder: Holder, frame: Frame) -> libc::xdp_desc {
+    let len = u32::try_from(frame.len()).unwrap_or(0);
+    libc::xdp_desc {
+        addr: pool.lend(frame, holder),
+        len,
+        options: 0,
+    }
+}

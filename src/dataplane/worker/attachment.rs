@@ -1,0 +1,96 @@
+//! A port as one worker has it: its queues, its counters, its two packet rings to control.
+
+use std::sync::Arc;
+
+use crate::dataplane::bell::Bell;
+use crate::dataplane::limit::PuntLimits;
+use crate::dataplane::mem::{Frame, Pool};
+use crate::dataplane::port::{PortQueue, TransmitList};
+use crate::dataplane::ring::{PacketReceiver, PacketSender};
+use crate::shared::port::PortId;
+use crate::shared::reason::{DropReason, PuntClass, PuntReason};
+use crate::shared::stats::PortCounters;
+
+/// Made by control, owned by the worker until the port goes.
+#[derive(Debug)]
+pub struct Attachment {
+    pub(super) port: PortId,
+    pub(super) queue: PortQueue,
+    pub(super) counters: Arc<PortCounters>,
+    /// Frames to send, from the port's TAP: one worker has them, so that they stay in order.
+    pub(super) injections: Option<PacketReceiver>,
+    punts: PacketSender,
+    /// Rung when a punt waits.
+    bell: Arc<Bell>,
+    pub(super) limits: PuntLimits,
+    /// Frames of the current burst that leave here.
+    pub(super) outgoing: TransmitList,
+}
+
+impl Attachment {
+    pub fn new(
+        port: PortId,
+        queue: PortQueue,
+        counters: Arc<PortCounters>,
+        punts: PacketSender,
+        bell: Arc<Bell>,
+        injections: Option<PacketReceiver>,
+    ) -> Attachment {
+        Attachment {
+            port,
+            queue,
+            counters,
+            injections,
+            punts,
+            bell,
+            limits: PuntLimits::default(),
+            outgoing: TransmitList::new(),
+        }
+    }
+
+    /// Copies a frame to the TAP if limits and ring allow, counts what became of it, and frees it.
+    pub(super) fn punt(
+        &mut self,
+        frame: Frame,
+        reason: PuntReason,
+        admitted: bool,
+        pool: &mut Pool,
+    ) {
+        if !admitted {
+            self.counters.dropped(reason.class().limited()).add(1);
+        } else if self.hand_over(reason, pool.bytes(&frame)) {
+            self.counters.punted(reason).add(1);
+        } else {
+            self.counters.dropped(DropReason::PuntRingFull).add(1);
+        }
+        pool.give(frame);
+    }
+
+    /// The last quarter of the ring is for those who keep routes and neighbours alive.
+    fn hand_over(&mut self, reason: PuntReason, frame: &[u8]) -> bool {
+        let vital = matches!(
+            reason.class(),
+            PuntClass::NeighbourDiscovery | PuntClass::Routing
+        );
+        (vital || !self.punts.is_crowded()) && self.punts.push(frame)
+    }
+
+    /// Tells control that punts wait.
+    pub(super) fn ring(&self) {
+        self.bell.ring();
+    }
+
+    /// Sends `outgoing`, counts what left, and moves what found no room to `rest`.
+    pub(super) fn transmit(&mut self, pool: &mut Pool, rest: &mut TransmitList) {
+        let bytes = |list: &TransmitList| list.iter().map(|frame| frame.len() as u64).sum::<u64>();
+        let (packets_before, bytes_before) = (self.outgoing.len(), bytes(&self.outgoing));
+        self.queue.transmit(pool, &mut self.outgoing);
+        self.counters
+            .tx_packets
+            .add((packets_before - self.outgoing.len()) as u64);
+        self.counters
+            .tx_bytes
+            .add(bytes_before - bytes(&self.outgoing));
+        rest.extend(self.outgoing.drain(..));
+    }
+}

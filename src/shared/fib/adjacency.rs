@@ -1,0 +1,53 @@
+//! Adjacencies: where a packet leaves and what is written in front of it.
+
+use crate::shared::mac::MacAddr;
+use crate::shared::port::PortId;
+
+/// Index of an [`Adjacency`] in its world.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct AdjacencyId(u32);
+
+impl AdjacencyId {
+    pub fn new(slot: u32) -> AdjacencyId {
+        AdjacencyId(slot)
+    }
+
+    #[inline]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A next hop as the fast path needs it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Adjacency {
+    /// The neighbour is known: write the header, send by the port.
+    Resolved(Rewrite),
+    /// The neighbour behind this port is not known, or each destination is a neighbour of its own
+    /// (a connected prefix): the kernel queues the packet and resolves.
+    Unresolved(PortId),
+    /// The next hop is behind an interface that is no port: the kernel forwards.
+    Foreign,
+}
+
+impl Adjacency {
+    /// The port that packets would leave by; `None` behind a foreign interface.
+    #[inline]
+    pub fn port(&self) -> Option<PortId> {
+        match self {
+            Adjacency::Resolved(rewrite) => Some(rewrite.port),
+            Adjacency::Unresolved(port) => Some(*port),
+            Adjacency::Foreign => None,
+        }
+    }
+}
+
+/// Ethernet addresses to write and the port to leave by; the EtherType stays the packet's own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rewrite {
+    pub port: PortId,
+    pub destination: MacAddr,
+    pub source: MacAddr,
+    /// Largest IP packet that the egress interface carries.
+    pub mtu: u16,
+}

@@ -1,0 +1,76 @@
+//! The router's own IPv4 addresses as a set that answers in one probe.
+
+/// An open-addressing hash set of addresses; built once, read by workers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AddressSet {
+    /// A power of two of slots, at most half of them taken; empty for no addresses. 0 marks a free
+    /// slot: 0.0.0.0 is nobody's address.
+    slots: Box<[u32]>,
+}
+
+impl AddressSet {
+    #[inline]
+    pub fn contains(&self, address: u32) -> bool {
+        if self.slots.is_empty() || address == 0 {
+            return false;
+        }
+        let mask = self.slots.len() - 1;
+        let mut at = spread(address) & mask;
+        loop {
+            match self.slots[at] {
+                0 => return false,
+                found if found == address => return true,
+                _ => at = (at + 1) & mask,
+            }
+        }
+    }
+}
+
+impl FromIterator<u32> for AddressSet {
+    fn from_iter<I: IntoIterator<Item = u32>>(addresses: I) -> Self {
+        let mut all: Vec<u32> = addresses
+            .into_iter()
+            .filter(|address| *address != 0)
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        if all.is_empty() {
+            return AddressSet::default();
+        }
+        let mut slots = vec![0; (all.len() * 2).next_power_of_two()].into_boxed_slice();
+        let mask = slots.len() - 1;
+        for address in all {
+            let mut at = spread(address) & mask;
+            while slots[at] != 0 {
+                at = (at + 1) & mask;
+            }
+            slots[at] = address;
+        }
+        AddressSet { slots }
+    }
+}
+
+/// Fibonacci hashing: neighbouring addresses land far apart.
+#[inline]
+fn spread(address: u32) -> usize {
+    (address.wrapping_mul(0x9e37_79b9) >> 8) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn holds_what_was_put_in_and_nothing_else(
+            members in proptest::collection::btree_set(1u32..500, 0..100),
+            probes in proptest::collection::vec(0u32..600, 50),
+        ) {
+            let set: AddressSet = members.iter().copied().collect();
+            for probe in probes {
+                prop_assert_eq!(set.contains(probe), members.contains(&probe));
+            }
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! AF_XDP ports on real netdevs. Needs root: `cargo test --test afxdp`.
+//!
+//! Every test has a network of its own: the test's thread moves into a fresh namespace, where the
+//! router's end of each veth lies; the hosts at the other ends are named namespaces. The router is
+//! a bare loop that hands every frame of one port to the other, so the hosts see one Ethernet.
+
+#![allow(unsafe_code, reason = "unshare and setns by libc")]
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use ixmap::dataplane::mem::{Arena, Pool};
+use ixmap::dataplane::port::afxdp::{Device, Mode, OpenError, Queue};
+use ixmap::dataplane::port::{Burst, PortQueue, TransmitList};
+use ixmap::shared::config::{Driver, PortConfig};
+use ixmap::shared::port::PortId;
+
+const FRAMES: u32 = 16384;
+
+fn run(command: &str) -> String {
+    let mut words = command.split_whitespace();
+    let output = Command::new(words.next().unwrap())
+        .args(words)
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A named namespace with one end of a veth, `wire`; gone with the value. The other end is in the
+/// thread's own namespace.
+struct Host {
+    name: String,
+}
+
+impl Host {
+    fn new(port: &str, address: &str) -> Host {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("xa-{}-{number}", std::process::id());
+        run(&format!("ip netns add {name}"));
+        let host = Host { name };
+        let name = &host.name;
+        run(&format!(
+            "ip link add {port} type veth peer name wire netns {name}"
+        ));
+        run(&format!("ip -n {name} address add {address}/24 dev wire"));
+        run(&format!("ip -n {name} link set wire up"));
+        host
+    }
+
+    /// Runs `work` on a thread in this namespace.
+    fn thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        let namespace = File::open(format!("/run/netns/{}", self.name)).unwrap();
+        thread::spawn(move || {
+            // SAFETY: takes a live descriptor; only this thread changes its namespace.
+            let result = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
+            assert_eq!(result, 0);
+            work()
+        })
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        run(&format!("ip netns del {}", self.name));
+    }
+}
+
+/// Moves the test's thread into a namespace of its own.
+fn own_network() {
+    // SAFETY: takes no pointers; only this thread changes its namespace.
+    let result = unsafe { libc::unshare(libc::CLONE_NEWNET) };
+    assert_eq!(result, 0, "needs root");
+}
+
+fn config(device: &str) -> PortConfig {
+    PortConfig {
+        name: "tap".into(),
+        driver: Driver::Afxdp,
+        device: device.into(),
+        mtu: None,
+        queues: None,
+        promiscuous: false,
+    }
+}
+
+fn open(device: &str) -> Device {
+    Device::open(&config(device), 2048).unwrap()
+}
+
+fn pool() -> Pool {
+    Pool::new(Arc::new(Arena::new(FRAMES, 2048).unwrap().0)).unwrap()
+}
+
+fn attach(device: &mut Device, pool: &Pool, slot: usize) -> PortQueue {
+    let queues: Vec<u32> = (0..device.facts().queues).collect();
+    let port = PortId::new(slot).unwrap();
+    PortQueue::Afxdp(device.attach_queue(pool.arena(), port, &queues).unwrap())
+}
+
+fn close(port: PortQueue, pool: &mut Pool) {
+    let PortQueue::Afxdp(queue) = port else {
+        panic!("not an AF_XDP queue")
+    };
+    assert_eq!(Queue::bad_descriptors(&queue), 0);
+    queue.close(pool);
+}
+
+/// Hands the frames of each port to the other until `work` is done; returns its result, how many
+/// frames went over, and the longest.
+fn bridge<T>(
+    pool: &mut Pool,
+    ports: &mut [PortQueue; 2],
+    work: JoinHandle<T>,
+) -> (T, usize, usize) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let (mut burst, mut list) = (Burst::new(), TransmitList::new());
+    let (mut count, mut longest) = (0, 0);
+    while !work.is_finished() {
+        assert!(Instant::now() < deadline, "the hosts are stuck");
+        for (from, to) in [(0, 1), (1, 0)] {
+            ports[from].receive(pool, &mut burst);
+            count += burst.len();
+            longest = burst.iter().map(|f| f.len()).fold(longest, usize::max);
+            list.extend(burst.drain(..));
+            ports[to].transmit(pool, &mut list);
+            list.drain(..).for_each(|frame| pool.give(frame));
+            ports[to].tend(pool);
+        }
+        thread::yield_now();
+    }
+    (work.join().unwrap(), count, longest)
+}
+
+/// Sends 4 MB over TCP from one host to the other; true when they arrive as they were.
+fn tcp_transfer(client: &Host, server: &Host, address: &'static str) -> JoinHandle<bool> {
+    let data: Arc<Vec<u8>> = Arc::new((0..4_000_000u32).map(|i| i.to_le_bytes()[1]).collect());
+    let listening = server.thread(move || TcpListener::bind(address).unwrap());
+    let listener = listening.join().unwrap();
+    let sent = Arc::clone(&data);
+    client.thread(move || {
+        let sender = {
+            let mut stream = TcpStream::connect(address).unwrap();
+            thread::spawn(move || stream.write_all(&sent).unwrap())
+        };
+        let mut received = Vec::new();
+        listener
+            .accept()
+            .unwrap()
+            .0
+            .read_to_end(&mut received)
+            .unwrap();
+        sender.join().unwrap();
+        received == *data
+    })
+}
+
+#[test]
+fn hosts_with_default_offloads_talk_tcp_through_two_ports() {
+    own_network();
+    let a = Host::new("p0", "10.0.0.1");
+    let b = Host::new("p1", "10.0.0.2");
+    let mut pool = pool();
+    let (mut p0, mut p1) = (open("p0"), open("p1"));
+    assert_eq!(p0.facts().mode, Mode::Native);
+    assert!(p0.facts().is_virtual);
+    let mut ports = [attach(&mut p0, &pool, 0), attach(&mut p1, &pool, 1)];
+    // Frames that come before the first receive find an empty fill ring.
+    bridge(&mut pool, &mut ports, thread::spawn(|| ()));
+    let before = p0.statistics().rx_dropped + p1.statistics().rx_dropped;
+    let work = tcp_transfer(&a, &b, "10.0.0.2:7000");
+    let (intact, frames, longest) = bridge(&mut pool, &mut ports, work);
+    assert!(intact);
+    assert!(frames > 4_000_000 / 1460, "{frames} frames");
+    assert_eq!(longest, 1514, "segments of more than one MTU");
+    let dropped = p0.statistics().rx_dropped + p1.statistics().rx_dropped;
+    assert_eq!(dropped, before);
+    for port in ports {
+        close(port, &mut pool);
+    }
+    assert_eq!(pool.available(), FRAMES as usize);
+}
+
+#[test]
+fn every_datagram_arrives_with_a_valid_checksum() {
+    own_network();
+    let a = Host::new("p0", "10.0.0.1");
+    let b = Host::new("p1", "10.0.0.2");
+    let mut pool = pool();
+    let (mut p0, mut p1) = (open("p0"), open("p1"));
+    let mut ports = [attach(&mut p0, &pool, 0), attach(&mut p1, &pool, 1)];
+    let receiver = b.thread(|| UdpSocket::bind("10.0.0.2:7000").unwrap());
+    let receiver = receiver.join().unwrap();
+    let work = a.thread(move || {
+        let sender = UdpSocket::bind("10.0.0.1:0").unwrap();
+        let mut got = [0; 2000];
+        for i in 0..500u32 {
+            let payload = vec![i.to_le_bytes()[0]; i as usize];
+            sender.send_to(&payload, "10.0.0.2:7000").unwrap();
+            let len = receiver.recv(&mut got).unwrap();
+            assert_eq!(got[..len], payload);
+        }
+    });
+    bridge(&mut pool, &mut ports, work);
+}
+
+#[test]
+fn the_program_and_the_settings_go_with_the_device() {
+    own_network();
+    let _a = Host::new("p0", "10.0.0.1");
+    let ipv6 = || fs::read_to_string("/proc/sys/net/ipv6/conf/p0/disable_ipv6").unwrap();
+    let link = || run("ip link show p0");
+    assert!(link().contains("mtu 1500") && link().contains("state DOWN"));
+    assert_eq!(ipv6().trim(), "0");
+    let mut with_mtu = config("p0");
+    with_mtu.mtu = Some(1400);
+    let mut device = Device::open(&with_mtu, 2048).unwrap();
+    assert!(link().contains("prog/xdp"), "{}", link());
+    assert!(
+        link().contains("mtu 1400") && link().contains("UP"),
+        "{}",
+        link()
+    );
+    assert_eq!(ipv6().trim(), "1");
+    assert_eq!(device.restore(), Vec::<String>::new());
+    assert!(!link().contains("xdp"), "{}", link());
+    assert!(
+        link().contains("mtu 1500") && link().contains("state DOWN"),
+        "{}",
+        link()
+    );
+    assert_eq!(ipv6().trim(), "0");
+    drop(Device::open(&with_mtu, 2048).unwrap());
+    assert!(
+        !link().contains("xdp") && link().contains("mtu 1500"),
+        "{}",
+        link()
+    );
+}
+
+#[test]
+fn a_netdev_is_opened_once_and_refusals_say_why() {
+    own_network();
+    let _a = Host::new("p0", "10.0.0.1");
+    let first = open("p0");
+    let second = Device::open(&config("p0"), 2048).unwrap_err();
+    assert!(matches!(second, OpenError::Busy(_)), "{second}");
+    assert!(
+        second
+            .to_string()
+            .starts_with("p0 already has an XDP program")
+    );
+    drop(first);
+    let mut large = config("p0");
+    large.mtu = Some(1771);
+    let error = Device::open(&large, 2048).unwrap_err().to_string();
+    assert!(
+        error.starts_with("p0: mtu 1771 is too large, at most 1770"),
+        "{error}"
+    );
+    let mut wide = config("p0");
+    wide.queues = Some(3);
+    let error = Device::open(&wide, 2048).unwrap_err().to_string();
+    assert!(
+        error.starts_with("p0 cannot have 3 queues, at most "),
+        "{error}"
+    );
+    let mut device = open("p0");
+    let nine = device.attach_queue(pool().arena(), PortId::new(0).unwrap(), &[9]);
+    let error = nine.unwrap_err().to_string();
+    assert!(error.starts_with("p0 has no queue 9"), "{error}");
+}
+
+#[test]
+fn a_port_comes_and_goes_beside_another_and_leaves_the_pool_whole() {
+    own_network();
+    let a = Host::new("p0", "10.0.0.1");
+    let b = Host::new("p1", "10.0.0.2");
+    let mut pool = pool();
+    let mut p0 = open("p0");
+    let mut ports = [
+        attach(&mut p0, &pool, 0),
+        PortQueue::Memory(Default::default()),
+    ];
+    for _ in 0..3 {
+        let mut p1 = open("p1");
+        ports[1] = attach(&mut p1, &pool, 1);
+        let before = pool.available();
+        let work = tcp_transfer(&a, &b, "10.0.0.2:7000");
+        assert!(bridge(&mut pool, &mut ports, work).0);
+        assert!(pool.available() < before);
+        let memory = PortQueue::Memory(Default::default());
+        close(std::mem::replace(&mut ports[1], memory), &mut pool);
+    }
+    let [first, _] = ports;
+    close(first, &mut pool);
+    assert_eq!(pool.available(), FRAMES as usize);
+}
+
+#[test]
+fn a_netdev_without_xdp_in_its_driver_works_by_the_generic_program() {
+    own_network();
+    let a = Host::new("low0", "10.0.0.1");
+    let b = Host::new("p1", "10.0.0.2");
+    run("ip link set low0 up");
+    run("ip link add m0 link low0 type macvlan mode passthru");
+    let mut pool = pool();
+    let (mut m0, mut p1) = (open("m0"), open("p1"));
+    assert_eq!(m0.facts().mode, Mode::Generic);
+    let mut ports = [attach(&mut m0, &pool, 0), attach(&mut p1, &pool, 1)];
+    let work = tcp_transfer(&b, &a, "10.0.0.1:7000");
+    let (intact, frames, _) = bridge(&mut pool, &mut ports, work);
+    assert!(intact && frames > 4_000_000 / 1460, "{frames} frames");
+    for port in ports {
+        close(port, &mut pool);
+    }
+    assert_eq!(pool.available(), FRAMES as usize);
+}
+
+#[test]
+fn several_hardware_queues_are_served_by_one_worker() {
+    own_network();
+    let a = Host::new("p0", "10.0.0.1");
+    let b = Host::new("p1", "10.0.0.2");
+    let mut four = config("p0");
+    four.queues = Some(2);
+    let mut pool = pool();
+    let (mut p0, mut p1) = (Device::open(&four, 2048).unwrap(), open("p1"));
+    assert_eq!(p0.facts().queues, 2);
+    let mut ports = [attach(&mut p0, &pool, 0), attach(&mut p1, &pool, 1)];
+    assert_eq!(ports[0].wait_fds().len(), 2);
+    let work = tcp_transfer(&a, &b, "10.0.0.2:7000");
+    assert!(bridge(&mut pool, &mut ports, work).0);
+}
+
+#[test]
+fn tagged_frames_keep_their_tags() {
+    own_network();
+    let a = Host::new("p0", "10.0.0.1");
+    let b = Host::new("p1", "10.0.0.2");
+    for (host, address) in [(&a, "10.0.7.1"), (&b, "10.0.7.2")] {
+        let name = &host.name;
+        run(&format!(
+            "ip -n {name} link add link wire name wire.7 type vlan id 7"
+        ));
+        run(&format!("ip -n {name} address add {address}/24 dev wire.7"));
+        run(&format!("ip -n {name} link set wire.7 up"));
+    }
+    let mut pool = pool();
+    let (mut p0, mut p1) = (open("p0"), open("p1"));
+    let mut ports = [attach(&mut p0, &pool, 0), attach(&mut p1, &pool, 1)];
+    let work = tcp_transfer(&a, &b, "10.0.7.2:7000");
+    let (intact, _, longest) = bridge(&mut pool, &mut ports, work);
+    assert!(intact);
+    assert_eq!(longest, 1518);
+}
