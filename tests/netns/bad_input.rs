@@ -14,7 +14,8 @@ const DAEMON: &str = env!("CARGO_BIN_EXE_ixmapd");
 fn start(lab: &Lab, words: &[&str]) -> Result<Output> {
     let socket = lab.scratch.path().join("bad.sock");
     let mut command = vec![DAEMON, "--socket", socket.to_str().expect("UTF-8")];
-    command.extend(["--metrics", "off"]);
+    // Errors only: the log's other levels may tell more than the one line.
+    command.extend(["--metrics", "off", "--log", "error"]);
     command.extend(words);
     let output = lab.router.output(&command)?;
     assert!(!socket.exists(), "{words:?}: a socket file is left behind");
