@@ -114,8 +114,12 @@ fn status_and_ports_describe_the_running_router() -> Result<()> {
     let Some(lab) = ixmapd_lab(Ports::Two)? else {
         return Ok(());
     };
-    let status = lab.ctl(&["status"])?;
-    assert_eq!(status["mirror"]["in_sync"], Value::Bool(true), "{status}");
+    // The kernel keeps talking while neighbours settle, so the mirror is in sync time and again.
+    wait_until("the mirror is in sync", || {
+        let status = lab.ctl(&["status"])?;
+        let in_sync = status["mirror"]["in_sync"].as_bool();
+        Ok(in_sync.unwrap_or_else(|| panic!("no mirror.in_sync in {status}")))
+    })?;
     let ports = lab.ctl(&["ports"])?;
     for (port, host) in [(&ports[0], &lab.a), (&ports[1], &lab.b)] {
         assert_eq!(port["name"], Value::from(host.port()), "{ports}");
