@@ -1,0 +1,24 @@
+//! The router between hosts, in network namespaces: `cargo test --test netns` (root; `cargo xtask
+//! test` installs the tools). `IXMAP_TEST_ROUTER=kernel` puts the plain kernel in ixmapd's place:
+//! what passes there is how a Linux router behaves; tests of ixmapd itself are then skipped.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
+mod bad_input;
+mod ecmp;
+mod frames;
+mod icmp;
+mod lifecycle;
+mod local;
+mod neighbours;
+mod packet;
+mod ports;
+mod raw;
+mod reachability;
+mod routes;
+mod suite;
