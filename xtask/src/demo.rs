@@ -25,6 +25,10 @@ pub(crate) fn main() -> ExitCode {
             println!("\nEverything is cleaned up: the namespaces and the daemon are gone.");
             ExitCode::SUCCESS
         }
+        Err(_) if interrupted.load(Ordering::Relaxed) => {
+            eprintln!("\nInterrupted; everything is cleaned up.");
+            ExitCode::FAILURE
+        }
         Err(reason) => {
             eprintln!("\nThe demo failed: {reason}");
             ExitCode::FAILURE
