@@ -134,12 +134,7 @@ fn the_fast_path_forwards_and_the_kernel_does_not() -> Result<()> {
     };
     for family in Family::BOTH {
         let target = lab.b.address(family);
-        // The first packets may go by the kernel, until neighbours are resolved and published.
-        wait_until("a ping is forwarded by the fast path", || {
-            let before = lab.metrics()?.forwarded(family);
-            lab.a.ping(target, 1)?;
-            Ok(lab.metrics()?.forwarded(family) >= before + 2.0)
-        })?;
+        lab.wait_fast_path(family)?;
         let before = lab.metrics()?.forwarded(family);
         let kernel_before = kernel_forwarded(&lab, family)?;
         let ping = lab.a.ping(target, 50)?;

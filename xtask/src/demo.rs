@@ -25,6 +25,10 @@ pub(crate) fn main() -> ExitCode {
             println!("\nEverything is cleaned up: the namespaces and the daemon are gone.");
             ExitCode::SUCCESS
         }
+        Err(_) if interrupted.load(Ordering::Relaxed) => {
+            eprintln!("\nInterrupted; everything is cleaned up.");
+            ExitCode::FAILURE
+        }
         Err(reason) => {
             eprintln!("\nThe demo failed: {reason}");
             ExitCode::FAILURE
@@ -70,7 +74,7 @@ fn build() -> Result<Router> {
 fn show(router: &Router, interrupted: &AtomicBool) -> Result<()> {
     heading("Laying the lab");
     println!(
-        "Three network namespaces stand for three machines:\n\n  \
+        "Network namespaces stand for machines:\n\n  \
          host A ── p0 [ router ] p1 ── host B\n\n\
          ixmapd drives both links of the router with AF_XDP. The kernel sees the TAP interfaces p0\n\
          and p1 in their place; addresses, routes and neighbours live there as usual."
@@ -143,6 +147,10 @@ fn traffic(lab: &Lab, interrupted: &AtomicBool) -> Result<()> {
 }
 
 fn ping(lab: &Lab, family: Family, to: IpAddr) -> Result<()> {
+    if lab.is_ixmapd() {
+        lab.wait_fast_path(family)
+            .map_err(|error| error.to_string())?;
+    }
     let before = forwarded(lab, family)?;
     let ping = lab.a.ping(to, PINGS).map_err(|error| error.to_string())?;
     print!("{}", ping.output);

@@ -165,6 +165,16 @@ impl Lab {
         Ok(())
     }
 
+    /// Waits until echo and reply between A and B go by the fast path alone: the first packets may
+    /// go by the kernel, until neighbours are resolved and published.
+    pub fn wait_fast_path(&self, family: Family) -> Result<()> {
+        wait_until("a ping is forwarded by the fast path", || {
+            let before = self.metrics()?.forwarded(family);
+            self.a.ping(self.b.address(family), 1)?;
+            Ok(self.metrics()?.forwarded(family) >= before + 2.0)
+        })
+    }
+
     /// Stops the daemon, if there is one, and starts it again as an operator would.
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
