@@ -5,11 +5,17 @@
 //! a bare loop that hands every frame of one port to the other, so the hosts see one Ethernet.
 
 #![allow(unsafe_code, reason = "unshare and setns by libc")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,7 +23,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ixmap::dataplane::mem::{Arena, Pool};
-use ixmap::dataplane::port::afxdp::{Device, Mode, OpenError, Queue};
+use ixmap::dataplane::port::afxdp::{Device, Mode, OpenError};
 use ixmap::dataplane::port::{Burst, PortQueue, TransmitList};
 use ixmap::shared::config::{Driver, PortConfig};
 use ixmap::shared::port::PortId;
@@ -110,12 +116,15 @@ fn attach(device: &mut Device, pool: &Pool, slot: usize) -> PortQueue {
     PortQueue::Afxdp(device.attach_queue(pool.arena(), port, &queues).unwrap())
 }
 
-fn close(port: PortQueue, pool: &mut Pool) {
+fn close(mut port: PortQueue, pool: &mut Pool) {
+    port.drain(pool);
     let PortQueue::Afxdp(queue) = port else {
         panic!("not an AF_XDP queue")
     };
-    assert_eq!(Queue::bad_descriptors(&queue), 0);
-    queue.close(pool);
+    assert_eq!(queue.bad_descriptors(), 0);
+    let holder = queue.holder();
+    drop(queue);
+    pool.reclaim(holder);
 }
 
 /// Hands the frames of each port to the other until `work` is done; returns its result, how many
@@ -353,8 +362,8 @@ fn several_hardware_queues_are_served_by_one_worker() {
 
 /// True when a frame waits at the port within ten seconds.
 fn readable(port: &PortQueue) -> bool {
-    let poll = |&fd: &i32| libc::pollfd {
-        fd,
+    let poll = |fd: &BorrowedFd<'_>| libc::pollfd {
+        fd: fd.as_raw_fd(),
         events: libc::POLLIN,
         revents: 0,
     };

@@ -15,7 +15,9 @@ pub struct InterfaceSettings {
 
 /// Reads the settings of an interface. What cannot be read (no IPv6 in the kernel) counts as off.
 pub fn interface(name: &str) -> InterfaceSettings {
-    // The kernel uses the larger of the interface's and all's (ip-sysctl).
+    // IPv6: the interface's own flag is about router advertisements, not about forwarding; only
+    // force_forwarding (Linux 6.17) is.
+    // rp_filter: the kernel uses the larger of the interface's and all's (ip-sysctl).
     let check = number(&["ipv4", "conf", name, "rp_filter"]).max(number(&[
         "ipv4",
         "conf",
@@ -24,7 +26,8 @@ pub fn interface(name: &str) -> InterfaceSettings {
     ]));
     InterfaceSettings {
         forward_ipv4: number(&["ipv4", "conf", name, "forwarding"]) != 0,
-        forward_ipv6: number(&["ipv6", "conf", name, "forwarding"]) != 0,
+        forward_ipv6: number(&["ipv6", "conf", "all", "forwarding"]) != 0
+            || number(&["ipv6", "conf", name, "force_forwarding"]) != 0,
         reverse_path: match check {
             0 => ReversePath::Off,
             1 => ReversePath::Strict,

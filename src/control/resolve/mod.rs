@@ -38,7 +38,7 @@ pub struct PortFacts {
     pub ifindex: u32,
     /// net.ipv4.conf.X.forwarding
     pub forward_ipv4: bool,
-    /// net.ipv6.conf.X.forwarding
+    /// net.ipv6.conf.all.forwarding, or force_forwarding of X.
     pub forward_ipv6: bool,
     /// rp_filter in force.
     pub reverse_path: ReversePath,
@@ -363,10 +363,10 @@ fn adjacency(next_hop: NextHop, ports: &Ports, mirror: &Mirror) -> Adjacency {
     let Some((port, _)) = ports.get(&ifindex) else {
         return Adjacency::Foreign;
     };
-    let unresolved = Adjacency::Unresolved(*port);
     let NextHop::Gateway { address, .. } = next_hop else {
-        return unresolved;
+        return Adjacency::Connected(*port);
     };
+    let unresolved = Adjacency::Unresolved(*port);
     let Some(link) = mirror.link(ifindex) else {
         return unresolved;
     };

@@ -292,7 +292,7 @@ fn route(
         weight: u32::try_from(leg.weight).unwrap_or(u32::MAX),
         mac: match leg.adjacency {
             Adjacency::Resolved(rewrite) => Some(rewrite.destination.to_string()),
-            Adjacency::Unresolved(_) | Adjacency::Foreign => None,
+            Adjacency::Unresolved(_) | Adjacency::Connected(_) | Adjacency::Foreign => None,
         },
         state: state(leg),
     });

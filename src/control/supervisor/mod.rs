@@ -8,9 +8,9 @@
 mod answers;
 mod ports;
 mod reload;
+mod start;
 mod workers;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use rtnetlink::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::sleep_until;
 
 use self::ports::{Port, PortError};
 use self::workers::Worker;
@@ -27,20 +28,18 @@ use super::ctl::{self, Call};
 use super::fault::Fault;
 use super::logging;
 use super::metrics::{self, Histogram};
-use super::netlink::{Keeper, NetlinkError, Settings, Update};
+use super::netlink::{Keeper, NetlinkError, Update};
 use super::resolve::{PortFacts, Resolver};
 use super::sysctl;
-use crate::dataplane::port::afxdp::{self, OpenError};
 use crate::shared::config::{Config, PortConfig};
 use crate::shared::fib::Publisher;
 use crate::shared::port::{MAX_PORTS, PortId};
 
-/// Hardware queues beyond the configured ports' for which packet memory is laid out: room for
-/// ports that are added later.
-const SPARE_SOCKETS: u32 = 2;
-
 /// How often sysctls, workers and carriers are looked at.
 const TICK: Duration = Duration::from_secs(1);
+
+/// The least time between two worlds.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Why the daemon does not run (any longer).
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +116,23 @@ fn keep_off(workers: &[usize], machine: &Machine) {
     }
 }
 
+/// What init and operators send.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// All control state.
 struct Daemon {
     options: Options,
@@ -125,94 +141,32 @@ struct Daemon {
     ports: Vec<Option<Port>>,
     keeper: Keeper,
     in_sync: bool,
+    /// Every port is up and the kernel's state is in the FIB: from here on the log speaks.
+    ready: bool,
     resolver: Resolver,
     publisher: Publisher,
     publish_times: Arc<Histogram>,
+    published: Instant,
+    /// A world waits to be made.
+    publish_at: Option<Instant>,
     handle: Handle,
     calls: mpsc::Receiver<Call>,
     lost: (mpsc::Sender<PortId>, mpsc::Receiver<PortId>),
     /// Servers of the control socket and of metrics; they end with the daemon.
     servers: JoinSet<()>,
-    hangups: Signal,
+    signals: Signals,
 }
 
 impl Daemon {
-    /// Brings everything up; whatever was done is undone when a step fails.
-    async fn start(options: Options, cores: &[usize]) -> Result<Daemon, StartError> {
-        let config = &options.config;
-        // Before anything is touched: refuses when another daemon lives.
-        let group = config
-            .group
-            .as_deref()
-            .map(|name| options.machine.group(name));
-        let group = group.transpose().map_err(StartError::Group)?;
-        let listener = ctl::Listener::bind(&config.socket, group)?;
-        let (operations, calls) = ctl::channel();
-        let publish_times = Arc::new(Histogram::default());
-        let mut servers = JoinSet::new();
-        if let Some(address) = config.metrics {
-            let server = metrics::Server::bind(address).await?;
-            let (operations, times) = (operations.clone(), Arc::clone(&publish_times));
-            servers.spawn(server.serve(operations, times));
-        }
-        let (connection, handle, _) = rtnetlink::new_connection().map_err(StartError::Runtime)?;
-        servers.spawn(connection);
-        let publisher = Publisher::default();
-        let workers = start_workers(config, cores, &publisher)?;
-        let hangups = signal(SignalKind::hangup()).map_err(StartError::Runtime)?;
-        let mut daemon = Daemon {
-            started: Instant::now(),
-            workers,
-            ports: std::iter::repeat_with(|| None).take(MAX_PORTS).collect(),
-            keeper: Keeper::start(&Settings::default())?,
-            in_sync: false,
-            resolver: Resolver::default(),
-            publisher,
-            publish_times,
-            handle,
-            calls,
-            lost: mpsc::channel(MAX_PORTS),
-            servers,
-            hangups,
-            options,
-        };
-        match daemon.open_all().await {
-            Ok(()) => {
-                daemon.servers.spawn(listener.serve(operations));
-                Ok(daemon)
-            }
-            Err(error) => {
-                daemon.stop().await;
-                Err(error)
-            }
-        }
-    }
-
-    /// Opens the configured ports and waits until the kernel's state is in the FIB.
-    async fn open_all(&mut self) -> Result<(), StartError> {
-        for config in self.options.config.ports.clone() {
-            let opened = self.add_port(&config).await;
-            opened.map_err(|source| StartError::Port {
-                name: config.name,
-                source,
-            })?;
-        }
-        let first = self.keeper.next().await?;
-        self.follow(first).await;
-        self.warn_of_forwarding();
-        self.warn_of_addresses();
-        Ok(())
-    }
-
     /// Reacts until a signal ends it.
     async fn serve(&mut self) -> Result<(), StartError> {
-        let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Runtime)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Runtime)?;
         let mut tick = tokio::time::interval(TICK);
-        tracing::info!("forwarding: every port is up and the kernel's routes are in the FIB");
+        self.introduce();
         notify(&[sd_notify::NotifyState::Ready]);
         loop {
+            let publish_at = self.publish_at.unwrap_or_else(Instant::now);
             tokio::select! {
+                () = sleep_until(publish_at.into()), if self.publish_at.is_some() => self.publish(),
                 update = self.keeper.next() => {
                     let update = update?;
                     self.follow(update).await;
@@ -220,13 +174,13 @@ impl Daemon {
                 Some(call) = self.calls.recv() => self.answer(call).await,
                 Some(port) = self.lost.1.recv() => self.drop_lost(port).await,
                 _ = tick.tick() => self.look_around().await?,
-                _ = self.hangups.recv() => {
+                _ = self.signals.hangup.recv() => {
                     if let Err(reason) = self.reload().await {
                         tracing::error!("the file is not in use: {reason}");
                     }
                 }
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
+                _ = self.signals.terminate.recv() => return Ok(()),
+                _ = self.signals.interrupt.recv() => return Ok(()),
             }
         }
     }
@@ -234,7 +188,9 @@ impl Daemon {
     /// Takes every port down, ends the workers, and lets go of sockets.
     async fn stop(&mut self) {
         notify(&[sd_notify::NotifyState::Stopping]);
-        tracing::info!("stopping");
+        if self.ready {
+            tracing::info!("stopping");
+        }
         let ids: Vec<PortId> = self.ports.iter().flatten().map(|port| port.id).collect();
         for id in ids {
             self.close_port(id).await;
@@ -245,24 +201,46 @@ impl Daemon {
 
     /// Follows one step of the mirror into the FIB.
     async fn follow(&mut self, update: Update) {
-        let began = Instant::now();
         self.in_sync = update.in_sync;
         if update.changes.is_empty() {
             return;
         }
         self.resolver.apply(self.keeper.mirror(), &update.changes);
-        self.publish(began);
-        for port in self.ports.iter_mut().flatten() {
-            let device = port.device.facts().ifindex;
-            if update.changes.everything || update.changes.links.contains(&device) {
-                port.follow_carrier().await;
-            }
+        self.publish_soon();
+        let (all, links) = (update.changes.everything, &update.changes.links);
+        let ports = self.ports.iter().flatten();
+        let touched = ports.filter(|port| all || links.contains(&port.device.facts().ifindex));
+        for id in touched.map(|port| port.id).collect::<Vec<_>>() {
+            self.follow_carrier(id).await;
         }
     }
 
-    fn publish(&mut self, began: Instant) {
+    /// Publishes now, or shortly when the last time was a moment ago: under a flood of changes
+    /// worlds are made at a bounded rate.
+    fn publish_soon(&mut self) {
+        let due = self.published + PUBLISH_INTERVAL;
+        if Instant::now() >= due {
+            self.publish();
+        } else {
+            self.publish_at.get_or_insert(due);
+        }
+    }
+
+    fn publish(&mut self) {
+        let began = Instant::now();
         self.publisher.publish(self.resolver.world());
+        self.published = Instant::now();
+        self.publish_at = None;
         self.publish_times.observe(began.elapsed());
+    }
+
+    async fn follow_carrier(&mut self, id: PortId) {
+        let Some(port) = &mut self.ports[id.index()] else {
+            return;
+        };
+        if port.follow_carrier().await && self.ready {
+            tracing::info!("port {}: link {}", port.config.name, port.link());
+        }
     }
 
     /// Puts a port into service.
@@ -276,18 +254,12 @@ impl Daemon {
         let (workers, lost) = (&mut self.workers, &self.lost.0);
         let mut port = Port::open(id, config, workers, &self.handle, lost).await?;
         port.follow_carrier().await;
-        let facts = port.device.facts();
-        tracing::info!(
-            "port {}: {} in {} mode, {} queues, mtu {}",
-            config.name,
-            config.device,
-            facts.mode,
-            facts.queues,
-            facts.mtu
-        );
+        if self.ready {
+            port.introduce();
+        }
         self.ports[id.index()] = Some(port);
         self.refresh_facts(id);
-        self.publish(Instant::now());
+        self.publish();
         Ok(())
     }
 
@@ -298,19 +270,21 @@ impl Daemon {
         };
         self.resolver
             .remove_port(port.tap.ifindex(), self.keeper.mirror());
-        self.publish(Instant::now());
+        self.publish();
         let waits: Vec<_> = self
             .workers
             .iter_mut()
             .map(|worker| worker.detach(id))
             .collect();
         let detached = tokio::task::spawn_blocking(|| {
-            waits.into_iter().for_each(workers::Detached::wait);
+            waits.into_iter().for_each(workers::Detached::close);
         });
         if detached.await.is_err() {
             tracing::error!("port {}: waiting for the workers failed", port.config.name);
         }
-        tracing::info!("port {}: closed", port.config.name);
+        if self.ready {
+            tracing::info!("port {}: closed", port.config.name);
+        }
         port.close();
     }
 
@@ -336,17 +310,16 @@ impl Daemon {
 
     /// Once a second: what the kernel says nothing about, and how the workers are.
     async fn look_around(&mut self) -> Result<(), StartError> {
-        let began = Instant::now();
         let mut news = self.resolver.set_hash_policy(sysctl::hash_policy());
-        for slot in 0..MAX_PORTS {
-            news |= PortId::new(slot).is_some_and(|id| self.refresh_facts(id));
+        for id in (0..MAX_PORTS).filter_map(PortId::new) {
+            news |= self.refresh_facts(id);
         }
         if news {
-            self.publish(began);
+            self.publish();
         }
         self.publisher.sweep();
-        for port in self.ports.iter_mut().flatten() {
-            port.follow_carrier().await;
+        for id in (0..MAX_PORTS).filter_map(PortId::new) {
+            self.follow_carrier(id).await;
         }
         for worker in &mut self.workers {
             worker.check();
@@ -365,79 +338,6 @@ impl Daemon {
         }
         self.close_port(id).await;
     }
-
-    fn warn_of_forwarding(&self) {
-        for port in self.ports.iter().flatten() {
-            let name = &port.config.name;
-            if port.facts.is_some_and(|facts| !facts.forward_ipv4) {
-                tracing::warn!(
-                    "port {name}: the kernel does not forward IPv4: `sysctl -w net.ipv4.ip_forward=1`"
-                );
-            }
-            if port.facts.is_some_and(|facts| !facts.forward_ipv6) {
-                tracing::warn!(
-                    "port {name}: the kernel does not forward IPv6: \
-                     `sysctl -w net.ipv6.conf.all.forwarding=1`"
-                );
-            }
-        }
-    }
-
-    /// The kernel hears nothing on a port's device, but would still route by an address there.
-    fn warn_of_addresses(&self) {
-        for port in self.ports.iter().flatten() {
-            let device = port.device.facts().ifindex;
-            for address in self.keeper.mirror().addresses() {
-                if address.ifindex == device && !is_link_local(address.address.addr()) {
-                    tracing::warn!(
-                        "{} has the address {}: move it to the port, `ip address add {} dev {}`",
-                        port.config.device,
-                        address.address,
-                        address.address,
-                        port.config.name
-                    );
-                }
-            }
-        }
-    }
-}
-
-fn is_link_local(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
-}
-
-/// Starts the configured workers with packet memory for the configured ports and a few more.
-fn start_workers(
-    config: &Config,
-    cores: &[usize],
-    publisher: &Publisher,
-) -> Result<Vec<Worker>, StartError> {
-    let workers = u32::try_from(cores.len()).unwrap_or(u32::MAX).max(1);
-    let (mut sockets, mut largest) = (SPARE_SOCKETS, 0);
-    for port in &config.ports {
-        let failed = |source: OpenError| StartError::Port {
-            name: port.name.clone(),
-            source: PortError::Device(source),
-        };
-        let (device_mtu, queues) = afxdp::survey(&port.device).map_err(failed)?;
-        let mtu = port.mtu.map_or(device_mtu, u32::from);
-        if afxdp::frame_size_for(mtu).is_none() {
-            let (name, device) = (port.name.clone(), port.device.clone());
-            let max = afxdp::max_mtu(afxdp::MAX_FRAME_SIZE);
-            return Err(StartError::Mtu {
-                name,
-                device,
-                mtu,
-                max,
-            });
-        }
-        largest = largest.max(mtu);
-        sockets += port.queues.map_or(queues, u32::from).div_ceil(workers);
-    }
-    let frame_size = afxdp::frame_size_for(largest).unwrap_or(afxdp::MAX_FRAME_SIZE);
-    let start =
-        |core: &usize| Worker::start(*core, config.idle, sockets, frame_size, publisher.current());
-    cores.iter().map(start).collect()
 }
 
 /// Tells systemd, when it listens.

@@ -157,20 +157,43 @@ impl Port {
         totals
     }
 
-    /// Lets the TAP follow the device's carrier.
-    pub(super) async fn follow_carrier(&mut self) {
+    /// Lets the TAP follow the device's carrier; true when it changed.
+    pub(super) async fn follow_carrier(&mut self) -> bool {
         let up = self.device.link_up();
         if up == self.carrier_up {
-            return;
+            return false;
         }
         match self.tap.set_carrier(up).await {
             Ok(()) => {
                 self.carrier_up = up;
-                let state = if up { "up" } else { "down" };
-                tracing::info!("port {}: link {state}", self.config.name);
+                true
             }
-            Err(error) => tracing::warn!("port {}: {error}", self.config.name),
+            Err(error) => {
+                tracing::warn!("port {}: {error}", self.config.name);
+                false
+            }
         }
+    }
+
+    /// Tells the log what the port is, and what an operator should know about its device.
+    pub(super) fn introduce(&self) {
+        let facts = self.device.facts();
+        tracing::info!(
+            "port {}: {} ({} mode, queues {}, mtu {}), link {}",
+            self.config.name,
+            self.config.device,
+            facts.mode,
+            facts.queues,
+            facts.mtu,
+            self.link(),
+        );
+        for line in self.device.warnings() {
+            tracing::warn!("port {}: {line}", self.config.name);
+        }
+    }
+
+    pub(super) fn link(&self) -> &'static str {
+        if self.carrier_up { "up" } else { "down" }
     }
 
     /// Gives the device back as it was. The workers have let go of it before.

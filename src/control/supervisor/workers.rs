@@ -10,7 +10,8 @@ use arc_swap::ArcSwap;
 
 use super::StartError;
 use crate::dataplane::bell::Bell;
-use crate::dataplane::mem::{Arena, Pool};
+use crate::dataplane::mem::{Arena, Pool, Shortfall};
+use crate::dataplane::port::PortQueue;
 use crate::dataplane::port::afxdp::FRAMES_PER_SOCKET;
 use crate::dataplane::worker::{self, Attachment, Command, Setup};
 use crate::shared::api::WorkerState;
@@ -35,6 +36,7 @@ pub(super) struct Worker {
     commands: Sender<Command>,
     thread: Option<JoinHandle<()>>,
     health: Health,
+    shortfall: Option<Shortfall>,
 }
 
 /// What the last look at the counters told.
@@ -60,15 +62,6 @@ impl Worker {
         let failed = |source| StartError::Worker { core, source };
         let frames = sockets.saturating_mul(FRAMES_PER_SOCKET);
         let (arena, shortfall) = Arena::new(frames, frame_size).map_err(failed)?;
-        if let Some(short) = shortfall {
-            tracing::warn!(
-                "worker on core {core}: its packets lie in normal pages, since {} hugepages of 2 MiB \
-                 are needed and {} are free: `sysctl -w vm.nr_hugepages=N` with {} more",
-                short.needed,
-                short.free,
-                short.needed.saturating_sub(short.free),
-            );
-        }
         let arena = Arc::new(arena);
         let bell = Arc::new(Bell::new().map_err(failed)?);
         let counters = Arc::new(WorkerCounters::default());
@@ -109,7 +102,21 @@ impl Worker {
             commands,
             thread,
             health,
+            shortfall,
         })
+    }
+
+    /// What an operator should know about the packet memory.
+    pub(super) fn warning(&self) -> Option<String> {
+        let short = self.shortfall?;
+        Some(format!(
+            "worker on core {}: its packets lie in normal pages: {} hugepages of 2 MiB are needed \
+             and {} are free: add {} by `sysctl -w vm.nr_hugepages=N`",
+            self.core,
+            short.needed,
+            short.free,
+            short.needed.saturating_sub(short.free),
+        ))
     }
 
     /// Whether the packet memory suffices for another port with `sockets` hardware queues here.
@@ -122,24 +129,27 @@ impl Worker {
     /// Gives the worker a port with `sockets` hardware queues.
     pub(super) fn attach(&mut self, port: PortId, attachment: Attachment, sockets: usize) {
         self.sockets.insert(port, sockets);
-        self.command(Command::Attach(Box::new(attachment)));
+        self.orders().give(Command::Attach(Box::new(attachment)));
     }
 
-    /// Takes a port away; the receiver hangs up when the worker has closed it.
+    /// Takes a port away: the worker stops polling it at once and hands its queue over.
     pub(super) fn detach(&mut self, port: PortId) -> Detached {
         self.sockets.remove(&port);
-        let (done, wait) = sync_channel(0);
-        self.command(Command::Detach(port, done));
+        let (queue, wait) = sync_channel(1);
+        self.orders().give(Command::Detach(port, queue));
         Detached {
             worker: self.name.clone(),
+            port,
             wait,
+            orders: self.orders(),
         }
     }
 
-    fn command(&self, command: Command) {
-        // A worker whose thread has ended shows in its state, and has no ports any more.
-        let _ = self.commands.send(command);
-        self.bell.ring();
+    fn orders(&self) -> Orders {
+        Orders {
+            commands: self.commands.clone(),
+            bell: Arc::clone(&self.bell),
+        }
     }
 
     /// Looks at the counters; called once a second.
@@ -191,7 +201,7 @@ impl Worker {
 
     /// Ends the thread, its ports with it.
     pub(super) fn stop(&mut self) {
-        self.command(Command::Stop);
+        self.orders().give(Command::Stop);
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -200,17 +210,39 @@ impl Worker {
     }
 }
 
-/// A worker's promise to close a port.
+/// The way to a worker's ear.
+struct Orders {
+    commands: Sender<Command>,
+    bell: Arc<Bell>,
+}
+
+impl Orders {
+    fn give(&self, command: Command) {
+        // A worker whose thread has ended shows in its state, and has no ports any more.
+        let _ = self.commands.send(command);
+        self.bell.ring();
+    }
+}
+
+/// A port's queue on its way back from a worker.
 pub(super) struct Detached {
     worker: String,
-    wait: Receiver<()>,
+    port: PortId,
+    wait: Receiver<PortQueue>,
+    orders: Orders,
 }
 
 impl Detached {
-    /// Waits until the worker has let go. Blocks.
-    pub(super) fn wait(self) {
-        if let Err(RecvTimeoutError::Timeout) = self.wait.recv_timeout(DETACH_TIMEOUT) {
-            tracing::error!("{} does not let go of a port: is it stalled?", self.worker);
+    /// Closes the queue and lets the worker have the frames back. Blocks.
+    pub(super) fn close(self) {
+        match self.wait.recv_timeout(DETACH_TIMEOUT) {
+            Ok(queue) => drop(queue),
+            Err(RecvTimeoutError::Disconnected) => {}
+            Err(RecvTimeoutError::Timeout) => {
+                tracing::error!("{} does not let go of a port: is it stalled?", self.worker);
+                return;
+            }
         }
+        self.orders.give(Command::Reclaim(self.port));
     }
 }

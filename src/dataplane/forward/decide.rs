@@ -20,7 +20,7 @@ struct Transit {
     /// IP header and payload.
     len: usize,
     ttl: u8,
-    /// The next hop's stand-in for the per-next-hop punt limit.
+    /// Stands for the next hop at the punt limit where the destination is the next hop.
     destination_hash: u32,
 }
 
@@ -171,6 +171,9 @@ fn next_hop(
     let rewrite = match arrival.world.adjacency(leg) {
         Adjacency::Resolved(rewrite) => rewrite,
         Adjacency::Unresolved(_) => {
+            return Err(Verdict::Punt(PuntReason::NoNeighbour, leg.hash()));
+        }
+        Adjacency::Connected(_) => {
             return Err(Verdict::Punt(
                 PuntReason::NoNeighbour,
                 transit.destination_hash,

@@ -48,7 +48,8 @@ pub(super) fn ipv6(packet: &Ipv6<'_>, fields: HashFields) -> u32 {
         HashFields::FiveTuple => {
             let (protocol, upper) = packet.upper_layer();
             let key = match protocol {
-                protocol::FRAGMENT => u64::from(upper.first().copied().unwrap_or(0)) << 32,
+                // RFC 8200 lets the header that follows differ from fragment to fragment.
+                protocol::FRAGMENT => u64::from(protocol::FRAGMENT) << 32,
                 _ => u64::from(protocol) << 32 | u64::from(ports(protocol, upper)),
             };
             finish(mix(addresses, key))

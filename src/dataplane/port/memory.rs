@@ -77,11 +77,10 @@ impl Queue {
         self.outgoing.extend(list.drain(..n));
     }
 
-    pub(super) fn close(self, pool: &mut Pool) {
-        self.incoming
-            .into_iter()
-            .chain(self.outgoing)
-            .for_each(|frame| pool.give(frame));
+    /// Frames that nobody fetched: a port in RAM has no rings that could be reclaimed.
+    pub(super) fn drain(&mut self, pool: &mut Pool) {
+        let left = self.incoming.drain(..).chain(self.outgoing.drain(..));
+        left.for_each(|frame| pool.give(frame));
     }
 
     pub(super) fn tend(&mut self, _pool: &mut Pool) -> bool {

@@ -59,14 +59,12 @@ impl PortQueue {
         }
     }
 
-    /// Takes the queues out of service: waits (bounded) for frames on their way out, closes the
-    /// rings, and returns every frame to `pool`.
-    pub fn close(self, pool: &mut Pool) {
+    /// Waits (bounded) for frames on their way out. What the rings hold after that, the pool
+    /// reclaims once the queue is dropped.
+    pub fn drain(&mut self, pool: &mut Pool) {
         match self {
-            PortQueue::Afxdp(queue) => {
-                queue.close(pool);
-            }
-            PortQueue::Memory(queue) => queue.close(pool),
+            PortQueue::Afxdp(queue) => queue.drain(pool),
+            PortQueue::Memory(queue) => queue.drain(pool),
         }
     }
 

@@ -22,8 +22,8 @@ use self::clock::Clock;
 use self::idle::Patience;
 use super::bell::Bell;
 use super::forward::{Arrival, Pipeline, Verdicts};
-use super::mem::Pool;
-use super::port::{Burst, TransmitList};
+use super::mem::{Holder, Pool};
+use super::port::{Burst, PortQueue, TransmitList};
 use crate::shared::config::Idle;
 use crate::shared::fib::World;
 use crate::shared::port::{MAX_PORTS, PortId};
@@ -32,13 +32,19 @@ use crate::shared::stats::WorkerCounters;
 /// The longest frame that a TAP hands over: an Ethernet header, a VLAN tag and the largest MTU.
 const MAX_INJECTED: usize = 65_535;
 
+/// On a busy worker, ports are tended once in so many turns.
+const TEND_TURNS: u32 = 16;
+
 /// What control asks of a worker.
 #[derive(Debug)]
 pub enum Command {
     /// Start polling a port's queues.
     Attach(Box<Attachment>),
-    /// Stop polling a port: drain it, close its queues, then drop the sender to say that it is done.
-    Detach(PortId, SyncSender<()>),
+    /// Stop polling a port and send its queue back. Closing it takes the kernel milliseconds, which
+    /// this worker's other ports don't have: whoever asked drops it, then sends `Reclaim`.
+    Detach(PortId, SyncSender<PortQueue>),
+    /// Take back the frames that a detached port's rings held; its queue has been dropped.
+    Reclaim(PortId),
     /// Close every port and end the thread.
     Stop,
 }
@@ -78,6 +84,7 @@ struct Worker {
     /// Frames that found no room in a transmit ring.
     rest: TransmitList,
     scratch: Box<[u8]>,
+    turns: u32,
 }
 
 impl Worker {
@@ -93,6 +100,7 @@ impl Worker {
             verdicts: Verdicts::new(),
             rest: ArrayVec::new(),
             scratch: vec![0; MAX_INJECTED].into_boxed_slice(),
+            turns: 0,
         }
     }
 
@@ -123,7 +131,7 @@ impl Worker {
                 armed = true;
             }
         }
-        for port in std::mem::take(&mut self.active) {
+        for port in self.active.clone() {
             self.close(port);
         }
     }
@@ -133,10 +141,14 @@ impl Worker {
         loop {
             match commands.try_recv() {
                 Ok(Command::Attach(attachment)) => self.attach(attachment),
-                Ok(Command::Detach(port, done)) => {
-                    self.active.retain(|active| *active != port);
-                    self.close(port);
-                    drop(done);
+                Ok(Command::Detach(port, queue)) => {
+                    if let Some(attachment) = self.detach(port) {
+                        // Nobody waits any more? Then it is dropped here after all.
+                        let _ = queue.try_send(attachment.queue);
+                    }
+                }
+                Ok(Command::Reclaim(port)) => {
+                    self.pool.reclaim(Holder::port(port));
                 }
                 Err(TryRecvError::Empty) => return true,
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
@@ -146,26 +158,35 @@ impl Worker {
 
     fn attach(&mut self, attachment: Box<Attachment>) {
         let port = attachment.port;
-        self.active.retain(|active| *active != port);
         self.close(port);
         self.ports[port.index()] = Some(attachment);
         self.active.push(port);
     }
 
+    /// Takes a port out of the loop, with nothing on its way out any more.
+    fn detach(&mut self, port: PortId) -> Option<Box<Attachment>> {
+        self.active.retain(|active| *active != port);
+        let mut attachment = self.ports[port.index()].take()?;
+        attachment.queue.drain(&mut self.pool);
+        Some(attachment)
+    }
+
     fn close(&mut self, port: PortId) {
-        if let Some(attachment) = self.ports[port.index()].take() {
-            attachment.queue.close(&mut self.pool);
+        if self.detach(port).is_some() {
+            self.pool.reclaim(Holder::port(port));
         }
     }
 
     /// Polls every port once; true when anything moved or is still on its way out.
     fn turn(&mut self, worlds: &mut Cache<Arc<ArcSwap<World>>, Arc<World>>) -> bool {
         let mut busy = false;
+        self.turns = self.turns.wrapping_add(1);
         for port in self.active.clone() {
             busy |= self.receive(port, worlds);
             busy |= self.inject(port);
         }
-        if !busy {
+        // Not only on quiet turns: a port that stands still must not wait until all others do.
+        if !busy || self.turns.is_multiple_of(TEND_TURNS) {
             for port in self.ports.iter_mut().flatten() {
                 busy |= port.queue.tend(&mut self.pool);
             }

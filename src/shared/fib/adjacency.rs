@@ -16,6 +16,12 @@ impl AdjacencyId {
     pub fn index(self) -> usize {
         self.0 as usize
     }
+
+    /// A number that tells next hops apart, for limits kept by hash.
+    #[inline]
+    pub fn hash(self) -> u32 {
+        self.0
+    }
 }
 
 /// A next hop as the fast path needs it.
@@ -23,9 +29,11 @@ impl AdjacencyId {
 pub enum Adjacency {
     /// The neighbour is known: write the header, send by the port.
     Resolved(Rewrite),
-    /// The neighbour behind this port is not known, or each destination is a neighbour of its own
-    /// (a connected prefix): the kernel queues the packet and resolves.
+    /// The neighbour behind this port is not known: the kernel queues the packet and resolves.
     Unresolved(PortId),
+    /// Behind this port every destination is a neighbour of its own, and those that are known have
+    /// routes of their own: the kernel queues the packet and resolves.
+    Connected(PortId),
     /// The next hop is behind an interface that is no port: the kernel forwards.
     Foreign,
 }
@@ -36,7 +44,7 @@ impl Adjacency {
     pub fn port(&self) -> Option<PortId> {
         match self {
             Adjacency::Resolved(rewrite) => Some(rewrite.port),
-            Adjacency::Unresolved(port) => Some(*port),
+            Adjacency::Unresolved(port) | Adjacency::Connected(port) => Some(*port),
             Adjacency::Foreign => None,
         }
     }

@@ -97,7 +97,7 @@ pub struct Interface {
     pub up: bool,
     /// net.ipv4.conf.X.forwarding
     pub forward_ipv4: bool,
-    /// net.ipv6.conf.X.forwarding
+    /// net.ipv6.conf.all.forwarding, or force_forwarding of X.
     pub forward_ipv6: bool,
     /// net.ipv4.conf.{all,X}.rp_filter, the larger of the two.
     pub reverse_path: ReversePath,

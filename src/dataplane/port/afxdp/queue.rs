@@ -160,20 +160,14 @@ impl Queue {
         self.lanes.iter().map(|lane| lane.socket.fd()).collect()
     }
 
-    /// Waits a bounded time for frames on their way out, closes the sockets and takes all frames
-    /// back into `pool`; returns how many the rings still had. Closing waits for the kernel to let
-    /// go (milliseconds): a worker with other ports hands the queue to another thread to drop, and
-    /// reclaims afterwards.
-    pub fn close(mut self, pool: &mut Pool) -> usize {
+    /// Waits a bounded time for frames on their way out.
+    pub(in crate::dataplane::port) fn drain(&mut self, pool: &mut Pool) {
         for _ in 0..DRAIN_TURNS {
             if !self.tend(pool) {
                 break;
             }
             std::thread::yield_now();
         }
-        let holder = self.holder;
-        drop(self);
-        pool.reclaim(holder)
     }
 
     /// The sockets, for whoever counts what the kernel counted; not kept open by it.

@@ -1,6 +1,6 @@
 //! Real worker threads, over ports that are wired to the test and have no descriptor to sleep on.
 
-use std::sync::mpsc::{Sender, TryRecvError, channel, sync_channel};
+use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -66,9 +66,8 @@ impl Rig {
     fn detach(&self, slot: usize) {
         let (done, detached) = sync_channel(1);
         self.command(Command::Detach(port(slot), done));
-        until("detached", || {
-            matches!(detached.try_recv(), Err(TryRecvError::Disconnected)).then_some(())
-        });
+        drop(until("detached", || detached.try_recv().ok()));
+        self.command(Command::Reclaim(port(slot)));
     }
 
     fn stop(self) {

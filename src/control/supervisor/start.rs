@@ -1,0 +1,180 @@
+//! Starting: everything is brought up in an order in which each step can be undone, and nothing is
+//! logged before all of it stands.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::ports::{Port, PortError};
+use super::workers::Worker;
+use super::{Daemon, Options, Signals, StartError};
+use crate::control::ctl;
+use crate::control::metrics::{self, Histogram};
+use crate::control::netlink::{Keeper, Settings};
+use crate::control::resolve::Resolver;
+use crate::dataplane::port::afxdp::{self, OpenError};
+use crate::shared::config::Config;
+use crate::shared::fib::Publisher;
+use crate::shared::port::MAX_PORTS;
+
+/// Hardware queues beyond the configured ports' for which packet memory is laid out: room for
+/// ports that are added later.
+const SPARE_SOCKETS: u32 = 2;
+
+impl Daemon {
+    /// Brings everything up; whatever was done is undone when a step fails.
+    pub(super) async fn start(options: Options, cores: &[usize]) -> Result<Daemon, StartError> {
+        // First, so that no signal ends the process with its changes left behind.
+        let signals = Signals::new().map_err(StartError::Runtime)?;
+        let config = &options.config;
+        // Before anything is touched: refuses when another daemon lives.
+        let group = config
+            .group
+            .as_deref()
+            .map(|name| options.machine.group(name));
+        let group = group.transpose().map_err(StartError::Group)?;
+        let listener = ctl::Listener::bind(&config.socket, group)?;
+        let (operations, calls) = ctl::channel();
+        let publish_times = Arc::new(Histogram::default());
+        let mut servers = JoinSet::new();
+        if let Some(address) = config.metrics {
+            let server = metrics::Server::bind(address).await?;
+            let (operations, times) = (operations.clone(), Arc::clone(&publish_times));
+            servers.spawn(server.serve(operations, times));
+        }
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(StartError::Runtime)?;
+        servers.spawn(connection);
+        let publisher = Publisher::default();
+        let workers = start_workers(config, cores, &publisher)?;
+        let mut daemon = Daemon {
+            started: Instant::now(),
+            workers,
+            ports: std::iter::repeat_with(|| None).take(MAX_PORTS).collect(),
+            keeper: Keeper::start(&Settings::default())?,
+            in_sync: false,
+            ready: false,
+            published: Instant::now(),
+            publish_at: None,
+            resolver: Resolver::default(),
+            publisher,
+            publish_times,
+            handle,
+            calls,
+            lost: mpsc::channel(MAX_PORTS),
+            servers,
+            signals,
+            options,
+        };
+        match daemon.open_all().await {
+            Ok(()) => {
+                daemon.servers.spawn(listener.serve(operations));
+                Ok(daemon)
+            }
+            Err(error) => {
+                daemon.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens the configured ports and waits until the kernel's state is in the FIB.
+    async fn open_all(&mut self) -> Result<(), StartError> {
+        for config in self.options.config.ports.clone() {
+            let opened = self.add_port(&config).await;
+            opened.map_err(|source| StartError::Port {
+                name: config.name,
+                source,
+            })?;
+        }
+        let first = self.keeper.next().await?;
+        self.follow(first).await;
+        Ok(())
+    }
+
+    /// The first words in the log: a start that fails says one line only, its error.
+    pub(super) fn introduce(&mut self) {
+        self.ready = true;
+        tracing::info!("ixmapd {} forwards", env!("CARGO_PKG_VERSION"));
+        let warnings = self.workers.iter().filter_map(Worker::warning);
+        warnings.for_each(|line| tracing::warn!("{line}"));
+        self.ports.iter().flatten().for_each(Port::introduce);
+        self.warn_of_forwarding();
+        self.warn_of_addresses();
+    }
+
+    fn warn_of_forwarding(&self) {
+        for port in self.ports.iter().flatten() {
+            let name = &port.config.name;
+            if port.facts.is_some_and(|facts| !facts.forward_ipv4) {
+                tracing::warn!(
+                    "port {name}: the kernel does not forward IPv4: `sysctl -w net.ipv4.ip_forward=1`"
+                );
+            }
+            if port.facts.is_some_and(|facts| !facts.forward_ipv6) {
+                tracing::warn!(
+                    "port {name}: the kernel does not forward IPv6: \
+                     `sysctl -w net.ipv6.conf.all.forwarding=1`"
+                );
+            }
+        }
+    }
+
+    /// The kernel hears nothing on a port's device, but would still route by an address there.
+    fn warn_of_addresses(&self) {
+        for port in self.ports.iter().flatten() {
+            let device = port.device.facts().ifindex;
+            for address in self.keeper.mirror().addresses() {
+                if address.ifindex == device && !is_link_local(address.address.addr()) {
+                    tracing::warn!(
+                        "{} has the address {}: move it to the port, `ip address add {} dev {}`",
+                        port.config.device,
+                        address.address,
+                        address.address,
+                        port.config.name
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+/// Starts the configured workers with packet memory for the configured ports and a few more.
+fn start_workers(
+    config: &Config,
+    cores: &[usize],
+    publisher: &Publisher,
+) -> Result<Vec<Worker>, StartError> {
+    let workers = u32::try_from(cores.len()).unwrap_or(u32::MAX).max(1);
+    let (mut sockets, mut largest) = (SPARE_SOCKETS, 0);
+    for port in &config.ports {
+        let failed = |source: OpenError| StartError::Port {
+            name: port.name.clone(),
+            source: PortError::Device(source),
+        };
+        let (device_mtu, queues) = afxdp::survey(&port.device).map_err(failed)?;
+        let mtu = port.mtu.map_or(device_mtu, u32::from);
+        if afxdp::frame_size_for(mtu).is_none() {
+            let (name, device) = (port.name.clone(), port.device.clone());
+            let max = afxdp::max_mtu(afxdp::MAX_FRAME_SIZE);
+            return Err(StartError::Mtu {
+                name,
+                device,
+                mtu,
+                max,
+            });
+        }
+        largest = largest.max(mtu);
+        sockets += port.queues.map_or(queues, u32::from).div_ceil(workers);
+    }
+    let frame_size = afxdp::frame_size_for(largest).unwrap_or(afxdp::MAX_FRAME_SIZE);
+    let start =
+        |core: &usize| Worker::start(*core, config.idle, sockets, frame_size, publisher.current());
+    cores.iter().map(start).collect()
+}
