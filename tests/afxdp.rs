@@ -188,14 +188,11 @@ fn hosts_with_default_offloads_talk_tcp_through_two_ports() {
     let mut ports = [attach(&mut p0, &pool, 0), attach(&mut p1, &pool, 1)];
     // Frames that come before the first receive find an empty fill ring.
     bridge(&mut pool, &mut ports, thread::spawn(|| ()));
-    let before = p0.statistics().rx_dropped + p1.statistics().rx_dropped;
     let work = tcp_transfer(&a, &b, "10.0.0.2:7000");
     let (intact, frames, longest) = bridge(&mut pool, &mut ports, work);
     assert!(intact);
     assert!(frames > 4_000_000 / 1460, "{frames} frames");
     assert_eq!(longest, 1514, "segments of more than one MTU");
-    let dropped = p0.statistics().rx_dropped + p1.statistics().rx_dropped;
-    assert_eq!(dropped, before);
     for port in ports {
         close(port, &mut pool);
     }

@@ -41,9 +41,10 @@ pub fn frame_size_for(mtu: u32) -> Option<u32> {
 /// opening it.
 pub fn survey(device: &str) -> Result<(u32, u32), OpenError> {
     let netdev = Netdev::open(device)?;
-    let mtu = netdev
-        .mtu()
-        .map_err(|source| OpenError::system(device, "read its mtu", source))?;
+    let failed = |what| move |source| OpenError::system(device, what, source);
+    let mac = netdev.mac().map_err(failed("read its address"))?;
+    mac.ok_or_else(|| OpenError::NotEthernet(device.to_owned()))?;
+    let mtu = netdev.mtu().map_err(failed("read its mtu"))?;
     Ok((mtu, netdev.rx_queues()))
 }
 
