@@ -9,14 +9,12 @@ use std::sync::Arc;
 use rtnetlink::packet_route::link::LinkMessage;
 use rtnetlink::{Handle, LinkUnspec};
 use tokio::net::unix::pipe;
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_tun::Tun;
 
 use crate::dataplane::bell::Bell;
 use crate::dataplane::ring::{PacketReceiver, PacketSender};
 use crate::shared::mac::MacAddr;
-use crate::shared::port::PortId;
 use crate::shared::reason::InjectDropReason;
 use crate::shared::stats::PortCounters;
 
@@ -108,9 +106,9 @@ impl Tap {
         })
     }
 
-    /// Starts carrying frames. Both tasks end with the guard that is returned; one that cannot go
-    /// on (the interface was deleted) says so on `lost`.
-    pub fn carry(&self, port: PortId, rings: TapRings, lost: mpsc::Sender<PortId>) -> Carrier {
+    /// Starts carrying frames, until the guard that is returned is dropped or the interface is
+    /// deleted.
+    pub fn carry(&self, rings: TapRings) -> Carrier {
         let to_kernel = deliver(Arc::clone(&self.tun), rings.punts, rings.punt_bell);
         let from_kernel = inject(
             Arc::clone(&self.tun),
@@ -118,18 +116,17 @@ impl Tap {
             rings.worker_bell,
             rings.counters,
         );
-        let report = async move |result: io::Result<()>| {
-            if let Err(error) = result {
-                tracing::debug!(?port, "the TAP is lost: {error}");
-                // A full channel means that the supervisor knows already.
-                let _ = lost.try_send(port);
-            }
-        };
-        let report_too = report.clone();
         Carrier([
-            tokio::spawn(async move { report(to_kernel.await).await }),
-            tokio::spawn(async move { report_too(from_kernel.await).await }),
+            tokio::spawn(async move { ended("deliver", to_kernel.await) }),
+            tokio::spawn(async move { ended("inject", from_kernel.await) }),
         ])
+    }
+}
+
+/// The mirror tells when an interface is gone; the rest is for who debugs.
+fn ended(task: &str, result: io::Result<()>) {
+    if let Err(error) = result {
+        tracing::debug!(task, "a TAP's task ended: {error}");
     }
 }
 

@@ -47,6 +47,7 @@ fn link(index: u32) -> Link {
         mtu: 1500,
         up: true,
         carrier: true,
+        running: true,
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Link {
     pub up: bool,
     /// IFF_LOWER_UP: has carrier.
     pub carrier: bool,
+    /// IFF_RUNNING: its operstate is UP (RFC 2863); may come a second after the carrier.
+    pub running: bool,
 }
 
 /// One interface address.

@@ -60,6 +60,7 @@ fn link(message: &Message<'_>) -> Result<Option<Event>, DecodeError> {
         mtu: 0,
         up: header.flags.contains(LinkFlags::Up),
         carrier: header.flags.contains(LinkFlags::LowerUp),
+        running: header.flags.contains(LinkFlags::Running),
     };
     for attribute in attributes(message.payload, LINK_HEADER) {
         let attribute = attribute?;

@@ -2,7 +2,7 @@
 //! and takes everything down again.
 //!
 //! One task owns all control state and reacts to one thing at a time: the mirror's next step, an
-//! operator's call, a signal, a lost TAP, the second's tick. Whatever takes long (dumps, TAP I/O,
+//! operator's call, a signal, the second's tick. Whatever takes long (dumps, TAP I/O,
 //! serving sockets) runs in tasks of its own.
 
 mod answers;
@@ -28,6 +28,7 @@ use super::ctl::{self, Call};
 use super::fault::Fault;
 use super::logging;
 use super::metrics::{self, Histogram};
+use super::mirror::Changes;
 use super::netlink::{Keeper, NetlinkError, Update};
 use super::resolve::{PortFacts, Resolver};
 use super::sysctl;
@@ -151,7 +152,6 @@ struct Daemon {
     publish_at: Option<Instant>,
     handle: Handle,
     calls: mpsc::Receiver<Call>,
-    lost: (mpsc::Sender<PortId>, mpsc::Receiver<PortId>),
     /// Servers of the control socket and of metrics; they end with the daemon.
     servers: JoinSet<()>,
     signals: Signals,
@@ -172,7 +172,6 @@ impl Daemon {
                     self.follow(update).await;
                 }
                 Some(call) = self.calls.recv() => self.answer(call).await,
-                Some(port) = self.lost.1.recv() => self.drop_lost(port).await,
                 _ = tick.tick() => self.look_around().await?,
                 _ = self.signals.hangup.recv() => {
                     if let Err(reason) = self.reload().await {
@@ -207,10 +206,24 @@ impl Daemon {
         }
         self.resolver.apply(self.keeper.mirror(), &update.changes);
         self.publish_soon();
-        let (all, links) = (update.changes.everything, &update.changes.links);
-        let ports = self.ports.iter().flatten();
-        let touched = ports.filter(|port| all || links.contains(&port.device.facts().ifindex));
-        for id in touched.map(|port| port.id).collect::<Vec<_>>() {
+        for id in (0..MAX_PORTS).filter_map(PortId::new) {
+            self.follow_links(id, &update.changes).await;
+        }
+    }
+
+    /// What a change of links means for a port: a TAP that somebody deleted takes its port along,
+    /// and the TAP's carrier is the device's.
+    async fn follow_links(&mut self, id: PortId, changes: &Changes) {
+        let Some(port) = &self.ports[id.index()] else {
+            return;
+        };
+        let (tap, device) = (port.tap.ifindex(), port.device.facts().ifindex);
+        let changed = |ifindex| changes.links.contains(&ifindex);
+        if changed(tap) && self.keeper.mirror().link(tap).is_none() {
+            let name = &port.config.name;
+            tracing::error!("port {name}: its TAP was deleted: `ixmapctl port add` brings it back");
+            self.close_port(id).await;
+        } else if changed(device) || changes.everything {
             self.follow_carrier(id).await;
         }
     }
@@ -251,8 +264,7 @@ impl Daemon {
             .position(Option::is_none)
             .and_then(PortId::new);
         let id = free.ok_or(PortError::TooMany)?;
-        let (workers, lost) = (&mut self.workers, &self.lost.0);
-        let mut port = Port::open(id, config, workers, &self.handle, lost).await?;
+        let mut port = Port::open(id, config, &mut self.workers, &self.handle).await?;
         port.follow_carrier().await;
         if self.ready {
             port.introduce();
@@ -328,15 +340,6 @@ impl Daemon {
             }
         }
         Ok(())
-    }
-
-    /// A TAP that somebody deleted takes its port along.
-    async fn drop_lost(&mut self, id: PortId) {
-        if let Some(port) = &self.ports[id.index()] {
-            let name = &port.config.name;
-            tracing::error!("port {name}: its TAP was deleted; `ixmapctl port add` brings it back");
-        }
-        self.close_port(id).await;
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use rtnetlink::Handle;
-use tokio::sync::mpsc;
 
 use super::workers::Worker;
 use crate::control::resolve::PortFacts;
@@ -77,7 +76,6 @@ impl Port {
         config: &PortConfig,
         workers: &mut [Worker],
         handle: &Handle,
-        lost: &mpsc::Sender<PortId>,
     ) -> Result<Port, PortError> {
         let frame_size = workers
             .first()
@@ -135,7 +133,7 @@ impl Port {
             worker_bell: Arc::clone(worker_bell),
             counters: own,
         };
-        let carrier = tap.carry(id, rings, lost.clone());
+        let carrier = tap.carry(rings);
         let config = config.clone();
         Ok(Port {
             id,

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::ports::{Port, PortError};
@@ -63,7 +62,6 @@ impl Daemon {
             publish_times,
             handle,
             calls,
-            lost: mpsc::channel(MAX_PORTS),
             servers,
             signals,
             options,
@@ -89,9 +87,20 @@ impl Daemon {
                 source,
             })?;
         }
-        let first = self.keeper.next().await?;
-        self.follow(first).await;
+        // The first dump may have begun before the last TAP was there.
+        while !self.is_complete() {
+            let update = self.keeper.next().await?;
+            self.follow(update).await;
+        }
+        self.publish();
         Ok(())
+    }
+
+    /// The kernel's state is mirrored, every port's TAP included.
+    fn is_complete(&self) -> bool {
+        let mirror = self.keeper.mirror();
+        let mut taps = self.ports.iter().flatten().map(|port| port.tap.ifindex());
+        mirror.links().len() > 0 && taps.all(|ifindex| mirror.link(ifindex).is_some())
     }
 
     /// The first words in the log: a start that fails says one line only, its error.
