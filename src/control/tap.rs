@@ -3,9 +3,9 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::sync::Arc;
 
+use nix::net::if_::if_nametoindex;
 use rtnetlink::packet_route::link::LinkMessage;
 use rtnetlink::{Handle, LinkUnspec};
 use tokio::net::unix::pipe;
@@ -54,7 +54,7 @@ impl Tap {
         mac: MacAddr,
         mtu: u32,
     ) -> Result<Tap, TapError> {
-        if Path::new("/sys/class/net").join(name).exists() {
+        if if_nametoindex(name).is_ok() {
             return Err(TapError::Exists(name.to_owned()));
         }
         let failed = |reason: String| TapError::Create {
@@ -96,6 +96,11 @@ impl Tap {
                 .build(),
         )
         .await
+    }
+
+    pub async fn set_mtu(&self, mtu: u32) -> Result<(), TapError> {
+        self.set(LinkUnspec::new_with_index(self.ifindex).mtu(mtu).build())
+            .await
     }
 
     async fn set(&self, message: LinkMessage) -> Result<(), TapError> {

@@ -53,7 +53,7 @@ fn every_key_is_read() {
         name = "lan"
         driver = "afxdp"
         device = "eth0"
-        mtu = 9000
+        mtu = 3000
         queues = 2
         promiscuous = true
         [[port]]
@@ -73,7 +73,7 @@ fn every_key_is_read() {
     };
     assert_eq!(
         (lan.mtu, lan.queues, lan.promiscuous),
-        (Some(9000), Some(2), true)
+        (Some(3000), Some(2), true)
     );
     assert_eq!((wan.mtu, wan.queues, wan.promiscuous), (None, None, false));
 }
@@ -186,6 +186,10 @@ fn a_wrong_value_of_a_port_is_one_line() {
             "f.toml:5: port.mtu: 65537 is no MTU that ixmap can use: use 68 to 9500",
         ),
         (
+            "mtu = 9000",
+            "f.toml:5: port.mtu: 9000 is more than a port with driver afxdp can have: use at most 3818",
+        ),
+        (
             "mtu = \"1500\"",
             "f.toml:5: port.mtu: a TOML string does not fit: write an integer",
         ),
@@ -233,7 +237,7 @@ fn a_wrong_value_of_a_port_is_one_line() {
         assert_eq!(read(&port_with(extra)).unwrap_err(), line);
     }
     assert!(read(&port_with("mtu = 68")).is_ok());
-    assert!(read(&port_with("mtu = 9_500")).is_ok());
+    assert!(read(&port_with("mtu = 3_818")).is_ok());
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::control::fault::{Fault, nearest};
+use crate::dataplane::port::afxdp;
 use crate::shared::config::{Driver, Idle, PortConfig};
 use crate::shared::port::MAX_PORTS;
 
@@ -11,7 +12,7 @@ use crate::shared::port::MAX_PORTS;
 const MAX_NAME: usize = 15;
 /// The longest socket path: sun_path without its terminator (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
-/// Smallest MTU of IPv4 (RFC 791) and the largest that fits a packet buffer.
+/// Smallest MTU of IPv4 (RFC 791) and the largest jumbo frame in use; drivers may take less.
 const MTU: std::ops::RangeInclusive<i64> = 68..=9500;
 /// Core ids beyond this are typing errors; it also bounds what a range like `0-99999` may build.
 const MAX_CORE: usize = 4095;
@@ -221,12 +222,27 @@ pub fn check_ports(ports: &[PortConfig]) -> Result<(), Conflict> {
             let wrong = format!("\"{}\" already belongs to \"{}\"", port.device, other.name);
             return conflict("device", wrong, "give each port a device of its own");
         }
+        let most = largest_mtu(port.driver);
+        if let Some(mtu) = port.mtu.map(u32::from).filter(|mtu| *mtu > most) {
+            let wrong = format!(
+                "{mtu} is more than a port with driver {} can have",
+                port.driver
+            );
+            return conflict("mtu", wrong, &format!("use at most {most}"));
+        }
         if ports.iter().any(|other| other.name == port.device) {
             let wrong = format!("\"{}\" is the name of a port's TAP", port.device);
             return conflict("device", wrong, "give the port another name than a device");
         }
     }
     Ok(())
+}
+
+/// The largest MTU that a driver's frames carry.
+fn largest_mtu(driver: Driver) -> u32 {
+    match driver {
+        Driver::Afxdp => afxdp::max_mtu(afxdp::MAX_FRAME_SIZE),
+    }
 }
 
 #[cfg(test)]

@@ -207,7 +207,7 @@ fn mirror(text: &mut Text, status: &Status) {
     text.family(
         name,
         "gauge",
-        "Age of the oldest change that workers do not see yet.",
+        "Time from the kernel's word to the FIB, at the last change.",
     );
     text.sample(name, &[], mirror.lag_seconds);
 }

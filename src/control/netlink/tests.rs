@@ -254,7 +254,7 @@ fn a_link_is_read_and_a_bridges_word_about_its_port_is_skipped() {
         mtu: 1500,
         up: true,
         carrier: true,
-        running: true,
+        running: false,
     };
     let decoded = decode_built(libc::RTM_NEWLINK, &header(0), &attributes);
     assert_eq!(decoded, Some(Event::LinkSet(link)));

@@ -24,6 +24,10 @@ use crate::shared::reason::PuntReason;
 impl Daemon {
     /// Answers one call. Adding and removing ports happens here, between two steps of the mirror.
     pub(super) async fn answer(&mut self, call: Call) {
+        // Answers speak of worlds as workers have them: let none be pending.
+        if self.publish_at.is_some() {
+            self.publish();
+        }
         let answer = match call.request {
             Request::Status => Answer::Status(Box::new(self.status())),
             Request::Ports => Answer::Ports(self.port_list()),
@@ -319,7 +323,8 @@ fn kind(kind: RouteKind) -> RouteType {
         RouteKind::Anycast => RouteType::Anycast,
         RouteKind::Multicast => RouteType::Multicast,
         RouteKind::Blackhole => RouteType::Blackhole,
-        RouteKind::Unreachable | RouteKind::Throw => RouteType::Unreachable,
+        RouteKind::Unreachable => RouteType::Unreachable,
+        RouteKind::Throw => RouteType::Throw,
         RouteKind::Prohibit => RouteType::Prohibit,
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rtnetlink::Handle;
+use rustix::thread::{CpuSet, sched_setaffinity};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -110,10 +111,12 @@ fn worker_cores(options: &Options) -> Vec<usize> {
 
 /// Keeps this thread, and all that it starts, off the workers' cores where there are others.
 fn keep_off(workers: &[usize], machine: &Machine) {
-    if let Some(core) = machine.cores.iter().find(|core| !workers.contains(core)) {
-        // One core serves: control is idle but for punts and route changes, and a thread that
-        // wanders onto a worker's core costs packets.
-        core_affinity::set_for_current(core_affinity::CoreId { id: *core });
+    let others = machine.cores.iter().filter(|core| !workers.contains(core));
+    let mut set = CpuSet::new();
+    others.for_each(|core| set.set(*core));
+    // Refused for the empty set, when workers have every core: control shares them then.
+    if let Err(error) = sched_setaffinity(None, &set) {
+        tracing::debug!("control shares the workers' cores: {error}");
     }
 }
 
@@ -223,8 +226,40 @@ impl Daemon {
             let name = &port.config.name;
             tracing::error!("port {name}: its TAP was deleted: `ixmapctl port add` brings it back");
             self.close_port(id).await;
-        } else if changed(device) || changes.everything {
+            return;
+        }
+        if changed(device) || changes.everything {
             self.follow_carrier(id).await;
+        }
+        if changed(device) || changed(tap) {
+            self.fit_mtu(id).await;
+        }
+    }
+
+    /// Keeps the TAP's MTU within what the device carries: the kernel answers for larger packets
+    /// only if it knows.
+    async fn fit_mtu(&self, id: PortId) {
+        let (mirror, Some(port)) = (self.keeper.mirror(), &self.ports[id.index()]) else {
+            return;
+        };
+        let facts = port.device.facts();
+        let carries = mirror
+            .link(facts.ifindex)
+            .map_or(facts.mtu, |device| device.mtu);
+        let Some(tap) = mirror
+            .link(port.tap.ifindex())
+            .filter(|tap| tap.mtu > carries)
+        else {
+            return;
+        };
+        tracing::warn!(
+            "port {}: mtu {} is more than {} carries ({carries}), which it is set to: set both",
+            port.config.name,
+            tap.mtu,
+            port.config.device,
+        );
+        if let Err(error) = port.tap.set_mtu(carries).await {
+            tracing::warn!("port {}: {error}", port.config.name);
         }
     }
 

@@ -29,7 +29,7 @@ pub enum PortError {
     #[error(transparent)]
     Tap(#[from] TapError),
     #[error(
-        "{device} has {queues} queues for {workers} workers, and each worker needs one: give it \
+        "{device} has {queues} of the {workers} queues that as many workers need: give it \
          more (`ethtool -L {device} combined {workers}`) or run fewer workers"
     )]
     TooFewQueues {

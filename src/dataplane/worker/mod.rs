@@ -1,5 +1,5 @@
 //! A worker: one thread on one core that polls its queues of every port and runs each burst
-//! through the pipeline. It takes no lock and allocates nothing once its ports are attached.
+//! through the pipeline. It takes no lock, and while there is work it allocates nothing.
 //!
 //! Control talks to it through [`Command`]s, looked at between bursts, and through the packet rings
 //! of each [`Attachment`].

@@ -48,7 +48,7 @@ pub struct Mirror {
     pub resyncs: u64,
     /// Times the netlink socket's buffer overran.
     pub overruns: u64,
-    /// Age of the oldest change that workers do not see yet; 0 without one.
+    /// From the kernel's word to the FIB, at the last change.
     pub lag_seconds: f64,
 }
 
@@ -222,6 +222,7 @@ pub enum RouteType {
     Blackhole,
     Unreachable,
     Prohibit,
+    Throw,
 }
 
 /// What happens to a packet.

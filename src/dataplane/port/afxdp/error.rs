@@ -16,7 +16,8 @@ pub enum OpenError {
     #[error("{0} already has an XDP program: another ixmapd? (`ip link show {0}`)")]
     Busy(String),
     #[error(
-        "{device}: mtu {mtu} is too large, at most {max} fits a frame: set mtu of the port, or `ip link set {device} mtu {max}`"
+        "{device}: mtu {mtu} is too large, at most {max} fits the frames that were laid out at the \
+         start: `ip link set {device} mtu {max}`, or put the port into the configuration and restart"
     )]
     MtuTooLarge { device: String, mtu: u32, max: u32 },
     #[error("{device} cannot have {wanted} queues, at most {max}: `ethtool -l {device}`")]

@@ -7,8 +7,8 @@
 //! that this worker serves, their rings (`ring`), and nothing else.
 //!
 //! Every socket registers its worker's whole arena as its UMEM. That the same pages are registered
-//! once a socket costs address space only, keeps ports independent of each other (any of them may
-//! come and go, zero-copy or not), and lets a frame move from port to port without a copy: which
+//! once a socket costs the kernel a page table for them and counts as locked memory each time; it
+//! keeps ports independent of each other (any of them may come and go, zero-copy or not), and lets a frame move from port to port without a copy: which
 //! ring a frame lies in is the business of the worker's pool.
 //!
 //! What no program here can mend: a veth's peer that sends VLAN tags by offload (`txvlan on`) puts

@@ -119,13 +119,20 @@ impl Settings {
     pub(super) fn restore(&mut self, netdev: &Netdev) -> Vec<String> {
         let mut failures = Vec::new();
         while let Some(change) = self.changes.pop() {
-            if let Err(error) = change.undo(netdev) {
+            if let Err(error) = change.undo(netdev)
+                && !is_gone(&error)
+            {
                 let what = change.what();
                 failures.push(format!("{}: cannot restore {what}: {error}", netdev.name()));
             }
         }
         failures
     }
+}
+
+/// A netdev that is gone has nothing to be put back.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT))
 }
 
 impl Change {
