@@ -8,10 +8,9 @@
 #![allow(unsafe_code, reason = "bpf(2) has no safe wrapper")]
 
 use std::ffi::c_long;
-use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::{fmt, io};
 
-use super::device::Mode;
 use super::error::OpenError;
 
 const BPF_MAP_CREATE: u32 = 0;
@@ -34,6 +33,25 @@ const PROGRAM_LEN: u32 = 6;
 
 /// The name that `bpftool` shows.
 const NAME: [u8; 16] = *b"ixmap\0\0\0\0\0\0\0\0\0\0\0";
+
+/// Where the XDP program runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// In the driver.
+    Native,
+    /// In the stack behind a driver that has no XDP: slower, and only as good as what the stack
+    /// hands over.
+    Generic,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Native => "native",
+            Mode::Generic => "generic",
+        })
+    }
+}
 
 /// One instruction of the BPF machine (linux/bpf.h, `struct bpf_insn`).
 #[repr(C)]

@@ -1,10 +1,9 @@
 //! Control's side of an AF_XDP port: claims a netdev, prepares it, and gives it back.
 
-use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Weak};
 
-use super::bpf::Program;
+use super::bpf::{Mode, Program};
 use super::error::OpenError;
 use super::netdev::Netdev;
 use super::queue::Queue;
@@ -46,25 +45,6 @@ pub fn survey(device: &str) -> Result<(u32, u32), OpenError> {
     mac.ok_or_else(|| OpenError::NotEthernet(device.to_owned()))?;
     let mtu = netdev.mtu().map_err(failed("read its mtu"))?;
     Ok((mtu, netdev.rx_queues()))
-}
-
-/// Where the XDP program runs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Mode {
-    /// In the driver.
-    Native,
-    /// In the stack behind a driver that has no XDP: slower, and only as good as what the stack
-    /// hands over.
-    Generic,
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Mode::Native => "native",
-            Mode::Generic => "generic",
-        })
-    }
 }
 
 /// What is known of a netdev since it was opened.

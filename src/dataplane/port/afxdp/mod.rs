@@ -28,7 +28,8 @@ mod settings;
 mod socket;
 mod sys;
 
-pub use device::{Device, Facts, MAX_FRAME_SIZE, Mode, frame_size_for, max_mtu, survey};
+pub use bpf::Mode;
+pub use device::{Device, Facts, MAX_FRAME_SIZE, frame_size_for, max_mtu, survey};
 pub use error::OpenError;
 pub use queue::{FRAMES_PER_SOCKET, Queue};
 pub use socket::Statistics;
