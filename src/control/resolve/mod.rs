@@ -120,47 +120,44 @@ impl Resolver {
 
     /// Follows the mirror: `changes` says where to look.
     pub fn apply(&mut self, mirror: &Mirror, changes: &Changes) {
-        let links: BTreeSet<u32> = match changes.everything {
-            true => mirror
-                .links()
-                .map(|link| link.index)
-                .chain(self.up.iter().copied())
-                .chain(self.ports.keys().copied())
-                .collect(),
-            false => changes.links.clone(),
-        };
+        if changes.everything {
+            return self.apply_everything(mirror);
+        }
         let mut flipped = HashSet::new();
-        for ifindex in links {
-            if self.follow_link(ifindex, mirror) {
-                flipped.insert(ifindex);
+        for ifindex in &changes.links {
+            if self.follow_link(*ifindex, mirror) {
+                flipped.insert(*ifindex);
             }
         }
-        if changes.everything {
-            for prefix in self.all_prefixes(mirror) {
-                self.follow_prefix(prefix, mirror);
-            }
-        } else {
-            for prefix in changes.prefixes.union(&prefixes_behind(&flipped, mirror)) {
-                self.follow_prefix(*prefix, mirror);
-            }
+        for prefix in changes.prefixes.union(&prefixes_behind(&flipped, mirror)) {
+            self.follow_prefix(*prefix, mirror);
         }
-        if changes.everything {
-            for neighbour in mirror.neighbours() {
-                self.follow_neighbour(neighbour.ifindex, neighbour.address, mirror);
-            }
-            let hosts: Vec<IpAddr> = self.hosts.keys().copied().collect();
-            hosts
-                .into_iter()
-                .for_each(|address| self.place_host(address, mirror));
-            self.refresh_adjacencies(mirror);
-        } else {
-            for (ifindex, address) in &changes.neighbours {
-                self.follow_neighbour(*ifindex, *address, mirror);
-            }
+        for (ifindex, address) in &changes.neighbours {
+            self.follow_neighbour(*ifindex, *address, mirror);
         }
-        if changes.everything || changes.addresses {
+        if changes.addresses {
             self.refresh_locals(mirror);
         }
+    }
+
+    /// Looks at all that the mirror has, and at all that it may have had.
+    fn apply_everything(&mut self, mirror: &Mirror) {
+        let known = self.up.iter().chain(self.ports.keys()).copied();
+        let links: BTreeSet<u32> = mirror.links().map(|link| link.index).chain(known).collect();
+        for ifindex in links {
+            self.follow_link(ifindex, mirror);
+        }
+        for prefix in self.all_prefixes(mirror) {
+            self.follow_prefix(prefix, mirror);
+        }
+        let known = self.hosts.keys().copied();
+        let neighbours = mirror.neighbours().map(|neighbour| neighbour.address);
+        let hosts: BTreeSet<IpAddr> = neighbours.chain(known).collect();
+        for address in hosts {
+            self.place_host(address, mirror);
+        }
+        self.refresh_adjacencies(mirror);
+        self.refresh_locals(mirror);
     }
 
     /// Kernel routes in the tables: (IPv4, IPv6).

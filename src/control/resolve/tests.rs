@@ -159,6 +159,14 @@ fn set_event(key: RouteKey, route: Route) -> Event {
     }
 }
 
+/// The changes of a first dump.
+fn everything() -> Changes {
+    Changes {
+        everything: true,
+        ..Changes::default()
+    }
+}
+
 /// A port's slot differs from its ifindex, so that no test confuses them.
 fn port(ifindex: u32) -> PortId {
     PortId::new(usize::try_from(ifindex).unwrap() + 10).unwrap()

@@ -27,7 +27,9 @@ fn behind_an_interface_that_is_no_port_the_kernel_forwards() {
 #[test]
 fn a_port_that_comes_later_or_goes_is_followed_by_the_routes_that_stay() {
     let mut lab = with_traffic();
+    let routes = lab.world.ipv4.routes();
     lab.remove_port(1);
+    assert_eq!(lab.world.ipv4.routes(), routes - 1, "no host route is left");
     for host in HOSTS {
         assert_eq!(lab.way(host), to(Adjacency::Foreign), "{host}");
     }

@@ -51,14 +51,19 @@ const PROBES: [&str; 14] = [
     "::1",
 ];
 
+/// Links 1 to 3 may be ports, 4 is none. The first two meet the most.
+fn ifindexes() -> impl Strategy<Value = u32> + Clone {
+    select(vec![1u32, 1, 1, 2, 2, 3, 4])
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     /// Events that arrive in one batch.
     Events(Vec<Op>),
     AddPort(u32),
     RemovePort(u32),
-    /// A dump shows the kernel as it was at an earlier step.
-    Resync(usize),
+    /// A dump shows the kernel as it was at an earlier step, with what differs or without.
+    Resync(usize, bool),
 }
 
 #[derive(Clone, Debug)]
@@ -76,7 +81,7 @@ fn routes() -> impl Strategy<Value = Event> {
         1 => select(vec![Broadcast, Anycast, Multicast, Blackhole, Unreachable, Prohibit, Throw, Other(99)]),
     ];
     let gateway = prop_oneof![2 => Just(None), 3 => select(NEIGHBOURS.to_vec()).prop_map(Some)];
-    let path = (1u32..=4, gateway, 1u16..4, prop::bool::weighted(0.1));
+    let path = (ifindexes(), gateway, 1u16..4, prop::bool::weighted(0.1));
     let paths = prop_oneof![
         3 => prop::collection::vec(path.clone(), 1),
         1 => prop::collection::vec(path, 0..4),
@@ -142,7 +147,7 @@ fn neighbours() -> impl Strategy<Value = Event> {
     let state = select(vec![
         None, Incomplete, Reachable, Reachable, Stale, Delay, Probe, Failed, NoArp, Permanent,
     ]);
-    (1u32..=4, select(NEIGHBOURS.to_vec()), state, 0u8..4).prop_map(
+    (ifindexes(), select(NEIGHBOURS.to_vec()), state, 0u8..4).prop_map(
         |(ifindex, address, state, mac)| {
             let mac = Some(MacAddr([2, 1, 1, 1, 1, mac])).filter(|_| mac != 0);
             Event::NeighbourSet(Neighbour {
@@ -156,7 +161,7 @@ fn neighbours() -> impl Strategy<Value = Event> {
 fn links() -> impl Strategy<Value = Event> {
     let mac = prop::option::weighted(0.9, 1u8..3);
     let mtu = select(vec![1500u32, 9000]);
-    (1u32..=4, prop::bool::weighted(0.75), mac, mtu).prop_map(|(index, up, mac, mtu)| {
+    (ifindexes(), prop::bool::weighted(0.75), mac, mtu).prop_map(|(index, up, mac, mtu)| {
         let mac = mac.map(|mac| MacAddr([2, 0, 0, 0, mac, 0]));
         Event::LinkSet(Link {
             up,
@@ -169,7 +174,7 @@ fn links() -> impl Strategy<Value = Event> {
 
 fn addresses() -> impl Strategy<Value = Event> {
     let own = select(vec!["10.0.0.1/30", "10.0.0.2/31", "2001:db8::1/126"]);
-    (1u32..=4, own, any::<bool>()).prop_map(|(ifindex, own, set)| {
+    (ifindexes(), own, any::<bool>()).prop_map(|(ifindex, own, set)| {
         let address = Address {
             ifindex,
             address: own.parse().unwrap(),
@@ -183,12 +188,13 @@ fn addresses() -> impl Strategy<Value = Event> {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let neighbour_gone = (1u32..=4, select(NEIGHBOURS.to_vec())).prop_map(|(ifindex, address)| {
-        Event::NeighbourGone {
-            ifindex,
-            address: ip(address),
-        }
-    });
+    let neighbour_gone =
+        (ifindexes(), select(NEIGHBOURS.to_vec())).prop_map(|(ifindex, address)| {
+            Event::NeighbourGone {
+                ifindex,
+                address: ip(address),
+            }
+        });
     let event = prop_oneof![
         8 => routes(),
         5 => neighbours(),
@@ -203,9 +209,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ];
     let step = prop_oneof![
         20 => prop::collection::vec(op, 1..4).prop_map(Step::Events),
-        2 => (1u32..=3).prop_map(Step::AddPort),
-        1 => (1u32..=3).prop_map(Step::RemovePort),
-        1 => any::<usize>().prop_map(Step::Resync),
+        3 => (1u32..=3).prop_map(Step::AddPort),
+        3 => (1u32..=3).prop_map(Step::RemovePort),
+        1 => any::<(usize, bool)>().prop_map(|(n, told)| Step::Resync(n, told)),
     ];
     prop::collection::vec(step, 1..40)
 }
@@ -242,9 +248,10 @@ impl History {
                 self.ports.remove(&ifindex);
                 self.resolver.remove_port(ifindex, &self.mirror);
             }
-            Step::Resync(n) => {
+            Step::Resync(n, told) => {
                 let fresh = self.earlier[n % self.earlier.len()].clone();
-                changes = self.mirror.replace_with(fresh);
+                let differing = self.mirror.replace_with(fresh);
+                changes = if told { differing } else { everything() };
             }
             Step::Events(ops) => ops.into_iter().for_each(|op| self.op(op, &mut changes)),
         }
@@ -276,11 +283,7 @@ impl History {
         for ifindex in &self.ports {
             fresh.set_port(port(*ifindex), facts(*ifindex), &Mirror::default());
         }
-        let everything = Changes {
-            everything: true,
-            ..Changes::default()
-        };
-        fresh.apply(&self.mirror, &everything);
+        fresh.apply(&self.mirror, &everything());
         fresh
     }
 

@@ -91,11 +91,7 @@ fn looking_at_everything_again_copies_nothing() {
         multipath(&[(1, "fe80::1", 1), (2, "fe80::2", 2)]),
     );
     let before = lab.world.clone();
-    let everything = Changes {
-        everything: true,
-        ..Changes::default()
-    };
-    lab.resolver.apply(&lab.mirror, &everything);
+    lab.resolver.apply(&lab.mirror, &everything());
     let after = lab.resolver.world();
     assert!(Arc::ptr_eq(&before.groups, &after.groups));
     assert!(Arc::ptr_eq(&before.adjacencies, &after.adjacencies));
