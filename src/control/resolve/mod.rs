@@ -156,7 +156,6 @@ impl Resolver {
         for address in hosts {
             self.place_host(address, mirror);
         }
-        self.refresh_adjacencies(mirror);
         self.refresh_locals(mirror);
     }
 
@@ -229,13 +228,6 @@ impl Resolver {
         addresses
             .into_iter()
             .for_each(|address| self.place_host(address, mirror));
-    }
-
-    fn refresh_adjacencies(&mut self, mirror: &Mirror) {
-        for next_hop in self.adjacencies.all() {
-            let value = adjacency(next_hop, &self.ports, mirror);
-            self.adjacencies.set(next_hop, value);
-        }
     }
 
     fn refresh_locals(&mut self, mirror: &Mirror) {

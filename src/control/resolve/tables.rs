@@ -215,10 +215,6 @@ impl Adjacencies {
         self.slots.by_key.contains_key(&next_hop)
     }
 
-    pub(super) fn all(&self) -> Vec<NextHop> {
-        self.slots.by_key.keys().copied().collect()
-    }
-
     /// The next hops behind an interface.
     pub(super) fn behind(&self, ifindex: u32) -> Vec<NextHop> {
         self.slots
