@@ -57,6 +57,13 @@ impl Mirror {
         self.routes.iter().map(|(key, list)| (key, list.as_slice()))
     }
 
+    /// The prefixes of a table that lie within `prefix`, itself included.
+    pub fn prefixes_within(&self, table: u32, prefix: IpNet) -> impl Iterator<Item = IpNet> {
+        let last = IpNet::from(prefix.broadcast());
+        let [first, last] = [prefix, last].map(|prefix| RouteKey { table, prefix });
+        self.routes.range(first..=last).map(|(key, _)| key.prefix)
+    }
+
     /// The neighbour entry of an address on an interface.
     pub fn neighbour(&self, ifindex: u32, address: IpAddr) -> Option<&Neighbour> {
         self.neighbours.get(&(ifindex, address))

@@ -13,17 +13,17 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use prefix_trie::PrefixMap;
+use prefix_trie::{PrefixMap, PrefixSet};
 
 pub use self::answer::{Answer, AnswerLeg};
-use self::route::Meaning;
+use self::route::{Meaning, OnLink};
 use self::tables::{Adjacencies, Groups, NextHop, Spec};
-use super::mirror::{Changes, Mirror, RouteKind};
+use super::mirror::{Changes, Mirror, Route, RouteKind};
 use crate::shared::fib::{
     AddressSet, Adjacency, GroupId, HashPolicy, Interface, Interfaces, ReversePath, Rewrite, Table,
     World,
@@ -52,8 +52,8 @@ type Ports = HashMap<u32, (PortId, PortFacts)>;
 struct Entry {
     group: GroupId,
     kind: RouteKind,
-    /// The interface behind which every address of the prefix is a neighbour.
-    on_link: Option<u32>,
+    /// Set when every address of the prefix is a neighbour.
+    on_link: Option<OnLink>,
 }
 
 /// The forwarding state in the making.
@@ -61,6 +61,8 @@ struct Entry {
 pub struct Resolver {
     rib4: PrefixMap<Ipv4Net, Entry>,
     rib6: PrefixMap<Ipv6Net, Entry>,
+    /// IPv6 prefixes of the local table that could hold a prefix of the main table.
+    local6: PrefixSet<Ipv6Net>,
     fib4: Table<u32>,
     fib6: Table<u128>,
     /// Groups of the neighbours' host routes that are in the FIB.
@@ -71,8 +73,8 @@ pub struct Resolver {
     interfaces: Arc<Interfaces>,
     locals: Arc<AddressSet>,
     hash: HashPolicy,
-    /// Interfaces and whether they were up when routes were last chosen.
-    up: HashMap<u32, bool>,
+    /// Interfaces that were up when routes were last chosen.
+    up: HashSet<u32>,
 }
 
 impl Resolver {
@@ -97,6 +99,9 @@ impl Resolver {
     /// Adds a port or changes its facts.
     pub fn set_port(&mut self, port: PortId, facts: PortFacts, mirror: &Mirror) {
         let known = self.ports.insert(facts.ifindex, (port, facts));
+        if let Some((old, _)) = known.filter(|(old, _)| *old != port) {
+            Arc::make_mut(&mut self.interfaces).set(old, None);
+        }
         self.refresh_interface(port, facts.ifindex, mirror);
         if known.is_none_or(|(old, _)| old != port) {
             self.refresh_link(facts.ifindex, mirror);
@@ -115,44 +120,43 @@ impl Resolver {
 
     /// Follows the mirror: `changes` says where to look.
     pub fn apply(&mut self, mirror: &Mirror, changes: &Changes) {
-        let links: BTreeSet<u32> = match changes.everything {
-            true => mirror
-                .links()
-                .map(|link| link.index)
-                .chain(self.up.keys().copied())
-                .collect(),
-            false => changes.links.clone(),
-        };
-        let mut flipped = false;
-        for ifindex in links {
-            flipped |= self.follow_link(ifindex, mirror);
-        }
-        if changes.everything || flipped {
-            for prefix in self.all_prefixes(mirror) {
-                self.follow_prefix(prefix, mirror);
-            }
-        } else {
-            for prefix in &changes.prefixes {
-                self.follow_prefix(*prefix, mirror);
-            }
-        }
         if changes.everything {
-            for neighbour in mirror.neighbours() {
-                self.follow_neighbour(neighbour.ifindex, neighbour.address, mirror);
-            }
-            let hosts: Vec<IpAddr> = self.hosts.keys().copied().collect();
-            hosts
-                .into_iter()
-                .for_each(|address| self.place_host(address, mirror));
-            self.refresh_adjacencies(mirror);
-        } else {
-            for (ifindex, address) in &changes.neighbours {
-                self.follow_neighbour(*ifindex, *address, mirror);
+            return self.apply_everything(mirror);
+        }
+        let mut flipped = HashSet::new();
+        for ifindex in &changes.links {
+            if self.follow_link(*ifindex, mirror) {
+                flipped.insert(*ifindex);
             }
         }
-        if changes.everything || changes.addresses {
+        for prefix in changes.prefixes.union(&prefixes_behind(&flipped, mirror)) {
+            self.follow_prefix(*prefix, mirror);
+        }
+        for (ifindex, address) in &changes.neighbours {
+            self.follow_neighbour(*ifindex, *address, mirror);
+        }
+        if changes.addresses {
             self.refresh_locals(mirror);
         }
+    }
+
+    /// Looks at all that the mirror has, and at all that it may have had.
+    fn apply_everything(&mut self, mirror: &Mirror) {
+        let known = self.up.iter().chain(self.ports.keys()).copied();
+        let links: BTreeSet<u32> = mirror.links().map(|link| link.index).chain(known).collect();
+        for ifindex in links {
+            self.follow_link(ifindex, mirror);
+        }
+        for prefix in self.all_prefixes(mirror) {
+            self.follow_prefix(prefix, mirror);
+        }
+        let known = self.hosts.keys().copied();
+        let neighbours = mirror.neighbours().map(|neighbour| neighbour.address);
+        let hosts: BTreeSet<IpAddr> = neighbours.chain(known).collect();
+        for address in hosts {
+            self.place_host(address, mirror);
+        }
+        self.refresh_locals(mirror);
     }
 
     /// Kernel routes in the tables: (IPv4, IPv6).
@@ -180,9 +184,9 @@ impl Resolver {
     /// changes the choice among routes.
     fn follow_link(&mut self, ifindex: u32, mirror: &Mirror) -> bool {
         let up = mirror.link(ifindex).is_some_and(|link| link.up);
-        let flipped = match mirror.link(ifindex) {
-            Some(_) => self.up.insert(ifindex, up) != Some(up),
-            None => self.up.remove(&ifindex).is_some(),
+        let flipped = match up {
+            true => self.up.insert(ifindex),
+            false => self.up.remove(&ifindex),
         };
         if let Some((port, _)) = self.ports.get(&ifindex) {
             self.refresh_interface(*port, ifindex, mirror);
@@ -226,13 +230,6 @@ impl Resolver {
             .for_each(|address| self.place_host(address, mirror));
     }
 
-    fn refresh_adjacencies(&mut self, mirror: &Mirror) {
-        for next_hop in self.adjacencies.all() {
-            let value = adjacency(next_hop, &self.ports, mirror);
-            self.adjacencies.set(next_hop, value);
-        }
-    }
-
     fn refresh_locals(&mut self, mirror: &Mirror) {
         let own = mirror
             .addresses()
@@ -247,9 +244,45 @@ impl Resolver {
         }
     }
 
-    /// Resolves one prefix anew, and the neighbours within when it matters to them.
+    /// The route of a prefix that the kernel would use. IPv4 keeps the local and the main table in
+    /// one trie; IPv6 asks all of the local table first.
+    fn best<'a>(&self, prefix: IpNet, mirror: &'a Mirror) -> Option<&'a Route> {
+        let main = || match prefix {
+            IpNet::V6(net) if self.local6.get_lpm(&net).is_some() => None,
+            _ => route::usable(mirror, route::MAIN, prefix),
+        };
+        route::usable(mirror, route::LOCAL, prefix).or_else(main)
+    }
+
+    /// Keeps up with which IPv6 prefixes the local table takes; true when that is news for the
+    /// prefixes within.
+    fn follow_local6(&mut self, prefix: IpNet, mirror: &Mirror) -> bool {
+        match prefix {
+            IpNet::V6(net) if net.prefix_len() < net.max_prefix_len() => {
+                match route::usable(mirror, route::LOCAL, prefix) {
+                    Some(_) => self.local6.insert(net),
+                    None => self.local6.remove(&net),
+                }
+            }
+            _ => false,
+        }
+    }
+
+    /// Resolves one prefix anew, and the prefixes and neighbours within when it matters to them.
     fn follow_prefix(&mut self, prefix: IpNet, mirror: &Mirror) {
-        let entry = route::best(mirror, prefix).map(|route| {
+        if self.follow_local6(prefix, mirror) {
+            let within = mirror.prefixes_within(route::MAIN, prefix);
+            within
+                .filter(|inner| *inner != prefix)
+                .for_each(|inner| self.choose(inner, mirror));
+        }
+        self.choose(prefix, mirror);
+    }
+
+    /// Chooses the route of one prefix, and looks again at the neighbours within when it matters to
+    /// them.
+    fn choose(&mut self, prefix: IpNet, mirror: &Mirror) {
+        let entry = self.best(prefix, mirror).map(|route| {
             let Meaning { spec, on_link } = route::meaning(route, mirror);
             let group = self.acquire(spec, mirror);
             Entry {
@@ -264,7 +297,9 @@ impl Resolver {
             (IpNet::V6(net), Some(entry)) => self.rib6.insert(net, entry),
             (IpNet::V6(net), None) => self.rib6.remove(&net),
         };
-        self.place(prefix);
+        if old.map(|old| old.group) != entry.map(|entry| entry.group) {
+            self.place(prefix);
+        }
         if old.map(|old| old.on_link) != entry.map(|entry| entry.on_link) {
             let within: BTreeSet<IpAddr> = mirror
                 .neighbours_within(prefix)
@@ -298,12 +333,12 @@ impl Resolver {
             return;
         }
         let behind = self.longest(address).and_then(|(_, entry)| entry.on_link);
-        let resolved = behind.filter(|ifindex| {
+        let resolved = behind.filter(|OnLink { ifindex, .. }| {
             self.ports.contains_key(ifindex) && neighbour_mac(*ifindex, address, mirror).is_some()
         });
-        let group = resolved.map(|ifindex| {
+        let group = resolved.map(|OnLink { ifindex, mtu }| {
             let next_hop = NextHop::Gateway { ifindex, address };
-            self.acquire(Spec::to(next_hop), mirror)
+            self.acquire(Spec::to(next_hop, mtu), mirror)
         });
         let old = match group {
             Some(group) => self.hosts.insert(address, group),
@@ -354,6 +389,22 @@ impl Resolver {
                 self.adjacencies.release(*next_hop);
             }
         }
+    }
+}
+
+/// The prefixes that have a route by one of the interfaces.
+fn prefixes_behind(interfaces: &HashSet<u32>, mirror: &Mirror) -> BTreeSet<IpNet> {
+    let leaves = |route: &Route| {
+        let mut outputs = route.paths.iter().filter_map(|path| path.ifindex);
+        outputs.any(|ifindex| interfaces.contains(&ifindex))
+    };
+    match interfaces.is_empty() {
+        true => BTreeSet::new(),
+        false => mirror
+            .all_routes()
+            .filter(|(_, list)| list.iter().any(leaves))
+            .map(|(key, _)| key.prefix)
+            .collect(),
     }
 }
 

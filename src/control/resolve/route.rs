@@ -6,32 +6,34 @@ use super::tables::{NextHop, Spec, SpecAction};
 use crate::control::mirror::{Mirror, Path, Route, RouteKey, RouteKind};
 use crate::shared::reason::{DropReason, PuntReason};
 
-/// RT_TABLE_LOCAL, RT_TABLE_MAIN: the tables of the kernel's default rules, in their order.
-const TABLES: [u32; 2] = [255, 254];
+/// RT_TABLE_LOCAL: the table that the kernel's default rules ask first.
+pub(super) const LOCAL: u32 = 255;
+/// RT_TABLE_MAIN: the table that they ask next.
+pub(super) const MAIN: u32 = 254;
 
 /// A route in the fast path's terms.
 pub(super) struct Meaning {
     pub(super) spec: Spec,
-    /// The interface behind which every address of the prefix is a neighbour.
-    pub(super) on_link: Option<u32>,
+    /// Set when every address of the prefix is a neighbour.
+    pub(super) on_link: Option<OnLink>,
 }
 
-/// The route of a prefix that the kernel would use: first table, then its own order, and among
-/// those the first that leads anywhere.
-pub(super) fn best(mirror: &Mirror, prefix: IpNet) -> Option<&Route> {
-    TABLES
-        .iter()
-        .flat_map(|table| {
-            mirror.routes(&RouteKey {
-                table: *table,
-                prefix,
-            })
-        })
-        .find(|route| {
-            route.kind != RouteKind::Unicast || is_left_to_kernel(route) || {
-                live_paths(route, mirror).next().is_some()
-            }
-        })
+/// Where the neighbours of a connected prefix are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct OnLink {
+    pub(super) ifindex: u32,
+    /// The route's own MTU, as in [`Spec`].
+    pub(super) mtu: u16,
+}
+
+/// The first of a key's routes, in the kernel's order, that leads anywhere.
+pub(super) fn usable(mirror: &Mirror, table: u32, prefix: IpNet) -> Option<&Route> {
+    let routes = mirror.routes(&RouteKey { table, prefix }).iter();
+    routes.into_iter().find(|route| {
+        route.kind != RouteKind::Unicast || is_left_to_kernel(route) || {
+            live_paths(route, mirror).next().is_some()
+        }
+    })
 }
 
 /// What a route asks of the fast path.
@@ -79,7 +81,10 @@ fn unicast(route: &Route, mtu: u16, mirror: &Mirror) -> Meaning {
     // The kernel lists IPv6 legs in one order when it announces and in another when it dumps.
     legs.sort_unstable();
     let on_link = match legs.as_slice() {
-        [(NextHop::OnLink { ifindex }, _)] => Some(*ifindex),
+        [(NextHop::OnLink { ifindex }, _)] => Some(OnLink {
+            ifindex: *ifindex,
+            mtu,
+        }),
         _ => None,
     };
     Meaning {

@@ -43,11 +43,11 @@ pub(super) struct Spec {
 }
 
 impl Spec {
-    /// One next hop, limited by its interface only.
-    pub(super) fn to(next_hop: NextHop) -> Spec {
+    /// One next hop.
+    pub(super) fn to(next_hop: NextHop, mtu: u16) -> Spec {
         Spec {
             action: SpecAction::Forward(vec![(next_hop, 1)]),
-            mtu: u16::MAX,
+            mtu,
         }
     }
 
@@ -215,10 +215,6 @@ impl Adjacencies {
         self.slots.by_key.contains_key(&next_hop)
     }
 
-    pub(super) fn all(&self) -> Vec<NextHop> {
-        self.slots.by_key.keys().copied().collect()
-    }
-
     /// The next hops behind an interface.
     pub(super) fn behind(&self, ifindex: u32) -> Vec<NextHop> {
         self.slots
@@ -278,7 +274,7 @@ mod tests {
     #[test]
     fn equal_specs_share_a_group_until_the_last_user_goes() {
         let mut groups = Groups::default();
-        let spec = Spec::to(NextHop::OnLink { ifindex: 1 });
+        let spec = Spec::to(NextHop::OnLink { ifindex: 1 }, u16::MAX);
         let first = groups.acquire(spec.clone(), |_| AdjacencyId::new(0));
         let second = groups.acquire(spec.clone(), |_| panic!("made twice"));
         assert_eq!(first, second);

@@ -108,6 +108,15 @@ impl<A: Address> Fib<A> {
     pub fn routes(&self) -> usize {
         self.routes
     }
+
+    /// True when the two are one table in memory: nothing was written between their commits.
+    #[cfg(test)]
+    pub(crate) fn is_same(&self, other: &Fib<A>) -> bool {
+        match (&self.root, &other.root) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
+    }
 }
 
 /// The table that control edits; [`Table::commit`] makes a snapshot of it.

@@ -1,0 +1,129 @@
+//! A naive resolver: for one address, the kernel's rules read straight from the mirror by linear
+//! scans, without groups, slots or host routes.
+
+use super::*;
+
+/// Ports by ifindex, as the test added them.
+pub(super) type ModelPorts = BTreeSet<u32>;
+
+/// What the kernel would do with a packet to `address`, as far as the fast path may do it.
+pub(super) fn way(mirror: &Mirror, ports: &ModelPorts, address: IpAddr) -> Way {
+    let mut candidates: Vec<(&RouteKey, &[Route])> = mirror
+        .all_routes()
+        .filter(|(key, _)| [LOCAL, MAIN].contains(&key.table) && key.prefix.contains(&address))
+        .collect();
+    // IPv4 keeps both tables in one trie; IPv6 asks the local one first, whatever main has.
+    candidates.sort_by_key(|(key, _)| {
+        let len = u32::from(key.prefix.prefix_len());
+        std::cmp::Reverse(match address {
+            IpAddr::V4(_) => (len, key.table),
+            IpAddr::V6(_) => (key.table, len),
+        })
+    });
+    candidates
+        .iter()
+        .flat_map(|(_, list)| *list)
+        .find_map(|route| decide(route, mirror, ports, address))
+        .unwrap_or(Way::Punt(PuntReason::NoRoute))
+}
+
+/// `None` when the kernel looks further: no leg of the route is alive.
+fn decide(route: &Route, mirror: &Mirror, ports: &ModelPorts, address: IpAddr) -> Option<Way> {
+    let object_only = route.nexthop_id.is_some() && route.paths.is_empty();
+    let selective = route.tos != 0 || route.source.is_some() || route.encapsulated;
+    if selective || (object_only && route.kind == RouteKind::Unicast) {
+        return Some(Way::Punt(PuntReason::KernelRoute));
+    }
+    Some(match route.kind {
+        RouteKind::Local | RouteKind::Broadcast | RouteKind::Anycast => {
+            Way::Punt(PuntReason::Local)
+        }
+        RouteKind::Multicast => Way::Punt(PuntReason::Multicast),
+        RouteKind::Blackhole => Way::Drop(DropReason::Blackhole),
+        RouteKind::Unreachable => Way::Punt(PuntReason::Unreachable),
+        RouteKind::Prohibit => Way::Punt(PuntReason::Prohibit),
+        RouteKind::Throw => Way::Punt(PuntReason::NoRoute),
+        RouteKind::Other(_) => Way::Punt(PuntReason::KernelRoute),
+        RouteKind::Unicast => {
+            let alive = |path: &&Path| {
+                let up = path
+                    .ifindex
+                    .and_then(|index| mirror.link(index))
+                    .is_some_and(|l| l.up);
+                up && !path.dead
+            };
+            let paths: Vec<&Path> = route.paths.iter().filter(alive).collect();
+            if paths.is_empty() {
+                return None;
+            }
+            let single = paths.len() == 1;
+            let legs = paths.iter().map(|path| {
+                // Among several legs an on-link one is left unresolved: the kernel sends those.
+                let gateway = path.via.or(Some(address).filter(|_| single));
+                let ifindex = path.ifindex.unwrap();
+                let weight = if single { 1 } else { usize::from(path.weight) };
+                (adjacent(mirror, ports, ifindex, gateway), weight)
+            });
+            Way::To {
+                legs: legs.collect(),
+                mtu: route
+                    .mtu
+                    .map_or(u16::MAX, |mtu| u16::try_from(mtu).unwrap()),
+            }
+        }
+    })
+}
+
+fn adjacent(
+    mirror: &Mirror,
+    ports: &ModelPorts,
+    ifindex: u32,
+    gateway: Option<IpAddr>,
+) -> Adjacency {
+    if !ports.contains(&ifindex) {
+        return Adjacency::Foreign;
+    }
+    let link = mirror.links().find(|link| link.index == ifindex).unwrap();
+    let entry = mirror
+        .neighbours()
+        .find(|entry| entry.ifindex == ifindex && Some(entry.address) == gateway);
+    let usable = entry.filter(|entry| {
+        use NeighbourState::{Failed, Incomplete, None};
+        ![None, Incomplete, Failed].contains(&entry.state)
+    });
+    match (link.mac, usable.and_then(|entry| entry.mac)) {
+        (Some(source), Some(destination)) => Adjacency::Resolved(Rewrite {
+            port: port(ifindex),
+            destination,
+            source,
+            mtu: u16::try_from(link.mtu).unwrap(),
+        }),
+        _ => unresolved(ifindex),
+    }
+}
+
+/// A way without the order of its legs and the scale of its weights, which the kernel does not fix.
+pub(super) fn normal(way: Way) -> Way {
+    let Way::To { legs, mtu } = way else {
+        return way;
+    };
+    let mut sums: std::collections::BTreeMap<String, (Adjacency, usize)> = Default::default();
+    for (adjacency, weight) in legs {
+        sums.entry(format!("{adjacency:?}"))
+            .or_insert((adjacency, 0))
+            .1 += weight;
+    }
+    let gcd = sums.values().fold(0, |mut a, &(_, mut b)| {
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    });
+    let legs = sums
+        .into_values()
+        .map(|(adjacency, sum)| (adjacency, sum / gcd));
+    Way::To {
+        legs: legs.collect(),
+        mtu,
+    }
+}
