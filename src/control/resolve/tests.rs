@@ -189,6 +189,7 @@ fn link(index: u32) -> Link {
         mtu: 1500,
         up: true,
         carrier: true,
+        running: true,
     }
 }
 
