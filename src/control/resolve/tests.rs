@@ -265,6 +265,11 @@ fn resolved_to(ifindex: u32, destination: MacAddr) -> Adjacency {
     })
 }
 
+/// Where each destination is a neighbour of its own.
+fn connected(ifindex: u32) -> Adjacency {
+    Adjacency::Connected(port(ifindex))
+}
+
 fn unresolved(ifindex: u32) -> Adjacency {
     Adjacency::Unresolved(port(ifindex))
 }

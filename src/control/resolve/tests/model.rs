@@ -58,11 +58,17 @@ fn decide(route: &Route, mirror: &Mirror, ports: &ModelPorts, address: IpAddr) -
             }
             let single = paths.len() == 1;
             let legs = paths.iter().map(|path| {
-                // Among several legs an on-link one is left unresolved: the kernel sends those.
+                // Among several legs the kernel sends what goes on-link.
                 let gateway = path.via.or(Some(address).filter(|_| single));
                 let ifindex = path.ifindex.unwrap();
                 let weight = if single { 1 } else { usize::from(path.weight) };
-                (adjacent(mirror, ports, ifindex, gateway), weight)
+                let adjacency = match adjacent(mirror, ports, ifindex, gateway) {
+                    (Adjacency::Unresolved(port), false) if path.via.is_none() => {
+                        Adjacency::Connected(port)
+                    }
+                    (adjacency, _) => adjacency,
+                };
+                (adjacency, weight)
             });
             Way::To {
                 legs: legs.collect(),
@@ -74,14 +80,15 @@ fn decide(route: &Route, mirror: &Mirror, ports: &ModelPorts, address: IpAddr) -
     })
 }
 
+/// What a next hop is, and whether its neighbour is known.
 fn adjacent(
     mirror: &Mirror,
     ports: &ModelPorts,
     ifindex: u32,
     gateway: Option<IpAddr>,
-) -> Adjacency {
+) -> (Adjacency, bool) {
     if !ports.contains(&ifindex) {
-        return Adjacency::Foreign;
+        return (Adjacency::Foreign, false);
     }
     let link = mirror.links().find(|link| link.index == ifindex).unwrap();
     let entry = mirror
@@ -91,7 +98,8 @@ fn adjacent(
         use NeighbourState::{Failed, Incomplete, None};
         ![None, Incomplete, Failed].contains(&entry.state)
     });
-    match (link.mac, usable.and_then(|entry| entry.mac)) {
+    let destination = usable.and_then(|entry| entry.mac);
+    let adjacency = match (link.mac, destination) {
         (Some(source), Some(destination)) => Adjacency::Resolved(Rewrite {
             port: port(ifindex),
             destination,
@@ -99,7 +107,8 @@ fn adjacent(
             mtu: u16::try_from(link.mtu).unwrap(),
         }),
         _ => unresolved(ifindex),
-    }
+    };
+    (adjacency, destination.is_some())
 }
 
 /// A way without the order of its legs and the scale of its weights, which the kernel does not fix.

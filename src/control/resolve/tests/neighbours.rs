@@ -8,12 +8,12 @@ fn a_host_on_a_connected_prefix_follows_its_neighbour_entry() {
     for host in ["10.0.1.9", "2001:db8:1::9"] {
         let mut lab = Lab::new();
         let prefix = lab.prefix(host);
-        assert_eq!(lab.way(host), to(unresolved(1)));
+        assert_eq!(lab.way(host), to(connected(1)));
         for (state, expected) in [
-            (Incomplete, unresolved(1)),
+            (Incomplete, connected(1)),
             (Reachable, resolved(1)),
             (Stale, resolved(1)),
-            (Failed, unresolved(1)),
+            (Failed, connected(1)),
             (Permanent, resolved(1)),
         ] {
             lab.neighbour(1, host, state);
@@ -30,7 +30,7 @@ fn a_host_on_a_connected_prefix_follows_its_neighbour_entry() {
             ifindex: 1,
             address: ip(host),
         });
-        assert_eq!(lab.way(host), to(unresolved(1)));
+        assert_eq!(lab.way(host), to(connected(1)));
     }
 }
 
@@ -38,10 +38,10 @@ fn a_host_on_a_connected_prefix_follows_its_neighbour_entry() {
 fn a_neighbour_stays_within_its_prefix_and_interface() {
     let mut lab = Lab::new();
     lab.neighbour(1, "10.0.1.9", Reachable);
-    assert_eq!(lab.way("10.0.1.8"), to(unresolved(1)));
+    assert_eq!(lab.way("10.0.1.8"), to(connected(1)));
     // An entry on another interface than the route's is not the kernel's choice.
     lab.neighbour(2, "10.0.1.8", Reachable);
-    assert_eq!(lab.way("10.0.1.8"), to(unresolved(1)));
+    assert_eq!(lab.way("10.0.1.8"), to(connected(1)));
     lab.neighbour(1, "172.16.0.1", Reachable);
     assert_eq!(lab.way("172.16.0.1"), Way::Punt(PuntReason::NoRoute));
 }
@@ -129,11 +129,11 @@ fn a_more_specific_route_hides_a_neighbour_and_gives_it_back() {
 fn a_connected_host_prefix_is_a_neighbour_of_its_own() {
     let mut lab = Lab::new();
     lab.set("192.0.2.1/32", on_link(2));
-    assert_eq!(lab.way("192.0.2.1"), to(unresolved(2)));
+    assert_eq!(lab.way("192.0.2.1"), to(connected(2)));
     lab.neighbour(2, "192.0.2.1", Reachable);
     assert_eq!(lab.way("192.0.2.1"), to(resolved(2)));
     lab.neighbour(2, "192.0.2.1", Failed);
-    assert_eq!(lab.way("192.0.2.1"), to(unresolved(2)));
+    assert_eq!(lab.way("192.0.2.1"), to(connected(2)));
     lab.neighbour(2, "192.0.2.1", Reachable);
     lab.gone("192.0.2.1/32", on_link(2));
     assert_eq!(lab.way("192.0.2.1"), Way::Punt(PuntReason::NoRoute));

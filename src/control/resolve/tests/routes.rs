@@ -76,7 +76,7 @@ fn a_short_local_prefix_hides_longer_ones_of_main_in_ipv6_and_not_in_ipv4() {
         let route = local();
         lab.event(Event::RouteGone { key, route });
         assert_eq!(lab.way("2001:db8:1::9"), to(resolved(1)), "{prefix}");
-        assert_eq!(lab.way("2001:db8:1::8"), to(unresolved(1)), "{prefix}");
+        assert_eq!(lab.way("2001:db8:1::8"), to(connected(1)), "{prefix}");
     }
 }
 
@@ -149,7 +149,7 @@ fn ipv6_routes_that_stay_while_their_link_is_down_count_again_when_it_is_up() {
     lab.event(Event::LinkSet(Link { up, ..link(1) }));
     assert_eq!(lab.way("2001:db8:1::9"), Way::Punt(PuntReason::NoRoute));
     lab.event(Event::LinkSet(link(1)));
-    assert_eq!(lab.way("2001:db8:1::9"), to(unresolved(1)));
+    assert_eq!(lab.way("2001:db8:1::9"), to(connected(1)));
 }
 
 #[test]
