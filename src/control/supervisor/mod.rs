@@ -340,7 +340,10 @@ impl Daemon {
         let Some(port) = &mut self.ports[id.index()] else {
             return false;
         };
-        let settings = sysctl::interface(&port.config.name);
+        // By its present name: an operator may rename a TAP.
+        let link = self.keeper.mirror().link(port.tap.ifindex());
+        let name = link.map_or(port.config.name.as_str(), |link| link.name.as_str());
+        let settings = sysctl::interface(name);
         let facts = PortFacts {
             ifindex: port.tap.ifindex(),
             forward_ipv4: settings.forward_ipv4,
