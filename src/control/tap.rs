@@ -21,7 +21,7 @@ use crate::shared::stats::PortCounters;
 /// The longest frame that a TAP reads or writes.
 const MAX_FRAME: usize = 65_535;
 
-/// Frames that one task moves before it lets others run.
+/// Frames of one worker that are moved before the next worker's turn comes.
 const BUDGET: usize = 256;
 
 /// Why a TAP is not to be had.
@@ -163,12 +163,13 @@ async fn deliver(tun: Arc<Tun>, mut punts: Vec<PacketReceiver>, bell: Arc<Bell>)
     let rung = pipe::Receiver::from_owned_fd(bell.as_fd().try_clone_to_owned()?)?;
     let mut buffer = vec![0; MAX_FRAME];
     loop {
-        let mut moved = 0;
+        let mut moved = false;
         for ring in &mut punts {
-            while moved < BUDGET
-                && let Some(len) = ring.pop(&mut buffer)
-            {
-                moved += 1;
+            for _ in 0..BUDGET {
+                let Some(len) = ring.pop(&mut buffer) else {
+                    break;
+                };
+                moved = true;
                 match tun.send(&buffer[..len]).await {
                     // EIO: the interface is down, and the kernel would drop the frame as well.
                     Ok(_) => {}
@@ -178,7 +179,7 @@ async fn deliver(tun: Arc<Tun>, mut punts: Vec<PacketReceiver>, bell: Arc<Bell>)
                 }
             }
         }
-        if moved > 0 {
+        if moved {
             tokio::task::yield_now().await;
             continue;
         }
