@@ -240,7 +240,8 @@ impl Detached {
             Err(RecvTimeoutError::Disconnected) => {}
             Err(RecvTimeoutError::Timeout) => {
                 tracing::error!("{} does not let go of a port: is it stalled?", self.worker);
-                return;
+                // Once it does, it drops the queue itself, and must still take the frames back.
+                drop(self.wait);
             }
         }
         self.orders.give(Command::Reclaim(self.port));
