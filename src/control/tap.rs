@@ -152,6 +152,18 @@ pub struct TapRings {
 #[derive(Debug)]
 pub struct Carrier([JoinHandle<()>; 2]);
 
+impl Carrier {
+    /// Ends the tasks and waits until they hold the TAP no longer: its name is free again once the
+    /// [`Tap`] goes too.
+    pub async fn end(mut self) {
+        for task in &mut self.0 {
+            task.abort();
+            // Cancelled, as it should be.
+            let _ = task.await;
+        }
+    }
+}
+
 impl Drop for Carrier {
     fn drop(&mut self) {
         self.0.iter().for_each(JoinHandle::abort);

@@ -332,7 +332,7 @@ impl Daemon {
         if self.ready {
             tracing::info!("port {}: closed", port.config.name);
         }
-        port.close();
+        port.close().await;
     }
 
     /// Tells the resolver what the kernel's settings say about a port; true when that was news.

@@ -66,7 +66,7 @@ pub(super) struct Port {
     pub(super) zero_copy: bool,
     /// One set a worker, and control's own.
     counters: Vec<Arc<PortCounters>>,
-    _carrier: Carrier,
+    carrier: Carrier,
 }
 
 impl Port {
@@ -144,7 +144,7 @@ impl Port {
             facts: None,
             zero_copy,
             counters,
-            _carrier: carrier,
+            carrier,
         })
     }
 
@@ -194,11 +194,13 @@ impl Port {
         if self.carrier_up { "up" } else { "down" }
     }
 
-    /// Gives the device back as it was. The workers have let go of it before.
-    pub(super) fn close(mut self) {
+    /// Gives the device back as it was and removes the TAP. The workers have let go of the port
+    /// before.
+    pub(super) async fn close(mut self) {
         for line in self.device.restore() {
             tracing::warn!("port {}: {line}", self.config.name);
         }
+        self.carrier.end().await;
     }
 }
 
