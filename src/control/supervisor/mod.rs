@@ -228,6 +228,13 @@ impl Daemon {
             self.close_port(id).await;
             return;
         }
+        if changed(device) && self.keeper.mirror().link(device).is_none() {
+            let (name, device) = (&port.config.name, &port.config.device);
+            tracing::error!(
+                "port {name}: {device} is gone: once it is back, `ixmapctl port del {name}` and add \
+                 the port again"
+            );
+        }
         if changed(device) || changes.everything {
             self.follow_carrier(id).await;
         }

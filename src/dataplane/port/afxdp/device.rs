@@ -151,9 +151,10 @@ impl Device {
         &self.facts
     }
 
-    /// True when the netdev is up and has a carrier.
-    pub fn link_up(&self) -> bool {
-        self.netdev.is_running().unwrap_or(false)
+    /// True when the netdev is there, is up and has a carrier. Another one that was given its name
+    /// is not it.
+    pub fn link_up(&mut self) -> bool {
+        self.netdev.find_again() && self.netdev.is_running().unwrap_or(false)
     }
 
     /// Speed in Mbit/s, where the driver says one.
@@ -240,6 +241,10 @@ impl Device {
     pub fn restore(&mut self) -> Vec<String> {
         self.program = None;
         self.filter = None;
+        if !self.netdev.find_again() {
+            // Nothing to be put back; a netdev that has its name now has its own settings.
+            self.settings = Settings::default();
+        }
         self.settings.restore(&self.netdev)
     }
 }

@@ -87,6 +87,23 @@ impl Netdev {
         self.ifindex
     }
 
+    /// Finds the netdev again by its ifindex, since a name can be changed or pass to another netdev;
+    /// false when it is gone.
+    pub(super) fn find_again(&mut self) -> bool {
+        let ifru_ifindex = self.ifindex.cast_signed();
+        let argument = libc::__c_anonymous_ifr_ifru { ifru_ifindex };
+        match self.call(libc::SIOCGIFNAME, argument) {
+            Ok(request) => {
+                let name = request.ifr_name.iter().map(|byte| byte.cast_unsigned());
+                let name: Vec<u8> = name.take_while(|byte| *byte != 0).collect();
+                self.name = String::from_utf8_lossy(&name).into_owned();
+                self.name_field = request.ifr_name;
+                true
+            }
+            Err(error) => error.raw_os_error() != Some(libc::ENODEV),
+        }
+    }
+
     /// The Ethernet address; `None` for a netdev that is not an Ethernet one.
     pub(super) fn mac(&self) -> io::Result<Option<MacAddr>> {
         let request = self.get(libc::SIOCGIFHWADDR)?;
@@ -208,6 +225,18 @@ mod tests {
     #[test]
     fn the_loopback_is_no_ethernet_device() {
         assert_eq!(Netdev::open("lo").unwrap().mac().unwrap(), None);
+    }
+
+    #[test]
+    fn a_netdev_is_the_same_under_another_name_and_not_another_of_its_name() {
+        let mut netdev = Netdev::open("lo").unwrap();
+        netdev.name = "old".to_owned();
+        netdev.name_field[0] = b'x'.cast_signed();
+        assert!(netdev.find_again());
+        assert_eq!(netdev.name(), "lo");
+        assert!(netdev.is_up().is_ok());
+        netdev.ifindex = i32::MAX.unsigned_abs();
+        assert!(!netdev.find_again());
     }
 
     #[test]
