@@ -19,7 +19,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::sleep_until;
+use tokio::time::{MissedTickBehavior, sleep_until};
 
 use self::ports::{Port, PortError};
 use self::workers::Worker;
@@ -164,6 +164,8 @@ impl Daemon {
     /// Reacts until a signal ends it.
     async fn serve(&mut self) -> Result<(), StartError> {
         let mut tick = tokio::time::interval(TICK);
+        // Not in a burst after something took long: a sleeping worker would look stalled.
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.introduce();
         notify(&[sd_notify::NotifyState::Ready]);
         loop {
