@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use nix::net::if_::if_nametoindex;
+use nix::net::if_::{if_indextoname, if_nametoindex};
 use rtnetlink::packet_route::link::LinkMessage;
 use rtnetlink::{Handle, LinkUnspec};
 use tokio::net::unix::pipe;
@@ -86,6 +86,11 @@ impl Tap {
 
     pub fn ifindex(&self) -> u32 {
         self.ifindex
+    }
+
+    /// True when somebody deleted the interface, or moved it to another network namespace.
+    pub fn is_gone(&self) -> bool {
+        if_indextoname(self.ifindex).is_err()
     }
 
     /// Lets the kernel see the port's carrier.

@@ -224,7 +224,8 @@ impl Daemon {
         };
         let (tap, device) = (port.tap.ifindex(), port.device.facts().ifindex);
         let changed = |ifindex| changes.links.contains(&ifindex);
-        if changed(tap) && self.keeper.mirror().link(tap).is_none() {
+        // The kernel is asked as well: a mirror that missed something must not cost a port.
+        if changed(tap) && self.keeper.mirror().link(tap).is_none() && port.tap.is_gone() {
             let name = &port.config.name;
             tracing::error!("port {name}: its TAP was deleted: `ixmapctl port add` brings it back");
             self.close_port(id).await;
