@@ -104,6 +104,16 @@ impl<A: Address> Fib<A> {
         }
     }
 
+    /// The group of just this prefix, whose host bits are zero.
+    fn get(&self, prefix: A, len: u8) -> Option<GroupId> {
+        let mut node = self.root.as_ref()?;
+        while node.len < len {
+            node = node.children[prefix.bit(node.len)].as_ref()?;
+        }
+        node.group
+            .filter(|_| (node.prefix, node.len) == (prefix, len))
+    }
+
     /// Prefixes in the table.
     pub fn routes(&self) -> usize {
         self.routes
@@ -141,8 +151,10 @@ impl<A: Address> Table<A> {
 
     /// Removes a prefix and returns the group it had.
     pub fn remove(&mut self, prefix: A, len: u8) -> Option<GroupId> {
-        let len = len.min(A::BITS);
-        let old = remove(&mut self.0.root, prefix.mask(len), len);
+        let (prefix, len) = (prefix.mask(len), len.min(A::BITS));
+        // Look before touching: a miss must not copy the path.
+        self.0.get(prefix, len)?;
+        let old = remove(&mut self.0.root, prefix, len);
         self.0.routes -= usize::from(old.is_some());
         old
     }
@@ -205,10 +217,6 @@ fn remove<A: Address>(link: &mut Link<A>, prefix: A, len: u8) -> Option<GroupId>
     let arc = link.as_mut()?;
     if arc.len > len || arc.prefix.common(prefix) < arc.len {
         return None;
-    }
-    // Look before touching: a miss must not copy the path.
-    if arc.len == len {
-        arc.group?;
     }
     let node = Arc::make_mut(arc);
     let old = if node.len == len {
@@ -273,6 +281,23 @@ mod tests {
                 assert_eq!(found, scan(&routes, *address), "{address:?} in {routes:?}");
             }
         }
+    }
+
+    #[test]
+    fn removing_what_is_not_there_copies_nothing() {
+        let mut table = Table::default();
+        table.insert(0x0a00_0000u32, 8, group(1));
+        table.insert(0x0a01_0000, 16, group(2));
+        let before = table.commit();
+        for (prefix, len) in [
+            (0x0a01_0100, 24),
+            (0x0a01_0000, 17),
+            (0x0b00_0000, 8),
+            (0, 0),
+        ] {
+            assert_eq!(table.remove(prefix, len), None);
+        }
+        assert!(table.commit().is_same(&before));
     }
 
     proptest! {
