@@ -139,3 +139,39 @@ fn status_and_ports_describe_the_running_router() -> Result<()> {
     assert_eq!(nowhere["prefix"], Value::Null, "{nowhere}");
     Ok(())
 }
+
+#[test]
+fn a_deleted_device_leaves_its_port_without_carrier_until_it_is_added_again() -> Result<()> {
+    let Some(lab) = ixmapd_lab(Ports::Three)? else {
+        return Ok(());
+    };
+    let c = lab.c.address(Family::Ipv4).to_string();
+    let pinging = lab.a.spawn(&["ping", "-n", "-q", "-i", "0.01", &c])?;
+    lab.router.ip("link del v2")?;
+    lab.router.ip("link add v2 type veth peer name w2")?;
+    lab.router.ip("link set v2 mtu 1400 up")?;
+    lab.router.ip("link set w2 up")?;
+    wait_until("the port has lost its carrier", || {
+        Ok(lab.ctl(&["ports"])?[2]["link_up"] == false)
+    })?;
+    // Two looks at the carrier later the namesake is still not the device.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert_eq!(lab.ctl(&["ports"])?[2]["link_up"], false);
+    drop(pinging.finish());
+    wait_until("the worker rests", || {
+        let workers = lab.ctl(&["workers"])?;
+        Ok(workers[0]["busy_ratio"]
+            .as_f64()
+            .is_some_and(|ratio| ratio < 0.2))
+    })?;
+    ctl_done(&lab, &["port", "del", "p2"])?;
+    assert_eq!(
+        lab.router.run(&["cat", "/sys/class/net/v2/mtu"])?.trim(),
+        "1400"
+    );
+    ctl_done(&lab, &["port", "add", "p2=afxdp:v2"])?;
+    wait_until("the port has a carrier", || {
+        Ok(lab.ctl(&["ports"])?[2]["link_up"] == true)
+    })?;
+    lab.wait_reachable(&lab.a, &lab.b)
+}
