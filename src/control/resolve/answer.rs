@@ -1,6 +1,7 @@
 //! Where would a packet go? What `ixmapctl route` tells.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -41,15 +42,17 @@ impl Resolver {
             IpAddr::V4(address) => world.ipv4.lookup(u32::from(address)),
             IpAddr::V6(address) => world.ipv6.lookup(u128::from(address)),
         };
-        Some(self.describe(prefix, entry, id, world, Some(address)))
+        let next_hop = |id| self.adjacencies.next_hop(id);
+        Some(describe(prefix, entry, id, world, Some(address), next_hop))
     }
 
-    /// Every route that `within` holds (or every one), as the kernel has them, in order.
-    pub fn routes<'a>(
-        &'a self,
+    /// Every route that `within` holds (or every one), as the kernel has them, in order. Described
+    /// one by one as they are asked for, from a copy of what is known now.
+    pub fn routes(
+        &self,
         within: Option<IpNet>,
-        world: &'a World,
-    ) -> impl Iterator<Item = Answer> + 'a {
+        world: Arc<World>,
+    ) -> impl Iterator<Item = Answer> + Send + use<> {
         let holds = move |prefix: &IpNet| within.is_none_or(|outer| outer.contains(prefix));
         let ipv4 = self
             .rib4
@@ -59,28 +62,13 @@ impl Resolver {
             .rib6
             .iter()
             .map(|(prefix, entry)| (IpNet::V6(prefix), *entry));
-        ipv4.chain(ipv6)
-            .filter(move |(prefix, _)| holds(prefix))
-            .map(|(prefix, entry)| self.describe(prefix, entry, entry.group, world, None))
-    }
-
-    fn describe(
-        &self,
-        prefix: IpNet,
-        entry: Entry,
-        group: GroupId,
-        world: &World,
-        destination: Option<IpAddr>,
-    ) -> Answer {
-        let action = world.group(group).action.clone();
-        let legs = self.legs(&action, destination, world);
-        Answer {
-            prefix,
-            kind: entry.kind,
-            group: group.index(),
-            action,
-            legs,
-        }
+        let found = ipv4.chain(ipv6).filter(|(prefix, _)| holds(prefix));
+        let found: Vec<(IpNet, Entry)> = found.collect();
+        let next_hops = self.adjacencies.next_hops();
+        found.into_iter().map(move |(prefix, entry)| {
+            let next_hop = |id: AdjacencyId| next_hops.get(id.index()).copied().flatten();
+            describe(prefix, entry, entry.group, &world, None, next_hop)
+        })
     }
 
     pub(super) fn longest(&self, address: IpAddr) -> Option<(IpNet, Entry)> {
@@ -95,29 +83,44 @@ impl Resolver {
             }
         }
     }
+}
 
-    fn legs(&self, action: &Action, destination: Option<IpAddr>, world: &World) -> Vec<AnswerLeg> {
-        let leg = |id: AdjacencyId, weight| {
-            let next_hop = self.adjacencies.next_hop(id);
-            let via = match next_hop {
-                Some(NextHop::Gateway { address, .. }) => Some(address),
-                Some(NextHop::OnLink { .. }) | None => None,
-            };
-            AnswerLeg {
-                ifindex: next_hop.map(NextHop::ifindex),
-                via: via.filter(|via| Some(*via) != destination),
-                adjacency: world.adjacency(id),
-                weight,
-            }
+fn describe(
+    prefix: IpNet,
+    entry: Entry,
+    group: GroupId,
+    world: &World,
+    destination: Option<IpAddr>,
+    next_hop: impl Fn(AdjacencyId) -> Option<NextHop>,
+) -> Answer {
+    let leg = |id: AdjacencyId, weight| {
+        let next_hop = next_hop(id);
+        let via = match next_hop {
+            Some(NextHop::Gateway { address, .. }) => Some(address),
+            Some(NextHop::OnLink { .. }) | None => None,
         };
-        match action {
-            Action::Forward(id) => vec![leg(*id, 1)],
-            Action::Spread(buckets) => buckets
-                .legs()
-                .into_iter()
-                .map(|(id, share)| leg(id, share))
-                .collect(),
-            Action::Punt(_) | Action::Drop(_) => Vec::new(),
+        AnswerLeg {
+            ifindex: next_hop.map(NextHop::ifindex),
+            via: via.filter(|via| Some(*via) != destination),
+            adjacency: world.adjacency(id),
+            weight,
         }
+    };
+    let action = world.group(group).action.clone();
+    let legs = match &action {
+        Action::Forward(id) => vec![leg(*id, 1)],
+        Action::Spread(buckets) => buckets
+            .legs()
+            .into_iter()
+            .map(|(id, share)| leg(id, share))
+            .collect(),
+        Action::Punt(_) | Action::Drop(_) => Vec::new(),
+    };
+    Answer {
+        prefix,
+        kind: entry.kind,
+        group: group.index(),
+        action,
+        legs,
     }
 }

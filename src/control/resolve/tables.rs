@@ -225,6 +225,14 @@ impl Adjacencies {
             .collect()
     }
 
+    /// The next hop of every slot; `None` where a slot is free.
+    pub(super) fn next_hops(&self) -> Vec<Option<NextHop>> {
+        let slots = self.slots.taken.iter();
+        slots
+            .map(|slot| slot.as_ref().map(|(next_hop, _)| *next_hop))
+            .collect()
+    }
+
     pub(super) fn next_hop(&self, id: AdjacencyId) -> Option<NextHop> {
         self.slots.key(id.index()).copied()
     }

@@ -211,7 +211,6 @@ impl Daemon {
     }
 
     fn routes(&self, family: Option<Family>, within: Option<IpNet>) -> Answer {
-        let world = self.world();
         let names = self.port_names();
         let wanted = move |prefix: &IpNet| match family {
             None => true,
@@ -220,12 +219,12 @@ impl Daemon {
         };
         let list = self
             .resolver
-            .routes(within, &world)
+            .routes(within, self.world())
             .filter(move |answer| wanted(&answer.prefix));
-        let list: Vec<Route> = list
-            .map(|answer| route(&answer, &names, |_| None))
-            .collect();
-        Answer::Routes(Box::new(list.into_iter()))
+        // A full table takes a second to describe: that is done as the client reads, not here.
+        Answer::Routes(Box::new(
+            list.map(move |answer| route(&answer, &names, |_| None)),
+        ))
     }
 
     fn port_by_ifindex(&self, ifindex: u32) -> Option<&Port> {

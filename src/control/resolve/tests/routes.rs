@@ -1,5 +1,7 @@
 //! Which route decides, and what its kind means.
 
+use std::sync::Arc;
+
 use super::*;
 use NeighbourState::Reachable;
 
@@ -288,7 +290,7 @@ fn all_routes_are_listed_in_order_and_within_a_prefix() {
     lab.set("10.0.2.128/25", route(RouteKind::Blackhole, vec![]));
     let list = |within: Option<&str>| -> Vec<String> {
         let within = within.map(|net| net.parse().unwrap());
-        let routes = lab.resolver.routes(within, &lab.world);
+        let routes = lab.resolver.routes(within, Arc::new(lab.world.clone()));
         routes.map(|answer| answer.prefix.to_string()).collect()
     };
     assert_eq!(list(Some("10.0.2.0/24")), ["10.0.2.0/24", "10.0.2.128/25"]);
