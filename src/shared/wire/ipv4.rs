@@ -6,7 +6,6 @@ use crate::shared::reason::DropReason;
 /// Bytes of a header without options.
 pub const MIN_HEADER_LEN: usize = 20;
 
-const DONT_FRAGMENT: u16 = 0x4000;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const FRAGMENT_OFFSET: u16 = 0x1fff;
 
@@ -56,11 +55,6 @@ impl<'a> Ipv4<'a> {
     #[inline]
     pub fn is_fragment(&self) -> bool {
         be16(self.0, 6) & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0
-    }
-
-    #[inline]
-    pub fn dont_fragment(&self) -> bool {
-        be16(self.0, 6) & DONT_FRAGMENT != 0
     }
 
     #[inline]
@@ -149,7 +143,7 @@ mod tests {
         let ip = Ipv4::check(&bytes).unwrap();
         assert_eq!((ip.ttl(), ip.protocol(), ip.total_len()), (64, 17, 20));
         assert_eq!((ip.source(), ip.destination()), (0x0a00_0001, 0x0a00_0002));
-        assert!(!ip.is_fragment() && !ip.has_options() && !ip.dont_fragment());
+        assert!(!ip.is_fragment() && !ip.has_options());
     }
 
     #[test]

@@ -114,12 +114,6 @@ pub fn is_link_local(address: u128) -> bool {
     address >> 118 == 0x3fa
 }
 
-/// ff01::/16 and ff02::/16, any flags: interface- and link-local scope (RFC 4291 section 2.7).
-#[inline]
-pub fn is_link_multicast(address: u128) -> bool {
-    is_multicast(address) && matches!((address >> 112) & 0xf, 1 | 2)
-}
-
 /// Sources that must not appear on a wire: `::`, `::1`, multicast (RFC 4291 sections 2.5.2, 2.5.3,
 /// 2.7). v4-mapped, site-local and the router's own are forwarded, as the kernel does.
 #[inline]
@@ -183,7 +177,7 @@ mod tests {
     fn scopes() {
         assert!(is_link_local(0xfe80 << 112 | 1) && is_link_local(0xfebf << 112));
         assert!(!is_link_local(0xfec0 << 112));
-        assert!(is_link_multicast(0xff02 << 112 | 5) && !is_link_multicast(0xff05 << 112 | 5));
+        assert!(is_multicast(0xff02 << 112 | 5) && !is_multicast(0xfe02 << 112 | 5));
         assert!(is_martian_source(0) && is_martian_source(1) && is_martian_source(0xff02 << 112));
         assert!(!is_martian_source(0xffff_0a00_0001));
     }

@@ -19,7 +19,7 @@ pub const FRAMES_PER_SOCKET: u32 = RX_ENTRIES + TX_ENTRIES;
 const RESERVE: usize = 4 * BURST;
 /// Fewer frames than this are not worth touching the fill ring for, while packets flow.
 const REFILL: u32 = 64;
-/// Turns that [`Queue::close`] waits for frames on their way out.
+/// Turns that [`Queue::drain`] waits for frames on their way out.
 const DRAIN_TURNS: usize = 1000;
 
 /// A port's sockets in the hands of one worker. Dropping it closes them, so that the kernel no

@@ -58,8 +58,6 @@ pub(super) unsafe trait Plain: Copy {}
 unsafe impl Plain for libc::xdp_mmap_offsets {}
 // SAFETY: a struct of integers.
 unsafe impl Plain for libc::xdp_statistics {}
-// SAFETY: a struct of one integer.
-unsafe impl Plain for libc::xdp_options {}
 
 /// Reads a socket option; what the kernel does not write stays zero.
 pub(super) fn option<T: Plain>(
