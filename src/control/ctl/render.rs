@@ -199,6 +199,7 @@ pub(super) fn drops(ports: &[PortDrops]) -> String {
             ("dropped", &port.dropped),
             ("punted", &port.punted),
             ("inject-dropped", &port.inject_dropped),
+            ("lost", &port.lost),
         ] {
             for (reason, count) in reasons.iter().filter(|(_, count)| **count > 0) {
                 table.row([
@@ -306,7 +307,7 @@ mod tests {
         let mut totals = crate::shared::stats::PortTotals::default();
         totals.dropped[crate::shared::reason::DropReason::TxFull.index()] = 3;
         assert_eq!(
-            drops(&[PortDrops::new("lan", &totals)]),
+            drops(&[PortDrops::new("lan", &totals, &[("rx_ring_full", 0)])]),
             "PORT  WHAT     REASON   PACKETS\nlan   dropped  tx_full        3\n"
         );
     }

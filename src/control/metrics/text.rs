@@ -90,7 +90,7 @@ fn ports(text: &mut Text, snapshot: &Snapshot) {
 
 fn reasons(text: &mut Text, drops: &[PortDrops]) {
     type Reasons = fn(&PortDrops) -> &std::collections::BTreeMap<String, u64>;
-    let families: [(&str, &str, Reasons); 3] = [
+    let families: [(&str, &str, Reasons); 4] = [
         (
             "ixmap_punted_packets_total",
             "Received packets handed to the kernel, by receiving port.",
@@ -105,6 +105,11 @@ fn reasons(text: &mut Text, drops: &[PortDrops]) {
             "ixmap_inject_drops_total",
             "Packets that the kernel sent on a port's TAP and that could not leave.",
             |d| &d.inject_dropped,
+        ),
+        (
+            "ixmap_port_lost_packets_total",
+            "Packets that a port's device or its rings lost before ixmapd had them, or after.",
+            |d| &d.lost,
         ),
     ];
     for (name, help, reasons) in families {

@@ -71,6 +71,8 @@ pub struct Keeper {
     events: Vec<Event>,
     /// Events since the running dump began.
     replay: Vec<Event>,
+    /// Some of them found no room.
+    overflowed: bool,
     dumper: Option<Dumper>,
     task: Option<DumpTask>,
     dump_began: Instant,
@@ -120,6 +122,7 @@ impl Keeper {
             mirror: Mirror::default(),
             events: Vec::new(),
             replay: Vec::new(),
+            overflowed: false,
             dumper: Some(Dumper::open()?),
             task: None,
             dump_began: now,
@@ -187,6 +190,7 @@ impl Keeper {
         };
         self.schedule.doubts = None;
         self.replay.clear();
+        self.overflowed = false;
         self.dump_began = Instant::now();
         self.task = Some(tokio::task::spawn_blocking(move || {
             let result = dumper.dump();
@@ -223,7 +227,8 @@ impl Keeper {
     fn queue(&mut self, event: &Event) {
         if self.replay.len() < REPLAY_LIMIT {
             self.replay.push(event.clone());
-        } else if self.schedule.doubts.is_none() {
+        } else if !self.overflowed {
+            self.overflowed = true;
             self.doubt(&Doubt::Message("too many changes during a dump".to_owned()));
         }
     }
@@ -252,6 +257,10 @@ impl Keeper {
             }
         };
         self.schedule.earliest = now + took;
+        if self.overflowed && self.synced {
+            // Without the events that found no room it is older than the tables in use.
+            return Ok(Changes::default());
+        }
         for doubt in replay(&mut fresh, std::mem::take(&mut self.replay), self.synced) {
             self.schedule.note(&doubt);
         }

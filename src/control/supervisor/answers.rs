@@ -164,7 +164,7 @@ impl Daemon {
     fn drops(&self) -> Vec<PortDrops> {
         let ports = self.ports.iter().flatten();
         ports
-            .map(|port| PortDrops::new(&port.config.name, &port.totals()))
+            .map(|port| PortDrops::new(&port.config.name, &port.totals(), &port.lost()))
             .collect()
     }
 

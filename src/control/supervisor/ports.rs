@@ -155,6 +155,18 @@ impl Port {
         totals
     }
 
+    /// What the kernel counted at the device's sockets.
+    pub(super) fn lost(&self) -> [(&'static str, u64); 5] {
+        let statistics = self.device.statistics();
+        [
+            ("rx_dropped", statistics.rx_dropped),
+            ("rx_ring_full", statistics.rx_ring_full),
+            ("rx_fill_ring_empty", statistics.rx_fill_ring_empty),
+            ("rx_invalid", statistics.rx_invalid),
+            ("tx_invalid", statistics.tx_invalid),
+        ]
+    }
+
     /// Lets the TAP follow the device's carrier; true when it changed.
     pub(super) async fn follow_carrier(&mut self) -> bool {
         let up = self.device.link_up();

@@ -144,10 +144,13 @@ pub struct PortDrops {
     pub dropped: BTreeMap<String, u64>,
     pub punted: BTreeMap<String, u64>,
     pub inject_dropped: BTreeMap<String, u64>,
+    /// What the device or the kernel lost before ixmapd had it, or after.
+    pub lost: BTreeMap<String, u64>,
 }
 
 impl PortDrops {
-    pub fn new(port: &str, totals: &PortTotals) -> PortDrops {
+    /// `lost` has the driver's own names.
+    pub fn new(port: &str, totals: &PortTotals, lost: &[(&str, u64)]) -> PortDrops {
         fn by_name<'a>(
             names: impl Iterator<Item = &'a str>,
             counts: &[u64],
@@ -165,6 +168,10 @@ impl PortDrops {
                 InjectDropReason::ALL.iter().map(|r| r.name()),
                 &totals.inject_dropped,
             ),
+            lost: lost
+                .iter()
+                .map(|(name, n)| ((*name).to_owned(), *n))
+                .collect(),
         }
     }
 }
@@ -326,11 +333,12 @@ mod tests {
         let mut totals = PortTotals::default();
         totals.dropped[DropReason::TxFull.index()] = 3;
         totals.inject_dropped[InjectDropReason::TxFull.index()] = 4;
-        let drops = PortDrops::new("lan", &totals);
+        let drops = PortDrops::new("lan", &totals, &[("rx_ring_full", 5)]);
         assert_eq!(drops.dropped.len(), DropReason::COUNT);
         assert_eq!(drops.punted.len(), PuntReason::COUNT);
         assert_eq!(drops.inject_dropped.len(), InjectDropReason::COUNT);
         assert_eq!(drops.dropped["tx_full"], 3);
         assert_eq!(drops.inject_dropped["tx_full"], 4);
+        assert_eq!(drops.lost["rx_ring_full"], 5);
     }
 }

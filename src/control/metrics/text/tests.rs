@@ -77,7 +77,7 @@ fn text() -> String {
                 forwarded_ipv6: 0,
             }],
         },
-        drops: &[PortDrops::new("lan", &totals)],
+        drops: &[PortDrops::new("lan", &totals, &[("rx_ring_full", 5)])],
         publish: &publish,
     })
 }

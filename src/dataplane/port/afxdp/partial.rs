@@ -9,11 +9,10 @@
 //! Only the outermost TCP or UDP header is looked at; tunnels in software complete their own inner
 //! checksums before they send.
 
-const ETHERNET: usize = 14;
-const IPV4: [u8; 2] = [0x08, 0x00];
-const IPV6: [u8; 2] = [0x86, 0xdd];
-const TCP: u8 = 6;
-const UDP: u8 = 17;
+use crate::shared::wire::checksum::{fold, sum};
+use crate::shared::wire::ethernet::{HEADER_LEN, ethertype};
+use crate::shared::wire::protocol::{DESTINATION_OPTIONS, HOP_BY_HOP, TCP, UDP};
+
 /// VLAN tags that may stand before the IP header.
 const MAX_TAGS: usize = 2;
 /// IPv6 extension headers that are walked.
@@ -62,18 +61,19 @@ fn try_complete(frame: &mut [u8]) -> Option<()> {
 }
 
 fn find(frame: &[u8]) -> Option<Upper> {
-    let mut start = ETHERNET;
-    let mut ethertype = bytes::<2>(frame, start - 2)?;
+    let mut start = HEADER_LEN;
+    let kind = |start: usize| bytes(frame, start - 2).map(u16::from_be_bytes);
+    let mut ethertype = kind(start)?;
     for _ in 0..MAX_TAGS {
-        if ethertype != [0x81, 0x00] && ethertype != [0x88, 0xa8] {
+        if !matches!(ethertype, ethertype::VLAN | ethertype::SERVICE_VLAN) {
             break;
         }
         start += 4;
-        ethertype = bytes(frame, start - 2)?;
+        ethertype = kind(start)?;
     }
     match ethertype {
-        IPV4 => find4(frame, start),
-        IPV6 => find6(frame, start),
+        ethertype::IPV4 => find4(frame, start),
+        ethertype::IPV6 => find6(frame, start),
         _ => None,
     }
 }
@@ -105,7 +105,7 @@ fn find6(frame: &[u8], start: usize) -> Option<Upper> {
     let mut upper = start + 40;
     for _ in 0..MAX_EXTENSIONS {
         // Hop-by-hop and destination options; a routing header changes the pseudo-header.
-        if protocol != 0 && protocol != 60 {
+        if !matches!(protocol, HOP_BY_HOP | DESTINATION_OPTIONS) {
             break;
         }
         let [next, len] = bytes::<2>(frame, upper)?;
@@ -130,29 +130,6 @@ fn bytes<const N: usize>(frame: &[u8], at: usize) -> Option<[u8; N]> {
 /// The folded sum of a pseudo-header (RFC 9293 section 3.1, RFC 8200 section 8.1), not inverted.
 fn pseudo(addresses: &[u8], protocol: u8, len: usize) -> u16 {
     fold(sum(addresses) + u64::from(protocol) + len as u64)
-}
-
-/// The sum of `data` as big-endian 16-bit words, an odd last byte padded with zero.
-fn sum(data: &[u8]) -> u64 {
-    let mut words = data.chunks_exact(4);
-    let mut sum = 0u64;
-    for word in &mut words {
-        sum += u64::from(u32::from_be_bytes([word[0], word[1], word[2], word[3]]));
-    }
-    let mut last = [0; 4];
-    let rest = words.remainder();
-    last[..rest.len()].copy_from_slice(rest);
-    sum + u64::from(u32::from_be_bytes(last))
-}
-
-/// Adds the carries in until the sum has 16 bits.
-fn fold(mut sum: u64) -> u16 {
-    loop {
-        match u16::try_from(sum) {
-            Ok(folded) => return folded,
-            Err(_) => sum = (sum & 0xffff) + (sum >> 16),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -252,7 +229,7 @@ mod tests {
             if self.addresses.len() == 8 {
                 let words = 5 + self.options;
                 let total = u16::try_from(words * 4 + self.segment_len()).unwrap();
-                frame.extend(IPV4);
+                frame.extend(ethertype::IPV4.to_be_bytes());
                 frame.extend([0x40 | u8::try_from(words).unwrap(), 0]);
                 frame.extend(total.to_be_bytes());
                 frame.extend([0, 0, 0x40, 0, 64, self.protocol(), 0, 0]);
@@ -265,7 +242,7 @@ mod tests {
                 } else {
                     self.protocol()
                 };
-                frame.extend(IPV6);
+                frame.extend(ethertype::IPV6.to_be_bytes());
                 frame.extend([0x60, 0, 0, 0]);
                 frame.extend(len.to_be_bytes());
                 frame.extend([next, 64]);
