@@ -120,7 +120,7 @@ fn every_read_command_prints_the_daemons_document_as_json() {
     let counters = format!(
         r#"{{"ports":[{{"port":"lan",{TRAFFIC}}}],"workers":[{{"worker":"core3","forwarded_ipv4":5,"forwarded_ipv6":2}}]}}"#
     );
-    let drops = r#"[{"port":"lan","dropped":{"tx_full":2},"punted":{"arp":1},"inject_dropped":{"too_long":0}}]"#;
+    let drops = r#"[{"port":"lan","dropped":{"tx_full":2},"punted":{"arp":1},"inject_dropped":{"too_long":0},"lost":{"rx_ring_full":1}}]"#;
     for (command, request, document) in [
         ("ports", r#"{"request":"ports"}"#, ports.as_str()),
         (
