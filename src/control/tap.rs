@@ -15,8 +15,6 @@ use tokio_tun::Tun;
 use crate::dataplane::bell::Bell;
 use crate::dataplane::ring::{PacketReceiver, PacketSender};
 use crate::shared::mac::MacAddr;
-use crate::shared::reason::InjectDropReason;
-use crate::shared::stats::PortCounters;
 
 /// The longest frame that a TAP reads or writes.
 const MAX_FRAME: usize = 65_535;
@@ -124,7 +122,7 @@ impl Tap {
             Arc::clone(&self.tun),
             rings.injections,
             rings.worker_bell,
-            rings.counters,
+            rings.room_bell,
         );
         Carrier([
             tokio::spawn(async move { ended("deliver", to_kernel.await) }),
@@ -149,8 +147,8 @@ pub struct TapRings {
     /// To the worker that sends what the kernel sent.
     pub injections: PacketSender,
     pub worker_bell: Arc<Bell>,
-    /// Control's own set: the workers' have one writer each already.
-    pub counters: Arc<PortCounters>,
+    /// Rung by the worker when it has made room.
+    pub room_bell: Arc<Bell>,
 }
 
 /// Ends the tasks when dropped.
@@ -210,20 +208,36 @@ async fn deliver(tun: Arc<Tun>, mut punts: Vec<PacketReceiver>, bell: Arc<Bell>)
     }
 }
 
-/// Reads what the kernel sends on the TAP and hands it to the worker.
+/// Reads what the kernel sends on the TAP and hands it to the worker. While the ring is full the TAP
+/// is not read: its own queue fills, and the kernel's senders feel it.
 async fn inject(
     tun: Arc<Tun>,
     mut ring: PacketSender,
     worker: Arc<Bell>,
-    counters: Arc<PortCounters>,
+    room: Arc<Bell>,
 ) -> io::Result<()> {
+    let rung = pipe::Receiver::from_owned_fd(room.as_fd().try_clone_to_owned()?)?;
     let mut buffer = vec![0; MAX_FRAME];
     loop {
-        match tun.recv(&mut buffer).await {
-            Ok(len) if ring.push(&buffer[..len]) => {}
-            Ok(_) => counters.inject_dropped(InjectDropReason::RingFull).add(1),
+        let len = match tun.recv(&mut buffer).await {
+            Ok(len) => len,
             Err(error) if is_fatal(&error) => return Err(error),
-            Err(error) => tracing::debug!("the TAP could not be read: {error}"),
+            Err(error) => {
+                tracing::debug!("the TAP could not be read: {error}");
+                continue;
+            }
+        };
+        while !ring.push(&buffer[..len]) {
+            room.arm();
+            let fits = ring.push(&buffer[..len]);
+            if !fits {
+                rung.readable().await?;
+            }
+            let _ = rung.try_read(&mut [0; 16]);
+            room.disarm();
+            if fits {
+                break;
+            }
         }
         worker.ring();
     }

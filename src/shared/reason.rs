@@ -139,8 +139,6 @@ reasons! {
 reasons! {
     /// Why a frame that the kernel sent on a TAP did not leave by its port.
     InjectDropReason {
-        /// The ring to the worker was full.
-        RingFull = "ring_full",
         /// No free packet buffer.
         NoBuffer = "no_buffer",
         /// The port's transmit ring was full.

@@ -223,15 +223,23 @@ fn a_wrong_value_of_a_port_is_one_line() {
         ),
         (
             "[[port]]\nname = \"a/b\"\ndriver = \"afxdp\"",
-            "f.toml:6: port.name: \"a/b\" holds a character that no interface name may have: use 1 to 15 bytes without \"/\", \":\" and spaces",
+            "f.toml:6: port.name: \"a/b\" holds a character that no interface name may have: use 1 to 15 bytes without \"/\", \":\", \"%\" and spaces",
         ),
         (
             "[[port]]\nname = \"abcdefghijklmnop\"\ndriver = \"afxdp\"",
-            "f.toml:6: port.name: \"abcdefghijklmnop\" is 16 bytes long: use 1 to 15 bytes without \"/\", \":\" and spaces",
+            "f.toml:6: port.name: \"abcdefghijklmnop\" is 16 bytes long: use 1 to 15 bytes without \"/\", \":\", \"%\" and spaces",
+        ),
+        (
+            "[[port]]\nname = \"p%d\"\ndriver = \"afxdp\"",
+            "f.toml:6: port.name: \"p%d\" holds a character that no interface name may have: use 1 to 15 bytes without \"/\", \":\", \"%\" and spaces",
+        ),
+        (
+            "[[port]]\nname = \"all\"\ndriver = \"afxdp\"",
+            "f.toml:6: port.name: \"all\" means every interface in the kernel's settings: use 1 to 15 bytes without \"/\", \":\", \"%\" and spaces",
         ),
         (
             "[[port]]\nname = \"..\"\ndriver = \"afxdp\"",
-            "f.toml:6: port.name: \"..\" is no interface name: use 1 to 15 bytes without \"/\", \":\" and spaces",
+            "f.toml:6: port.name: \"..\" is no interface name: use 1 to 15 bytes without \"/\", \":\", \"%\" and spaces",
         ),
     ] {
         assert_eq!(read(&port_with(extra)).unwrap_err(), line);

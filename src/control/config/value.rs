@@ -25,14 +25,18 @@ pub(crate) fn port_name(name: &str) -> Result<String, Fault> {
         format!("\"{name}\" is {} bytes long", name.len())
     } else if name == "." || name == ".." {
         format!("\"{name}\" is no interface name")
-    } else if name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control()) {
+    } else if ["all", "default"].contains(&name) {
+        format!("\"{name}\" means every interface in the kernel's settings")
+    } else if name
+        .contains(|c: char| matches!(c, '/' | ':' | '%') || c.is_whitespace() || c.is_control())
+    {
         format!("\"{name}\" holds a character that no interface name may have")
     } else {
         return Ok(name.to_owned());
     };
     Err(Fault::new(
         wrong,
-        format!("use 1 to {MAX_NAME} bytes without \"/\", \":\" and spaces"),
+        format!("use 1 to {MAX_NAME} bytes without \"/\", \":\", \"%\" and spaces"),
     ))
 }
 
@@ -301,7 +305,7 @@ mod tests {
             ),
             (
                 "=afxdp:eth0",
-                "a port's name is empty: use 1 to 15 bytes without \"/\", \":\" and spaces",
+                "a port's name is empty: use 1 to 15 bytes without \"/\", \":\", \"%\" and spaces",
             ),
             (
                 "lan0=afxdp:",

@@ -11,6 +11,7 @@ use crate::control::config::port_spec;
 use crate::control::ctl::{Answer, Call};
 use crate::control::mirror::RouteKind;
 use crate::control::resolve::{self, AnswerLeg};
+use crate::dataplane::forward::{Verdict, settled};
 use crate::shared::api;
 use crate::shared::api::{
     Action, Counters, Family, FamilyCounts, Group, Leg, Mirror, Neighbour, NextHopCounts,
@@ -53,6 +54,9 @@ impl Daemon {
         for port in self.ports.iter().flatten() {
             if port.config.name == config.name {
                 return Err(PortError::NameTaken(config.name.clone()));
+            }
+            if port.config.name == config.device {
+                return Err(PortError::OwnTap(config.device.clone()));
             }
             if port.config.device == config.device {
                 let (device, name) = (config.device.clone(), port.config.name.clone());
@@ -201,13 +205,22 @@ impl Daemon {
 
     fn route(&self, address: IpAddr) -> Route {
         let world = self.world();
-        match self.resolver.route(address, &world) {
+        let mut found = match self.resolver.route(address, &world) {
             Some(answer) => {
                 let state = |leg: &AnswerLeg| self.neighbour_state(leg, address);
                 route(&answer, &self.port_names(), state)
             }
             None => no_route(),
-        }
+        };
+        let verdict = match settled(address) {
+            Some(Verdict::Punt(reason, _)) => (Action::Punt, reason.name()),
+            Some(Verdict::Drop(reason)) => (Action::Drop, reason.name()),
+            Some(Verdict::Forward { .. } | Verdict::Redirect) | None => return found,
+        };
+        found.action = verdict.0;
+        found.reason = Some(verdict.1.to_owned());
+        (found.port, found.via, found.group) = (None, None, None);
+        found
     }
 
     fn routes(&self, family: Option<Family>, within: Option<IpNet>) -> Answer {

@@ -11,13 +11,14 @@ use crate::dataplane::bell::Bell;
 use crate::dataplane::port::PortQueue;
 use crate::dataplane::port::afxdp::{Device, OpenError};
 use crate::dataplane::ring::packet_ring;
-use crate::dataplane::worker::Attachment;
+use crate::dataplane::worker::{Attachment, Injections};
 use crate::shared::config::PortConfig;
 use crate::shared::port::{MAX_PORTS, PortId};
 use crate::shared::stats::{PortCounters, PortTotals};
 
-/// Bytes of each packet ring: some 170 frames of full size, or 4,000 small ones.
-const RING: usize = 256 * 1024;
+/// Bytes of each packet ring: some 1,400 frames of full size. TCP to and from the router itself
+/// sends in bursts of tens of them.
+const RING: usize = 2 * 1024 * 1024;
 
 /// Why a port cannot be added.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +47,8 @@ pub enum PortError {
     NameTaken(String),
     #[error("{device} belongs to port {name} already: `ixmapctl port del {name}` frees it")]
     DeviceTaken { device: String, name: String },
+    #[error("{0} is the TAP of a port of this daemon: give the netdev behind a wire")]
+    OwnTap(String),
     #[error("no port {0}: `ixmapctl ports` lists them")]
     NoSuchPort(String),
     #[error("cannot make a doorbell: {0}")]
@@ -64,7 +67,7 @@ pub(super) struct Port {
     /// What the resolver was last told.
     pub(super) facts: Option<PortFacts>,
     pub(super) zero_copy: bool,
-    /// One set a worker, and control's own.
+    /// One set a worker.
     counters: Vec<Arc<PortCounters>>,
     carrier: Carrier,
 }
@@ -99,10 +102,11 @@ impl Port {
         }
         let tap = Tap::create(handle, &config.name, facts.mac, facts.mtu).await?;
         let punt_bell = Arc::new(Bell::new().map_err(PortError::Bell)?);
-        let own = Arc::new(PortCounters::default());
-        let (injections, injected) = packet_ring(RING);
-        let mut injected = Some(injected);
-        let (mut counters, mut punts) = (vec![Arc::clone(&own)], Vec::new());
+        let room_bell = Arc::new(Bell::new().map_err(PortError::Bell)?);
+        let (injections, frames) = packet_ring(RING);
+        let room = Arc::clone(&room_bell);
+        let mut injected = Some(Injections { frames, room });
+        let (mut counters, mut punts) = (Vec::new(), Vec::new());
         let mut attachments = Vec::new();
         let mut zero_copy = true;
         for (worker, queues) in workers.iter().zip(&queues) {
@@ -131,7 +135,7 @@ impl Port {
             punt_bell: Arc::clone(&punt_bell),
             injections,
             worker_bell: Arc::clone(worker_bell),
-            counters: own,
+            room_bell,
         };
         let carrier = tap.carry(rings);
         let config = config.clone();
@@ -148,7 +152,7 @@ impl Port {
         })
     }
 
-    /// What all workers and the TAP's tasks counted.
+    /// What all workers counted.
     pub(super) fn totals(&self) -> PortTotals {
         let mut totals = PortTotals::default();
         self.counters.iter().for_each(|set| totals.add(&set.read()));

@@ -2,6 +2,7 @@
 
 use super::{Daemon, PortError};
 use crate::control::config::ConfigError;
+use crate::dataplane::port::afxdp::{self, OpenError};
 use crate::shared::config::{Config, PortConfig};
 
 /// Why a reload did not (fully) happen.
@@ -11,6 +12,10 @@ pub(super) enum ReloadError {
     Config(#[from] ConfigError),
     #[error("{0} changed, which takes a restart of ixmapd: nothing was reloaded")]
     NeedsRestart(&'static str),
+    #[error("there is no configuration file: ixmapd was started with --port")]
+    NoFile,
+    #[error("port {name}: {source}: nothing was reloaded")]
+    NoDevice { name: String, source: OpenError },
     #[error("port {name}: {source}: the other ports are as the file says")]
     Port { name: String, source: PortError },
     #[error("log: {0}")]
@@ -21,9 +26,17 @@ impl Daemon {
     /// Makes ports and log what the configuration says now. A file with an error, or one that
     /// changes what only a restart can change, is refused whole.
     pub(super) async fn reload(&mut self) -> Result<(), ReloadError> {
+        self.options.arguments.file().ok_or(ReloadError::NoFile)?;
         let wanted = self.options.arguments.load(&self.options.machine)?;
         if let Some(what) = needs_restart(&self.options.config, &wanted) {
             return Err(ReloadError::NeedsRestart(what));
+        }
+        for config in wanted.ports.iter().filter(|config| !self.runs(config)) {
+            // Before anything is closed: a device that is not there keeps the old port running.
+            afxdp::survey(&config.device).map_err(|source| ReloadError::NoDevice {
+                name: config.name.clone(),
+                source,
+            })?;
         }
         self.options.log.set(&wanted.log)?;
         let keep = |config: &PortConfig| wanted.ports.contains(config);
@@ -37,12 +50,10 @@ impl Daemon {
         }
         let mut failure = None;
         for config in &wanted.ports {
-            let runs = self
-                .ports
-                .iter()
-                .flatten()
-                .any(|port| port.config == *config);
-            if !runs && let Err(source) = self.add_port(config).await {
+            if !self.runs(config)
+                && let Err(source) = self.add_port(config).await
+            {
+                tracing::error!("port {}: {source}", config.name);
                 failure.get_or_insert(ReloadError::Port {
                     name: config.name.clone(),
                     source,
@@ -50,8 +61,18 @@ impl Daemon {
             }
         }
         self.options.config = wanted;
-        tracing::info!("the configuration was reloaded");
-        failure.map_or(Ok(()), Err)
+        match failure {
+            Some(failure) => Err(failure),
+            None => {
+                tracing::info!("the configuration was reloaded");
+                Ok(())
+            }
+        }
+    }
+
+    fn runs(&self, config: &PortConfig) -> bool {
+        let mut running = self.ports.iter().flatten();
+        running.any(|port| port.config == *config)
     }
 }
 

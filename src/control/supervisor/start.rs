@@ -3,9 +3,10 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
+use tokio::time::timeout_at;
 
 use super::ports::{Port, PortError};
 use super::workers::Worker;
@@ -22,6 +23,9 @@ use crate::shared::port::MAX_PORTS;
 /// Hardware queues beyond the configured ports' for which packet memory is laid out: room for
 /// ports that are added later.
 const SPARE_SOCKETS: u32 = 2;
+
+/// How long a start waits for a kernel at rest.
+const SETTLE: Duration = Duration::from_secs(2);
 
 impl Daemon {
     /// Brings everything up; whatever was done is undone when a step fails.
@@ -91,6 +95,15 @@ impl Daemon {
         while !self.is_complete() {
             let update = self.keeper.next().await?;
             self.follow(update).await;
+        }
+        // The TAPs' coming up has put the dump in doubt: wait for the one that settles it, unless
+        // the kernel never rests.
+        let deadline = Instant::now() + SETTLE;
+        while !self.in_sync {
+            match timeout_at(deadline.into(), self.keeper.next()).await {
+                Ok(update) => self.follow(update?).await,
+                Err(_) => break,
+            }
         }
         self.publish();
         Ok(())

@@ -3,6 +3,9 @@
 //! Needs nothing but the frame and the receiving interface's MAC. What the lookup's answer decides
 //! together with the frame (local delivery comes before options and TTL) is left to `decide`.
 
+use std::net::IpAddr;
+
+use super::Verdict;
 use crate::shared::mac::MacAddr;
 use crate::shared::reason::{DropReason, PuntReason};
 use crate::shared::wire::ethernet::{Ethernet, ethertype};
@@ -18,6 +21,26 @@ pub(super) enum Class {
     Ipv6(u128),
     Punt(PuntReason),
     Drop(DropReason),
+}
+
+/// What a destination alone decides, whatever the FIB says: nothing of it is ever looked up.
+pub fn settled(destination: IpAddr) -> Option<Verdict> {
+    let punt = |reason| Some(Verdict::Punt(reason, 0));
+    let martian = Some(Verdict::Drop(DropReason::MartianDestination));
+    match destination {
+        IpAddr::V4(address) => match u32::from(address) {
+            group if ipv4::is_multicast(group) => punt(PuntReason::Multicast),
+            u32::MAX => punt(PuntReason::Multicast),
+            other if ipv4::is_martian_destination(other) => martian,
+            _ => None,
+        },
+        IpAddr::V6(address) => match u128::from(address) {
+            group if ipv6::is_multicast(group) => punt(PuntReason::Multicast),
+            ipv6::LOOPBACK => martian,
+            link if ipv6::is_link_local(link) => punt(PuntReason::LinkLocal),
+            _ => None,
+        },
+    }
 }
 
 /// Classifies a received frame.

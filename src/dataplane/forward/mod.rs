@@ -14,6 +14,7 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 
 use self::classify::Class;
+pub use self::classify::settled;
 use crate::dataplane::limit::PuntLimits;
 use crate::dataplane::mem::Pool;
 use crate::dataplane::port::{BURST, Burst};

@@ -11,14 +11,22 @@ use crate::shared::port::PortId;
 use crate::shared::reason::{DropReason, PuntClass, PuntReason};
 use crate::shared::stats::PortCounters;
 
+/// What the kernel sent on a port's TAP, on its way out.
+#[derive(Debug)]
+pub struct Injections {
+    pub frames: PacketReceiver,
+    /// Rung when there is room again: the TAP is read no faster than the port sends.
+    pub room: Arc<Bell>,
+}
+
 /// Made by control, owned by the worker until the port goes.
 #[derive(Debug)]
 pub struct Attachment {
     pub(super) port: PortId,
     pub(super) queue: PortQueue,
     pub(super) counters: Arc<PortCounters>,
-    /// Frames to send, from the port's TAP: one worker has them, so that they stay in order.
-    pub(super) injections: Option<PacketReceiver>,
+    /// One worker has them, so that they stay in order.
+    pub(super) injections: Option<Injections>,
     punts: PacketSender,
     /// Rung when a punt waits.
     bell: Arc<Bell>,
@@ -34,7 +42,7 @@ impl Attachment {
         counters: Arc<PortCounters>,
         punts: PacketSender,
         bell: Arc<Bell>,
-        injections: Option<PacketReceiver>,
+        injections: Option<Injections>,
     ) -> Attachment {
         Attachment {
             port,

@@ -125,7 +125,7 @@ impl Worker {
         };
         let mut any = false;
         for _ in 0..BURST {
-            let Some(len) = injections.pop(&mut self.scratch) else {
+            let Some(len) = injections.frames.pop(&mut self.scratch) else {
                 break;
             };
             any = true;
@@ -143,6 +143,9 @@ impl Worker {
                     .add(1);
                 self.pool.give(frame);
             }
+        }
+        if any {
+            injections.room.ring();
         }
         if !port.outgoing.is_empty() {
             port.transmit(&mut self.pool, &mut self.rest);

@@ -17,7 +17,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 use arc_swap::{ArcSwap, Cache};
 use arrayvec::ArrayVec;
 
-pub use self::attachment::Attachment;
+pub use self::attachment::{Attachment, Injections};
 use self::clock::Clock;
 use self::idle::Patience;
 use super::bell::Bell;

@@ -37,7 +37,10 @@ fn attachment(slot: usize, queue: memory::Queue, punt_ring: usize) -> (Box<Attac
         Arc::clone(&counters),
         punt_sender,
         Arc::new(Bell::new().unwrap()),
-        Some(injected),
+        Some(Injections {
+            frames: injected,
+            room: Arc::new(Bell::new().unwrap()),
+        }),
     );
     let ends = Ends {
         counters,

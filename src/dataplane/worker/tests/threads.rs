@@ -181,14 +181,13 @@ fn a_punt_rings_control_s_bell() {
     let mut bench = Bench::new();
     let bell = Arc::new(Bell::new().unwrap());
     let (punts, _punted) = packet_ring(1 << 12);
-    let (_injections, injected) = packet_ring(1 << 12);
     bench.worker.attach(Box::new(Attachment::new(
         port(0),
         PortQueue::Memory(memory::Queue::new(8)),
         Arc::default(),
         punts,
         Arc::clone(&bell),
-        Some(injected),
+        None,
     )));
     let rang = |bell: &Bell| {
         let at_once = Timespec {
