@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use nix::net::if_::{if_indextoname, if_nametoindex};
+use nix::net::if_::if_nametoindex;
 use rtnetlink::packet_route::link::LinkMessage;
 use rtnetlink::{Handle, LinkUnspec};
 use tokio::net::unix::pipe;
@@ -88,7 +88,8 @@ impl Tap {
 
     /// True when somebody deleted the interface, or moved it to another network namespace.
     pub fn is_gone(&self) -> bool {
-        if_indextoname(self.ifindex).is_err()
+        // By name: nix's if_indextoname takes the C function's NULL for success.
+        if_nametoindex(self.name.as_str()) != Ok(self.ifindex)
     }
 
     /// Lets the kernel see the port's carrier.

@@ -91,12 +91,16 @@ fn a_refused_port_command_says_why_and_changes_nothing() -> Result<()> {
         return Ok(());
     };
     for words in [
-        ["port", "add", "p2=afxdp:missing0"],
-        ["port", "add", "p2=afxdp:v1"],
-        ["port", "add", "p1=afxdp:v2"],
-        ["port", "del", "p2"],
+        &["port", "add", "p2=afxdp:missing0"][..],
+        &["port", "add", "p2=afxdp:v1"],
+        &["port", "add", "p1=afxdp:v2"],
+        // Its own TAP.
+        &["port", "add", "p2=afxdp:p0"],
+        &["port", "del", "p2"],
+        // The ports came by --port: there is no file.
+        &["reload"],
     ] {
-        let output = lab.daemon()?.ctl(&lab.router, &words)?;
+        let output = lab.daemon()?.ctl(&lab.router, words)?;
         let reason = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{words:?}: {reason}");
         assert_eq!(reason.trim_end().lines().count(), 1, "{words:?}: {reason}");
@@ -105,6 +109,55 @@ fn a_refused_port_command_says_why_and_changes_nothing() -> Result<()> {
     assert!(!lab.router.has_link("p2")?);
     assert!(!lab.router.has_xdp("v2")?);
     lab.wait_reachable(&lab.a, &lab.b)
+}
+
+#[test]
+fn a_deleted_tap_takes_its_port_along() -> Result<()> {
+    let Some(lab) = ixmapd_lab(Ports::Three)? else {
+        return Ok(());
+    };
+    lab.router.ip("link del p2")?;
+    wait_until("the port is gone", || {
+        Ok(listed_ports(&lab)? == ["p0", "p1"])
+    })?;
+    assert!(!lab.router.has_xdp("v2")?, "the XDP program is still there");
+    lab.wait_reachable(&lab.a, &lab.b)
+}
+
+#[test]
+fn the_mtu_of_a_tap_stays_within_its_device_s() -> Result<()> {
+    let Some(lab) = ixmapd_lab(Ports::Two)? else {
+        return Ok(());
+    };
+    lab.router.ip("link set p1 mtu 3000")?;
+    wait_until("the TAP has its device's MTU again", || {
+        let mtu = lab.router.run(&["cat", "/sys/class/net/p1/mtu"])?;
+        Ok(mtu.trim() == "1500")
+    })
+}
+
+#[test]
+fn route_tells_what_workers_decide_before_any_lookup() -> Result<()> {
+    let Some(lab) = ixmapd_lab(Ports::Two)? else {
+        return Ok(());
+    };
+    for (address, action, reason) in [
+        ("224.0.0.5", "punt", "multicast"),
+        ("255.255.255.255", "punt", "multicast"),
+        ("127.0.0.1", "drop", "martian_destination"),
+        ("fe80::1", "punt", "link_local"),
+        ("ff02::5", "punt", "multicast"),
+        ("::1", "drop", "martian_destination"),
+    ] {
+        let route = lab.ctl(&["route", address])?;
+        let told = (&route["action"], &route["reason"], &route["port"]);
+        assert_eq!(
+            told,
+            (&action.into(), &reason.into(), &Value::Null),
+            "{route}"
+        );
+    }
+    Ok(())
 }
 
 #[test]
