@@ -10,7 +10,7 @@ use crate::shared::fib::{
 };
 use crate::shared::mac::MacAddr;
 use crate::shared::reason::{DropReason, PuntReason};
-use crate::shared::wire::ethernet::HEADER_LEN;
+use crate::shared::wire::ethernet::{Ethernet, HEADER_LEN};
 use crate::shared::wire::ipv4::{self, Ipv4};
 use crate::shared::wire::ipv6::{self, Ipv6};
 use crate::shared::wire::protocol;
@@ -64,15 +64,13 @@ fn ipv4_way(
     group: GroupId,
     frame: &[u8],
 ) -> Result<(Rewrite, usize), Verdict> {
-    let (header, payload) = frame
-        .split_first_chunk::<HEADER_LEN>()
-        .ok_or(Verdict::Drop(DropReason::FrameTooShort))?;
+    let (to_group, payload) = open(frame)?;
     let packet = Ipv4::check(payload).map_err(Verdict::Drop)?;
     let group = arrival.world.group(group);
     if group.action == Action::Punt(PuntReason::Local) {
         return Err(Verdict::Punt(classify::ipv4_local(&packet), 0));
     }
-    if header[0] & 1 != 0 {
+    if to_group {
         return Err(Verdict::Drop(DropReason::UnicastInGroupFrame));
     }
     if packet.has_options() {
@@ -106,16 +104,14 @@ fn ipv6_way(
     group: GroupId,
     frame: &[u8],
 ) -> Result<(Rewrite, usize), Verdict> {
-    let (header, payload) = frame
-        .split_first_chunk::<HEADER_LEN>()
-        .ok_or(Verdict::Drop(DropReason::FrameTooShort))?;
+    let (to_group, payload) = open(frame)?;
     let packet = Ipv6::check(payload).map_err(Verdict::Drop)?;
     let group = arrival.world.group(group);
     if group.action == Action::Punt(PuntReason::Local) {
         let reason = classify::to_link(&packet, PuntReason::Local);
         return Err(Verdict::Punt(reason, 0));
     }
-    if header[0] & 1 != 0 {
+    if to_group {
         return Err(Verdict::Drop(DropReason::UnicastInGroupFrame));
     }
     if ipv6::is_link_local(packet.source()) {
@@ -140,6 +136,14 @@ fn ipv6_way(
     }
     let rewrite = next_hop(arrival, leg, group.mtu, &transit)?;
     Ok((rewrite, transit.len))
+}
+
+/// Whether a frame was sent to a group of hosts, and its payload.
+#[inline]
+fn open(frame: &[u8]) -> Result<(bool, &[u8]), Verdict> {
+    let short = Verdict::Drop(DropReason::FrameTooShort);
+    let (ethernet, payload) = Ethernet::check(frame).ok_or(short)?;
+    Ok((ethernet.destination().is_group(), payload))
 }
 
 /// The adjacency that a packet's group and flow lead to, if the group forwards at all.
