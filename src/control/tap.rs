@@ -13,11 +13,8 @@ use tokio::task::JoinHandle;
 use tokio_tun::Tun;
 
 use crate::dataplane::bell::Bell;
-use crate::dataplane::ring::{PacketReceiver, PacketSender};
+use crate::dataplane::ring::{MAX_PACKET, PacketReceiver, PacketSender};
 use crate::shared::mac::MacAddr;
-
-/// The longest frame that a TAP reads or writes.
-const MAX_FRAME: usize = 65_535;
 
 /// Frames of one worker that are moved before the next worker's turn comes.
 const BUDGET: usize = 256;
@@ -174,10 +171,39 @@ impl Drop for Carrier {
     }
 }
 
+/// A task's side of a [`Bell`].
+struct Sleeper {
+    bell: Arc<Bell>,
+    rung: pipe::Receiver,
+}
+
+impl Sleeper {
+    fn new(bell: Arc<Bell>) -> io::Result<Sleeper> {
+        let rung = pipe::Receiver::from_owned_fd(bell.as_fd().try_clone_to_owned()?)?;
+        Ok(Sleeper { bell, rung })
+    }
+
+    /// Announces a sleep: look once more for work after this, then call [`Self::sleep_unless`].
+    fn arm(&self) {
+        self.bell.arm();
+    }
+
+    /// Sleeps until the bell rings, unless that look found work.
+    async fn sleep_unless(&self, work: bool) -> io::Result<()> {
+        if !work {
+            self.rung.readable().await?;
+        }
+        // Through tokio, so that it waits for the next ring and not for this one again.
+        let _ = self.rung.try_read(&mut [0; 16]);
+        self.bell.disarm();
+        Ok(())
+    }
+}
+
 /// Writes punted frames to the TAP.
 async fn deliver(tun: Arc<Tun>, mut punts: Vec<PacketReceiver>, bell: Arc<Bell>) -> io::Result<()> {
-    let rung = pipe::Receiver::from_owned_fd(bell.as_fd().try_clone_to_owned()?)?;
-    let mut buffer = vec![0; MAX_FRAME];
+    let sleeper = Sleeper::new(bell)?;
+    let mut buffer = vec![0; MAX_PACKET];
     loop {
         let mut moved = false;
         for ring in &mut punts {
@@ -199,13 +225,9 @@ async fn deliver(tun: Arc<Tun>, mut punts: Vec<PacketReceiver>, bell: Arc<Bell>)
             tokio::task::yield_now().await;
             continue;
         }
-        bell.arm();
-        if punts.iter().all(PacketReceiver::is_empty) {
-            rung.readable().await?;
-        }
-        // Through tokio, so that it waits for the next ring and not for this one again.
-        let _ = rung.try_read(&mut [0; 16]);
-        bell.disarm();
+        sleeper.arm();
+        let waiting = !punts.iter().all(PacketReceiver::is_empty);
+        sleeper.sleep_unless(waiting).await?;
     }
 }
 
@@ -217,8 +239,8 @@ async fn inject(
     worker: Arc<Bell>,
     room: Arc<Bell>,
 ) -> io::Result<()> {
-    let rung = pipe::Receiver::from_owned_fd(room.as_fd().try_clone_to_owned()?)?;
-    let mut buffer = vec![0; MAX_FRAME];
+    let sleeper = Sleeper::new(room)?;
+    let mut buffer = vec![0; MAX_PACKET];
     loop {
         let len = match tun.recv(&mut buffer).await {
             Ok(len) => len,
@@ -228,17 +250,11 @@ async fn inject(
                 continue;
             }
         };
-        while !ring.push(&buffer[..len]) {
-            room.arm();
-            let fits = ring.push(&buffer[..len]);
-            if !fits {
-                rung.readable().await?;
-            }
-            let _ = rung.try_read(&mut [0; 16]);
-            room.disarm();
-            if fits {
-                break;
-            }
+        let mut pushed = ring.push(&buffer[..len]);
+        while !pushed {
+            sleeper.arm();
+            pushed = ring.push(&buffer[..len]);
+            sleeper.sleep_unless(pushed).await?;
         }
         worker.ring();
     }

@@ -3,6 +3,9 @@
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+/// The longest packet that a ring carries.
+pub const MAX_PACKET: usize = 65_535;
+
 /// Bytes of the length in front of a packet.
 const LENGTH: usize = 2;
 
@@ -24,7 +27,7 @@ pub fn packet_ring(capacity: usize) -> (PacketSender, PacketReceiver) {
 }
 
 impl PacketSender {
-    /// Appends a packet; false when there is no room or it is longer than 65,535 bytes.
+    /// Appends a packet; false when there is no room or it is longer than [`MAX_PACKET`].
     pub fn push(&mut self, packet: &[u8]) -> bool {
         let Ok(len) = u16::try_from(packet.len()) else {
             return false;

@@ -5,8 +5,8 @@
 //! the doubt that is returned asks for a new dump, which settles the rest.
 
 use super::Mirror;
-use super::lists::{self, Outcome, Placement};
-use super::types::{Address, Changes, Event, Link, Neighbour, Route, RouteKey};
+use super::lists::{self, Outcome};
+use super::types::{Address, Changes, Event, Link, Neighbour, Placement, Route, RouteKey};
 
 /// RT_SCOPE_HOST: local addresses; they answer even while their link is down.
 const RT_SCOPE_HOST: u8 = 254;
@@ -60,21 +60,7 @@ impl Mirror {
                 None
             }
             Event::AddressGone(address) => self.address_gone(address, changes),
-            Event::RouteSet {
-                key,
-                route,
-                replace,
-                append,
-                exclusive,
-                ..
-            } => {
-                let place = Placement {
-                    replace,
-                    append,
-                    exclusive,
-                };
-                self.route_set(key, route, place, changes)
-            }
+            Event::RouteSet { key, route, place } => self.route_set(key, route, place, changes),
             Event::RouteGone { key, route } => self.route_gone(key, &route, changes),
             Event::NeighbourSet(neighbour) => {
                 self.neighbour_set(neighbour, changes);

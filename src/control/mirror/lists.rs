@@ -10,7 +10,7 @@
 
 use std::ops::Range;
 
-use super::types::{Route, RouteKind};
+use super::types::{Placement, Route, RouteKind};
 
 /// RTPROT_RA: routes of router advertisements are never legs of a multipath route.
 const RTPROT_RA: u8 = 9;
@@ -23,14 +23,6 @@ pub(super) enum Outcome {
     Changed,
     /// Changed as far as known; the kernel may see it otherwise.
     Doubtful,
-}
-
-/// The NLM_F_* flags of a new route that decide its place.
-#[derive(Clone, Copy, Default, Debug)]
-pub(super) struct Placement {
-    pub(super) replace: bool,
-    pub(super) append: bool,
-    pub(super) exclusive: bool,
 }
 
 /// The same route but for what a link's state does to its legs. The embedded legs of a next-hop

@@ -25,17 +25,6 @@ impl Mirror {
     }
 }
 
-impl Changes {
-    /// Adds what another step touched.
-    pub fn merge(&mut self, mut other: Changes) {
-        self.everything |= other.everything;
-        self.addresses |= other.addresses;
-        self.prefixes.append(&mut other.prefixes);
-        self.neighbours.append(&mut other.neighbours);
-        self.links.append(&mut other.links);
-    }
-}
-
 /// Calls `differs` with each key whose value is only in one of the maps or not the same in both.
 fn differences<K: Ord, V: PartialEq>(
     old: &BTreeMap<K, V>,

@@ -52,15 +52,11 @@ fn link(index: u32) -> Link {
 }
 
 fn set(key: RouteKey, route: Route) -> Event {
-    let (replace, append) = (false, false);
-    Event::RouteSet {
-        key,
-        route,
-        replace,
-        append,
-        create: true,
+    let place = Placement {
         exclusive: true,
-    }
+        ..Placement::default()
+    };
+    Event::RouteSet { key, route, place }
 }
 
 fn mirror(events: impl IntoIterator<Item = Event>) -> Mirror {
@@ -216,10 +212,10 @@ fn replacing_ipv6_legs_by_another_class_is_a_doubt() {
     let event = Event::RouteSet {
         key,
         route: blackhole,
-        replace: true,
-        create: false,
-        append: false,
-        exclusive: false,
+        place: Placement {
+            replace: true,
+            ..Placement::default()
+        },
     };
     assert_eq!(apply(&mut mirror, event).0, Some(Doubt::Replaced(key)));
     assert_eq!(mirror.routes(&key).len(), 2);
@@ -274,16 +270,14 @@ fn kernel4(list: &mut Vec<Route>, verb: Verb, route: &Route) -> Option<Event> {
     let known = list.iter().position(|other| other == route);
     let like = |other: &Route| (other.tos, other.metric) == (route.tos, route.metric);
     let first = list.iter().position(like);
-    let message = |replace, append, create, exclusive| {
+    let message = |replace, append, exclusive| {
         let route = route.clone();
-        Some(Event::RouteSet {
-            key,
-            route,
+        let place = Placement {
             replace,
             append,
-            create,
             exclusive,
-        })
+        };
+        Some(Event::RouteSet { key, route, place })
     };
     match (verb, first) {
         (Verb::Delete, _) => {
@@ -299,22 +293,22 @@ fn kernel4(list: &mut Vec<Route>, verb: Verb, route: &Route) -> Option<Event> {
             };
             let at = list.iter().position(behind).unwrap_or(list.len());
             list.insert(at, route.clone());
-            message(false, false, true, true)
+            message(false, false, true)
         }
         (Verb::Add, Some(_)) => None,
         (_, Some(_)) if known.is_some() => None,
         (Verb::Replace, Some(first)) => {
             list[first] = route.clone();
-            message(true, false, false, false)
+            message(true, false, false)
         }
         (Verb::Prepend, Some(first)) => {
             list.insert(first, route.clone());
-            message(false, false, true, false)
+            message(false, false, false)
         }
         (Verb::Append, Some(_)) => {
             let last = list.iter().rposition(like)?;
             list.insert(last + 1, route.clone());
-            message(false, true, true, false)
+            message(false, true, false)
         }
     }
 }
@@ -379,9 +373,8 @@ proptest! {
                 legs.push(one(index));
                 legs.sort_unstable();
                 let route = route(legs.clone());
-                let event = Event::RouteSet {
-                    key, route, replace: false, create: true, append: !exclusive, exclusive,
-                };
+                let place = Placement { replace: false, append: !exclusive, exclusive };
+                let event = Event::RouteSet { key, route, place };
                 prop_assert_eq!(apply(&mut mirror, event).0, None);
             } else if !add && had {
                 legs.retain(|leg| *leg != one(index));

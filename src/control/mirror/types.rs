@@ -146,6 +146,14 @@ pub struct Neighbour {
     pub state: NeighbourState,
 }
 
+/// The NLM_F_* flags of a new route that say where in its key's list it goes.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Placement {
+    pub replace: bool,
+    pub append: bool,
+    pub exclusive: bool,
+}
+
 /// One message of the kernel, decoded.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
@@ -155,14 +163,11 @@ pub enum Event {
     },
     AddressSet(Address),
     AddressGone(Address),
-    /// RTM_NEWROUTE with its NLM_F_* flags, which say where in the list it goes.
+    /// RTM_NEWROUTE.
     RouteSet {
         key: RouteKey,
         route: Route,
-        replace: bool,
-        create: bool,
-        append: bool,
-        exclusive: bool,
+        place: Placement,
     },
     RouteGone {
         key: RouteKey,

@@ -3,15 +3,15 @@
 use std::net::IpAddr;
 
 use netlink_packet_core::{
-    DecodeError, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NlaBuffer, NlasIterator,
-    parse_u16, parse_u32,
+    DecodeError, NLM_F_APPEND, NLM_F_EXCL, NLM_F_REPLACE, NlaBuffer, NlasIterator, parse_u16,
+    parse_u32,
 };
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{RouteFlags, RouteHeader, RouteType};
 
 use super::attributes::{address, attributes, net, unspecified};
 use super::message::Message;
-use crate::control::mirror::{Event, Path, Route, RouteKey, RouteKind};
+use crate::control::mirror::{Event, Path, Placement, Route, RouteKey, RouteKind};
 
 const ROUTE_HEADER: usize = 12;
 /// struct rtnexthop: length, flags, hops, ifindex.
@@ -84,10 +84,11 @@ pub(super) fn route(message: &Message<'_>) -> Result<Option<Event>, DecodeError>
         Event::RouteSet {
             key,
             route,
-            replace: message.flags & NLM_F_REPLACE != 0,
-            create: message.flags & NLM_F_CREATE != 0,
-            append: message.flags & NLM_F_APPEND != 0,
-            exclusive: message.flags & NLM_F_EXCL != 0,
+            place: Placement {
+                replace: message.flags & NLM_F_REPLACE != 0,
+                append: message.flags & NLM_F_APPEND != 0,
+                exclusive: message.flags & NLM_F_EXCL != 0,
+            },
         }
     }))
 }

@@ -14,7 +14,7 @@ use tokio::time::sleep_until;
 use super::dump::Dumper;
 use super::monitor::Monitor;
 use super::{NetlinkError, Received};
-use crate::control::mirror::{Changes, Doubt, Event, Mirror};
+use crate::control::mirror::{Changes, Doubt, Event, Mirror, Placement};
 
 /// A dump starts when doubts have rested this long,
 const SETTLE: Duration = Duration::from_millis(50);
@@ -312,8 +312,7 @@ fn replay(fresh: &mut Mirror, events: Vec<Event>, followed: bool) -> Vec<Doubt> 
             Event::RouteSet {
                 key,
                 route,
-                replace: true,
-                ..
+                place: Placement { replace: true, .. },
             } => {
                 let list = fresh.routes(key);
                 if list.len() > 1 || !list.is_empty() && !list.contains(route) {

@@ -11,7 +11,7 @@ mod sharing;
 
 use super::*;
 use crate::control::mirror::{
-    Address, Event, Link, Neighbour, NeighbourState, Path, Route, RouteKey,
+    Address, Event, Link, Neighbour, NeighbourState, Path, Placement, Route, RouteKey,
 };
 use crate::shared::fib::Action;
 use crate::shared::reason::{DropReason, PuntReason};
@@ -152,10 +152,7 @@ fn set_event(key: RouteKey, route: Route) -> Event {
     Event::RouteSet {
         key,
         route,
-        replace: false,
-        create: true,
-        append: false,
-        exclusive: false,
+        place: Placement::default(),
     }
 }
 

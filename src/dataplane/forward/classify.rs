@@ -25,21 +25,38 @@ pub(super) enum Class {
 
 /// What a destination alone decides, whatever the FIB says: nothing of it is ever looked up.
 pub fn settled(destination: IpAddr) -> Option<Verdict> {
-    let punt = |reason| Some(Verdict::Punt(reason, 0));
-    let martian = Some(Verdict::Drop(DropReason::MartianDestination));
-    match destination {
-        IpAddr::V4(address) => match u32::from(address) {
-            group if ipv4::is_multicast(group) => punt(PuntReason::Multicast),
-            u32::MAX => punt(PuntReason::Multicast),
-            other if ipv4::is_martian_destination(other) => martian,
-            _ => None,
-        },
-        IpAddr::V6(address) => match u128::from(address) {
-            group if ipv6::is_multicast(group) => punt(PuntReason::Multicast),
-            ipv6::LOOPBACK => martian,
-            link if ipv6::is_link_local(link) => punt(PuntReason::LinkLocal),
-            _ => None,
-        },
+    let class = match destination {
+        IpAddr::V4(address) => ipv4_destination(u32::from(address)),
+        IpAddr::V6(address) => ipv6_destination(u128::from(address)),
+    };
+    match class {
+        Class::Punt(reason) => Some(Verdict::Punt(reason, 0)),
+        Class::Drop(reason) => Some(Verdict::Drop(reason)),
+        Class::Ipv4(_) | Class::Ipv6(_) => None,
+    }
+}
+
+#[inline]
+fn ipv4_destination(address: u32) -> Class {
+    if ipv4::is_multicast(address) || address == u32::MAX {
+        Class::Punt(PuntReason::Multicast)
+    } else if ipv4::is_martian_destination(address) {
+        Class::Drop(DropReason::MartianDestination)
+    } else {
+        Class::Ipv4(address)
+    }
+}
+
+#[inline]
+fn ipv6_destination(address: u128) -> Class {
+    if ipv6::is_multicast(address) {
+        Class::Punt(PuntReason::Multicast)
+    } else if address == ipv6::LOOPBACK {
+        Class::Drop(DropReason::MartianDestination)
+    } else if ipv6::is_link_local(address) {
+        Class::Punt(PuntReason::LinkLocal)
+    } else {
+        Class::Ipv6(address)
     }
 }
 
@@ -70,21 +87,12 @@ fn ipv4(payload: &[u8]) -> Class {
         Ok(packet) => packet,
         Err(reason) => return Class::Drop(reason),
     };
-    let destination = packet.destination();
-    if ipv4::is_multicast(destination) {
-        return Class::Punt(ipv4_multicast(&packet));
+    match ipv4_destination(packet.destination()) {
+        // Before the source test: a DHCP client sends from 0.0.0.0 to all.
+        Class::Punt(PuntReason::Multicast) => Class::Punt(ipv4_multicast(&packet)),
+        _ if ipv4::is_martian_source(packet.source()) => Class::Drop(DropReason::MartianSource),
+        class => class,
     }
-    // Before the source test: a DHCP client sends from 0.0.0.0 to all.
-    if destination == u32::MAX {
-        return Class::Punt(PuntReason::Multicast);
-    }
-    if ipv4::is_martian_source(packet.source()) {
-        return Class::Drop(DropReason::MartianSource);
-    }
-    if ipv4::is_martian_destination(destination) {
-        return Class::Drop(DropReason::MartianDestination);
-    }
-    Class::Ipv4(destination)
 }
 
 fn ipv4_multicast(packet: &Ipv4<'_>) -> PuntReason {
@@ -101,20 +109,13 @@ fn ipv6(payload: &[u8]) -> Class {
         Ok(packet) => packet,
         Err(reason) => return Class::Drop(reason),
     };
-    let destination = packet.destination();
-    if ipv6::is_multicast(destination) {
-        return Class::Punt(to_link(&packet, PuntReason::Multicast));
+    match ipv6_destination(packet.destination()) {
+        // Before the source test: duplicate address detection asks from `::`.
+        Class::Punt(PuntReason::Multicast) => Class::Punt(to_link(&packet, PuntReason::Multicast)),
+        _ if ipv6::is_martian_source(packet.source()) => Class::Drop(DropReason::MartianSource),
+        Class::Punt(reason) => Class::Punt(to_link(&packet, reason)),
+        class => class,
     }
-    if ipv6::is_martian_source(packet.source()) {
-        return Class::Drop(DropReason::MartianSource);
-    }
-    if destination == ipv6::LOOPBACK {
-        return Class::Drop(DropReason::MartianDestination);
-    }
-    if ipv6::is_link_local(destination) {
-        return Class::Punt(to_link(&packet, PuntReason::LinkLocal));
-    }
-    Class::Ipv6(destination)
 }
 
 /// IPv6 to the router or its link: discovery and routing protocols apart from the rest.

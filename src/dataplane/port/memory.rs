@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use super::{Burst, TransmitList};
 use crate::dataplane::mem::{Frame, Pool};
-use crate::dataplane::ring::{PacketReceiver, PacketSender};
+use crate::dataplane::ring::{MAX_PACKET, PacketReceiver, PacketSender};
 
 /// Both sides of the port, in the hands of the worker and of the test alike.
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ impl Queue {
             wire: Some(Wire {
                 arriving,
                 leaving,
-                scratch: vec![0; usize::from(u16::MAX)].into_boxed_slice(),
+                scratch: vec![0; MAX_PACKET].into_boxed_slice(),
             }),
             ..Queue::default()
         }

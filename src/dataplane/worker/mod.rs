@@ -24,13 +24,11 @@ use super::bell::Bell;
 use super::forward::{Arrival, Pipeline, Verdicts};
 use super::mem::{Holder, Pool};
 use super::port::{Burst, PortQueue, TransmitList};
+use super::ring::MAX_PACKET;
 use crate::shared::config::Idle;
 use crate::shared::fib::World;
 use crate::shared::port::{MAX_PORTS, PortId};
 use crate::shared::stats::WorkerCounters;
-
-/// The longest frame that a TAP hands over: an Ethernet header, a VLAN tag and the largest MTU.
-const MAX_INJECTED: usize = 65_535;
 
 /// On a busy worker, ports are tended once in so many turns.
 const TEND_TURNS: u32 = 16;
@@ -99,7 +97,7 @@ impl Worker {
             burst: Burst::new(),
             verdicts: Verdicts::new(),
             rest: ArrayVec::new(),
-            scratch: vec![0; MAX_INJECTED].into_boxed_slice(),
+            scratch: vec![0; MAX_PACKET].into_boxed_slice(),
             turns: 0,
         }
     }

@@ -7,6 +7,7 @@ use proptest::sample::select;
 
 use super::model::{ModelPorts, normal};
 use super::*;
+use crate::control::mirror::Placement;
 
 const PREFIXES: [&str; 14] = [
     "0.0.0.0/0",
@@ -97,10 +98,11 @@ fn routes() -> impl Strategy<Value = Event> {
         Event::RouteSet {
             key,
             route: built(key, what),
-            replace,
-            create: true,
-            append,
-            exclusive,
+            place: Placement {
+                replace,
+                append,
+                exclusive,
+            },
         }
     })
 }
