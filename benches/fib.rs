@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use ixmap::shared::fib::{self, GroupId};
-use ixmap_tables::{Family, LENGTH, Route, SEED, Stream, Update, data};
+use ixmap_tables::{Change, Family, LENGTH, Route, SEED, Stream, Update, data};
 
 const BURST: usize = 64;
 
@@ -55,14 +55,22 @@ fn lookups<A: fib::Address + ixmap_tables::Address>(
     }
 }
 
-/// The real updates over and over; the snapshot before the current one stays alive, as when a worker
-/// has yet to load the next.
+/// The real updates over and over, every other time with other ids, so that they go on changing
+/// something. The snapshot before the current one stays alive, as when a worker has yet to load the
+/// next.
 fn commits<A: fib::Address + ixmap_tables::Address>(
     criterion: &mut Criterion,
     name: &str,
     routes: &[Route<A>],
 ) {
-    let updates: Vec<Update<A>> = data::updates().unwrap();
+    let mut updates: Vec<Update<A>> = data::updates().unwrap();
+    updates.extend_from_within(..);
+    let half = updates.len() / 2;
+    for update in &mut updates[half..] {
+        if let Change::Announce(id) = &mut update.change {
+            *id ^= 1;
+        }
+    }
     let mut group = criterion.benchmark_group(format!("{name}/commit"));
     for size in [1, 256] {
         let (mut table, mut current) = engine::load(routes);
