@@ -20,7 +20,7 @@ fn all(criterion: &mut Criterion) {
     family::<u128>(criterion);
 }
 
-fn family<A: fib::Address + ixmap_tables::Address>(criterion: &mut Criterion) {
+fn family<A: fib::Lpm + ixmap_tables::Address>(criterion: &mut Criterion) {
     let routes = data::table::<A>().unwrap();
     let name = match A::FAMILY {
         Family::Ipv4 => "ipv4",
@@ -32,7 +32,7 @@ fn family<A: fib::Address + ixmap_tables::Address>(criterion: &mut Criterion) {
 }
 
 /// Whole passes through each stream; criterion shows lookups a second.
-fn lookups<A: fib::Address + ixmap_tables::Address>(
+fn lookups<A: fib::Lpm + ixmap_tables::Address>(
     criterion: &mut Criterion,
     name: &str,
     routes: &[Route<A>],
@@ -40,7 +40,7 @@ fn lookups<A: fib::Address + ixmap_tables::Address>(
     let mut group = criterion.benchmark_group(format!("{name}/lookup"));
     group.throughput(Throughput::Elements(LENGTH as u64));
     group.sampling_mode(SamplingMode::Flat).sample_size(20);
-    let (_table, fib) = engine::load(routes);
+    let (_table, fib) = engine::load(routes).unwrap();
     for stream in Stream::ALL {
         let addresses = stream.addresses(routes, SEED);
         let mut groups = [GroupId::NO_ROUTE; BURST];
@@ -58,7 +58,7 @@ fn lookups<A: fib::Address + ixmap_tables::Address>(
 /// The real updates over and over, every other time with other ids, so that they go on changing
 /// something. The snapshot before the current one stays alive, as when a worker has yet to load the
 /// next.
-fn commits<A: fib::Address + ixmap_tables::Address>(
+fn commits<A: fib::Lpm + ixmap_tables::Address>(
     criterion: &mut Criterion,
     name: &str,
     routes: &[Route<A>],
@@ -73,7 +73,7 @@ fn commits<A: fib::Address + ixmap_tables::Address>(
     }
     let mut group = criterion.benchmark_group(format!("{name}/commit"));
     for size in [1, 256] {
-        let (mut table, mut current) = engine::load(routes);
+        let (mut table, mut current) = engine::load(routes).unwrap();
         let mut previous = None;
         let mut batches = updates.chunks_exact(size).cycle();
         group.throughput(Throughput::Elements(size as u64));
@@ -82,7 +82,7 @@ fn commits<A: fib::Address + ixmap_tables::Address>(
                 for update in batches.next().unwrap() {
                     engine::apply(&mut table, update);
                 }
-                let next = engine::commit(&mut table);
+                let next = table.commit().unwrap();
                 drop(previous.replace(std::mem::replace(&mut current, next)));
             });
         });
@@ -90,12 +90,12 @@ fn commits<A: fib::Address + ixmap_tables::Address>(
 }
 
 /// From a list of routes to the first snapshot.
-fn load<A: fib::Address>(criterion: &mut Criterion, name: &str, routes: &[Route<A>]) {
+fn load<A: fib::Lpm>(criterion: &mut Criterion, name: &str, routes: &[Route<A>]) {
     let mut group = criterion.benchmark_group(name);
     group.throughput(Throughput::Elements(routes.len() as u64));
     group.sampling_mode(SamplingMode::Flat).sample_size(10);
     group.bench_function("load", |bencher| {
-        bencher.iter_with_large_drop(|| engine::load(routes));
+        bencher.iter_with_large_drop(|| engine::load(routes).unwrap());
     });
 }
 

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 const STEP: usize = if cfg!(debug_assertions) { 31 } else { 1 };
 
 /// A family, its real table and its streams: made once for all tests.
-trait Address: fib::Address + ixmap_tables::Address {
+trait Address: fib::Lpm + ixmap_tables::Address {
     fn input() -> &'static Input<Self>;
 }
 
@@ -66,7 +66,7 @@ struct Both<A> {
 
 impl<A: Address> Both<A> {
     fn real() -> Both<A> {
-        let (table, fib) = engine::load(&A::input().routes);
+        let (table, fib) = engine::load(&A::input().routes).unwrap();
         let reference = A::input().reference.clone();
         Both {
             table,
@@ -133,7 +133,7 @@ impl<A: Address> Both<A> {
             for update in batch {
                 self.apply(update);
             }
-            self.fib = engine::commit(&mut self.table);
+            self.fib = self.table.commit().unwrap();
             let last = &batch[batch.len().saturating_sub(4)..];
             let edges: Vec<A> = last.iter().flat_map(|u| edges(u.prefix, u.len)).collect();
             self.check("updated", &edges);

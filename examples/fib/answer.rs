@@ -12,7 +12,7 @@ const BURST: usize = 64;
 
 pub(crate) fn stdin<A>(fib: &Fib<A>) -> Result<(), Error>
 where
-    A: fib::Address + ixmap_tables::Address,
+    A: fib::Lpm + ixmap_tables::Address,
 {
     let mut addresses = Addresses::stream("stdin", io::stdin());
     let mut out = BufWriter::with_capacity(64 << 10, io::stdout().lock());

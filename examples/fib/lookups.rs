@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use ixmap::shared::fib::{Address, Fib, GroupId, Table};
+use ixmap::shared::fib::{Fib, GroupId, Lpm, Path, Table};
 use ixmap_tables::Stream;
 use serde::Serialize;
 
@@ -27,21 +27,22 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new<A: Address>(
+    pub(crate) fn new<A: Lpm>(
         table: &Table<A>,
         fib: &Fib<A>,
         ns_per_lookup: f64,
         build: Duration,
         stream: Stream,
         burst: usize,
+        path: Path,
     ) -> Report {
         Report {
             ns_per_lookup: rounded(ns_per_lookup),
             mlookups: rounded(1e3 / ns_per_lookup),
-            hot_bytes: hot_bytes(fib),
-            heap_bytes: heap_bytes(table),
+            hot_bytes: fib.hot_bytes(),
+            heap_bytes: table.heap_bytes(),
             build_seconds: build.as_secs_f64(),
-            path: path(fib),
+            path: path.to_string(),
             stream: stream.name(),
             burst,
             routes: fib.routes(),
@@ -49,30 +50,19 @@ impl Report {
     }
 }
 
-// PLACEHOLDERS, to be replaced with the engine's own: Fib::hot_bytes(), Table::heap_bytes(),
-// Fib::path().
-fn hot_bytes<A: Address>(_: &Fib<A>) -> usize {
-    0
-}
-fn heap_bytes<A: Address>(_: &Table<A>) -> usize {
-    0
-}
-fn path<A: Address>(_: &Fib<A>) -> String {
-    "scalar".to_owned()
-}
-
 /// Nanoseconds per lookup: the median over the rounds.
-pub(crate) fn measure<A: Address>(
+pub(crate) fn measure<A: Lpm>(
     fib: &Fib<A>,
     addresses: &[A],
     burst: usize,
     rounds: usize,
+    path: Path,
 ) -> f64 {
     let mut groups = vec![GroupId::NO_ROUTE; burst];
     let mut round = |passes: u32| {
         let start = Instant::now();
         for _ in 0..passes {
-            pass(fib, addresses, &mut groups);
+            pass(fib, addresses, &mut groups, path);
         }
         start.elapsed() / passes
     };
@@ -86,9 +76,9 @@ pub(crate) fn measure<A: Address>(
 }
 
 /// Looks all addresses up, in bursts.
-fn pass<A: Address>(fib: &Fib<A>, addresses: &[A], groups: &mut [GroupId]) {
+fn pass<A: Lpm>(fib: &Fib<A>, addresses: &[A], groups: &mut [GroupId], path: Path) {
     for burst in addresses.chunks(groups.len()) {
-        fib.lookup_burst(black_box(burst), &mut groups[..burst.len()]);
+        fib.lookup_burst_by(path, black_box(burst), &mut groups[..burst.len()]);
         black_box(&mut *groups);
     }
 }

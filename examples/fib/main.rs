@@ -20,7 +20,7 @@ use ixmap::shared::fib;
 use ixmap_tables::{Route, Routes, SEED, Stream, read_updates};
 
 /// The largest id in files: there must be a group for it, and one is where no route leads.
-const LARGEST_ID: u32 = u32::MAX - 1;
+const LARGEST_ID: u32 = fib::GroupId::MAX_SLOT - 1;
 
 /// Builds the router's FIB from a table, then answers addresses or measures.
 ///
@@ -63,6 +63,9 @@ struct Arguments {
     /// Updates in a commit [default: 256]
     #[arg(long, value_name = "N", requires = "updates")]
     commit_every: Option<NonZeroUsize>,
+    /// Look up by avx512, avx2 or scalar instructions [default: the best that this machine has]
+    #[arg(long, requires = "bench")]
+    path: Option<fib::Path>,
     /// Write the stream's addresses to a file, one a line, for other programs
     #[arg(long, value_name = "FILE")]
     write_stream: Option<PathBuf>,
@@ -73,6 +76,8 @@ struct Arguments {
 enum Error {
     #[error(transparent)]
     Input(#[from] ixmap_tables::Error),
+    #[error(transparent)]
+    Exhausted(#[from] fib::Exhausted),
     #[error("cannot write {0}: {1}")]
     Output(String, io::Error),
 }
@@ -99,7 +104,7 @@ fn main() -> ExitCode {
     eprintln!("fib: {error}");
     ExitCode::from(match error {
         Error::Input(_) => 2,
-        Error::Output(..) => 1,
+        Error::Output(..) | Error::Exhausted(_) => 1,
     })
 }
 
@@ -111,7 +116,7 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
 }
 
 /// Everything but reading the table, for one family.
-fn serve<A: fib::Address + ixmap_tables::Address>(
+fn serve<A: fib::Lpm + ixmap_tables::Address>(
     arguments: &Arguments,
     routes: &[Route<A>],
 ) -> Result<(), Error> {
@@ -125,11 +130,11 @@ fn serve<A: fib::Address + ixmap_tables::Address>(
             .map_err(|error| Error::Output(path.display().to_string(), error))?;
     }
     let start = Instant::now();
-    let (mut table, mut fib) = engine::load(routes);
+    let (mut table, mut fib) = engine::load(routes)?;
     let build = start.elapsed();
     if let Some(updates) = updates {
         let every = arguments.commit_every.map_or(256, NonZeroUsize::get);
-        let (after, report) = replay::replay(&mut table, fib, &updates, every);
+        let (after, report) = replay::replay(&mut table, fib, &updates, every)?;
         fib = after;
         print(&report)?;
     }
@@ -137,9 +142,10 @@ fn serve<A: fib::Address + ixmap_tables::Address>(
         let addresses = stream.addresses(routes, SEED);
         let burst = usize::from(arguments.burst.unwrap_or(64));
         let rounds = usize::from(arguments.rounds.unwrap_or(9));
-        let ns = lookups::measure(&fib, &addresses, burst, rounds);
+        let path = arguments.path.unwrap_or_else(|| fib.path());
+        let ns = lookups::measure(&fib, &addresses, burst, rounds, path);
         print(&lookups::Report::new(
-            &table, &fib, ns, build, stream, burst,
+            &table, &fib, ns, build, stream, burst, path,
         ))?;
     } else if arguments.write_stream.is_none() {
         answer::stdin(&fib)?;

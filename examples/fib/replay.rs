@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ixmap::shared::fib::{Address, Fib, Table};
+use ixmap::shared::fib::{Exhausted, Fib, Lpm, Table};
 use ixmap_tables::Update;
 use serde::Serialize;
 
@@ -19,12 +19,12 @@ pub(crate) struct Report {
 
 /// Applies all updates with a commit after each `every` of them and after the last. Like workers
 /// that are about to load the next snapshot, it keeps the one before the current one alive.
-pub(crate) fn replay<A: Address>(
+pub(crate) fn replay<A: Lpm>(
     table: &mut Table<A>,
     mut current: Fib<A>,
     updates: &[Update<A>],
     every: usize,
-) -> (Fib<A>, Report) {
+) -> Result<(Fib<A>, Report), Exhausted> {
     let mut previous = None;
     let mut total = Duration::ZERO;
     let mut costs = Vec::with_capacity(updates.len().div_ceil(every));
@@ -33,7 +33,7 @@ pub(crate) fn replay<A: Address>(
         for update in batch {
             engine::apply(table, update);
         }
-        let next = engine::commit(table);
+        let next = table.commit()?;
         drop(previous.replace(std::mem::replace(&mut current, next)));
         let took = start.elapsed();
         total += took;
@@ -48,7 +48,7 @@ pub(crate) fn replay<A: Address>(
         ns_per_op_p99: costs.get(p99).copied().map(rounded),
         commits: costs.len(),
     };
-    (current, report)
+    Ok((current, report))
 }
 
 fn nanoseconds(time: Duration) -> f64 {

@@ -21,38 +21,36 @@ impl Lanes<u32> {
     pub(super) const ZERO: Lanes<u32> = Lanes([0; LANES]);
 }
 
-/// `out[i]` becomes the word at `index[i]`, for the first `count` lanes.
+/// `out[i]` becomes the word at `index[i]`, for the first `N` lanes.
 ///
 /// # Safety
 ///
 /// Each of these indices counts a word that may be read from `words` on.
 #[inline(never)]
-pub(super) unsafe fn words(
+pub(super) unsafe fn words<const N: usize>(
     words: *const u32,
     index: &Lanes<u32>,
     out: &mut Lanes<u32>,
-    count: usize,
 ) {
-    for (index, out) in index.0.iter().zip(&mut out.0).take(count) {
+    for i in 0..N {
         // SAFETY: the caller's promise.
-        *out = unsafe { words.add(*index as usize).read() };
+        out.0[i] = unsafe { words.add(index.0[i] as usize).read() };
     }
 }
 
-/// `out[i]` becomes the 16-bit half at `index[i]`, for the first `count` lanes.
+/// `out[i]` becomes the 16-bit half at `index[i]`, for the first `N` lanes.
 ///
 /// # Safety
 ///
 /// Each of these indices counts a half that may be read from `halves` on.
 #[inline(never)]
-pub(super) unsafe fn halves(
+pub(super) unsafe fn halves<const N: usize>(
     halves: *const u16,
     index: &Lanes<u32>,
     out: &mut Lanes<u32>,
-    count: usize,
 ) {
-    for (index, out) in index.0.iter().zip(&mut out.0).take(count) {
+    for i in 0..N {
         // SAFETY: the caller's promise.
-        *out = u32::from(unsafe { halves.add(*index as usize).read() });
+        out.0[i] = u32::from(unsafe { halves.add(index.0[i] as usize).read() });
     }
 }

@@ -17,12 +17,13 @@ impl GroupId {
     /// The group of every address without a route; always in slot 0.
     pub const NO_ROUTE: GroupId = GroupId(0);
 
-    /// The largest id that tables hold.
-    pub const MAX: GroupId = GroupId(0x7fff_fffd);
+    /// The last slot that tables can lead to.
+    pub const MAX_SLOT: u32 = 0x7fff_fffd;
 
-    /// The group in a slot; beyond [`GroupId::MAX`], which no machine has the memory for, that one.
+    /// The group in a slot; beyond [`GroupId::MAX_SLOT`], for which no machine has the memory, the
+    /// one in that.
     pub fn new(slot: u32) -> GroupId {
-        GroupId(slot).min(GroupId::MAX)
+        GroupId(slot.min(GroupId::MAX_SLOT))
     }
 
     /// What tables store: 0 stands for no route at all.

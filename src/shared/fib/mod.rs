@@ -25,6 +25,8 @@ mod store;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod vector;
 mod world;
 
 pub use address::Address;

@@ -1,6 +1,7 @@
 //! Which instructions look up bursts.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::LazyLock;
 
 /// A way to look up a burst; all give the same answers.
@@ -15,12 +16,22 @@ pub enum Path {
 }
 
 static BEST: LazyLock<Path> = LazyLock::new(|| {
-    let paths = [Path::Avx512, Path::Avx2];
-    let best = paths.into_iter().find(|path| path.is_here());
+    let best = Path::ALL.into_iter().find(|path| path.is_here());
     best.unwrap_or(Path::Scalar)
 });
 
 impl Path {
+    /// Fastest first.
+    pub const ALL: [Path; 3] = [Path::Avx512, Path::Avx2, Path::Scalar];
+
+    fn here() -> String {
+        let paths = Path::ALL.into_iter().filter(|path| path.is_here());
+        paths
+            .map(|path| path.to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
     /// The fastest that this machine has.
     #[inline]
     pub fn best() -> Path {
@@ -48,6 +59,22 @@ impl Path {
             Path::Avx512 | Path::Avx2 => false,
             Path::Scalar => true,
         }
+    }
+}
+
+/// No path of that name, or not on this machine.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("no path \"{0}\" on this machine: it has {list}", list = Path::here())]
+pub struct NoPath(String);
+
+impl FromStr for Path {
+    type Err = NoPath;
+
+    fn from_str(name: &str) -> Result<Path, NoPath> {
+        let mut paths = Path::ALL.into_iter().filter(|path| path.is_here());
+        paths
+            .find(|path| path.to_string() == name)
+            .ok_or_else(|| NoPath(name.to_owned()))
     }
 }
 

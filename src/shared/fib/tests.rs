@@ -10,8 +10,6 @@ use super::{Fib, GroupId, Path, Table};
 mod interleaving;
 mod shapes;
 
-const PATHS: [Path; 3] = [Path::Avx512, Path::Avx2, Path::Scalar];
-
 /// Prefixes by length and address.
 type Routes<A> = BTreeMap<(u8, A), GroupId>;
 
@@ -32,7 +30,7 @@ fn scan<A: Family>(routes: &Routes<A>, address: A) -> GroupId {
 fn check<A: Family>(fib: &Fib<A>, routes: &Routes<A>, probes: &[A]) {
     assert_eq!(fib.routes(), routes.len());
     let expected: Vec<GroupId> = probes.iter().map(|probe| scan(routes, *probe)).collect();
-    for path in PATHS {
+    for path in Path::ALL {
         let mut groups = vec![group(77); probes.len()];
         fib.lookup_burst_by(path, probes, &mut groups);
         assert_eq!(groups, expected, "by {path} for {probes:x?} in {routes:x?}");

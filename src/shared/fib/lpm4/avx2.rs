@@ -49,7 +49,7 @@ fn burst(root: &Root, addresses: &[u32], groups: &mut [GroupId]) {
     // SAFETY: a root's chunks lie in its arena, and from here on all entries are a root's.
     unsafe {
         let base = root.arena.words().as_ptr().cast::<u32>();
-        fetch::words(base, &index, &mut entries, vectors * WIDTH);
+        fetch::words::<LANES>(base, &index, &mut entries);
         let step = if root.wide {
             step::<true>
         } else {
@@ -98,7 +98,7 @@ unsafe fn step<const WIDE: bool>(
         store(&mut index, v, _mm256_add_epi32(at, word));
     }
     // SAFETY: a block's words lie in the arena, and so do the zeros.
-    unsafe { fetch::words(base, &index, &mut found, count) };
+    unsafe { fetch::words::<LANES>(base, &index, &mut found) };
     for v in 0..vectors {
         let word = load(&found, v);
         let runs = popcnt(_mm256_sllv_epi32(word, load(&drop, v)));
@@ -110,8 +110,8 @@ unsafe fn step<const WIDE: bool>(
     // SAFETY: a block has a leaf for each of its runs before its words.
     unsafe {
         match WIDE {
-            true => fetch::words(base, &index, &mut found, count),
-            false => fetch::halves(base.cast(), &index, &mut found, count),
+            true => fetch::words::<LANES>(base, &index, &mut found),
+            false => fetch::halves::<LANES>(base.cast(), &index, &mut found),
         }
     }
     let mut further = 0;

@@ -11,9 +11,7 @@ use super::{PLACES, ZERO_BLOCK, deep, scalar};
 use crate::shared::fib::GroupId;
 use crate::shared::fib::fetch::{self, LANES, Lanes};
 use crate::shared::fib::root::Root;
-
-/// Addresses of a vector.
-const WIDTH: usize = 16;
+use crate::shared::fib::vector::{WIDTH, lanes, load, set, store};
 
 /// Looks up as many addresses as both slices have. The machine has AVX-512 F, BW and VPOPCNTDQ, and
 /// the root is a committed one.
@@ -23,24 +21,28 @@ pub(super) fn lookup_burst(root: &Root, addresses: &[u32], groups: &mut [GroupId
         let (addresses, groups) = (&addresses[..count], &mut groups[..count]);
         // SAFETY: the caller has made sure of the instructions.
         unsafe {
-            match count.div_ceil(WIDTH) {
-                1 => burst::<1>(root, addresses, groups),
-                2 => burst::<2>(root, addresses, groups),
-                3 => burst::<3>(root, addresses, groups),
-                _ => burst::<4>(root, addresses, groups),
+            match (count.div_ceil(WIDTH), root.wide) {
+                (1, false) => burst::<1, 16, false>(root, addresses, groups),
+                (2, false) => burst::<2, 32, false>(root, addresses, groups),
+                (3, false) => burst::<3, 48, false>(root, addresses, groups),
+                (_, false) => burst::<4, 64, false>(root, addresses, groups),
+                (_, true) => burst::<4, 64, true>(root, addresses, groups),
             }
         }
     }
 }
 
-/// Up to `V` vectors, at least one address.
+/// Up to `N` addresses in `V` vectors, at least one.
 #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq,bmi2,popcnt")]
-fn burst<const V: usize>(root: &Root, addresses: &[u32], groups: &mut [GroupId]) {
-    let mut lanes = Lanes([addresses[0]; LANES]);
-    lanes.0[..addresses.len()].copy_from_slice(addresses);
-    let mut address = [_mm512_setzero_si512(); V];
-    for (v, address) in address.iter_mut().enumerate() {
-        *address = load(&lanes, v);
+fn burst<const V: usize, const N: usize, const WIDE: bool>(
+    root: &Root,
+    addresses: &[u32],
+    groups: &mut [GroupId],
+) {
+    let mut address = [set(addresses[0]); V];
+    for (address, from) in address.iter_mut().zip(addresses.chunks(WIDTH)) {
+        // SAFETY: the mask has a bit for each word there is.
+        *address = unsafe { _mm512_mask_loadu_epi32(*address, lanes(from), from.as_ptr().cast()) };
     }
     if let Some(leaf) = common(root, &address, addresses[0]) {
         groups.fill(GroupId::from_leaf(leaf));
@@ -49,33 +51,28 @@ fn burst<const V: usize>(root: &Root, addresses: &[u32], groups: &mut [GroupId])
     let base = root.arena.words().as_ptr().cast::<u32>();
     // SAFETY: sixteen words, and loads of any alignment.
     let chunks = unsafe { _mm512_loadu_si512(root.chunks.as_ptr().cast()) };
-    let mut index = Lanes::ZERO;
-    for (v, address) in address.iter().enumerate() {
+    let (mut index, mut found) = (Lanes::ZERO, Lanes::ZERO);
+    let mut entry = [_mm512_setzero_si512(); V];
+    for (entry, address) in entry.iter_mut().zip(&address) {
         let chunk = _mm512_permutexvar_epi32(_mm512_srli_epi32::<28>(*address), chunks);
         let slot = _mm512_and_si512(_mm512_srli_epi32::<16>(*address), set(0xfff));
-        store(&mut index, v, _mm512_add_epi32(chunk, slot));
+        let at = _mm512_add_epi32(chunk, slot);
+        // SAFETY: a root's chunks lie in its arena.
+        *entry = unsafe { _mm512_i32gather_epi32::<4>(at, base.cast()) };
     }
-    let mut entries = Lanes::ZERO;
-    // SAFETY: a root's chunks lie in its arena.
-    unsafe { fetch::words(base, &index, &mut entries, V * WIDTH) };
-    let mut entry = [_mm512_setzero_si512(); V];
-    for (v, entry) in entry.iter_mut().enumerate() {
-        *entry = load(&entries, v);
-    }
+    let mut shift = 8;
     // SAFETY: the entries are a root's.
-    unsafe {
-        let place = address.map(|address| byte::<8>(address));
-        let step = if root.wide {
-            step::<V, true>
-        } else {
-            step::<V, false>
-        };
-        if step(base, &mut entry, place) {
-            let place = address.map(|address| byte::<0>(address));
-            step(base, &mut entry, place);
-        }
+    while unsafe { step::<V, N, WIDE>(base, &mut entry, &address, shift, &mut index, &mut found) } {
+        shift = 0;
     }
-    finish(root, entry, groups);
+    for (leaf, groups) in entry.into_iter().zip(groups.chunks_mut(WIDTH)) {
+        let none = _mm512_testn_epi32_mask(leaf, leaf);
+        let leaf = _mm512_mask_mov_epi32(leaf, none, set(root.default));
+        // As GroupId::from_leaf does.
+        let group = _mm512_sub_epi32(_mm512_max_epu32(leaf, set(1)), set(1));
+        // SAFETY: a GroupId is a word, and the mask has a bit for each there is.
+        unsafe { _mm512_mask_storeu_epi32(groups.as_mut_ptr().cast(), lanes(groups), group) };
+    }
 }
 
 /// The leaf code that all addresses share because they are in one /24 that nothing divides; the
@@ -95,89 +92,73 @@ fn common<const V: usize>(root: &Root, address: &[__m512i; V], first: u32) -> Op
     Some(if leaf == 0 { root.default } else { leaf })
 }
 
-/// Replaces entries that refer to blocks by what is at their place: a leaf code, or the next entry.
-/// True when there is a next one.
+/// Replaces entries that refer to blocks by what is at their place, the byte that starts `shift`
+/// bits from the address's end: a leaf code, or the next entry. True when there is a next one.
 ///
 /// # Safety
 ///
 /// The entries that refer to blocks are from the arena that starts at `base`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq")]
-unsafe fn step<const V: usize, const WIDE: bool>(
+#[inline(always)]
+unsafe fn step<const V: usize, const N: usize, const WIDE: bool>(
     base: *const u32,
     entry: &mut [__m512i; V],
-    place: [__m512i; V],
+    address: &[__m512i; V],
+    shift: u32,
+    index: &mut Lanes<u32>,
+    found: &mut Lanes<u32>,
 ) -> bool {
-    let (mut index, mut found) = (Lanes::ZERO, Lanes::ZERO);
-    let mut offset = [_mm512_setzero_si512(); V];
-    let mut drop = offset;
-    for v in 0..V {
-        // The lanes that are at a leaf already go by zeros.
-        let block = _mm512_mask_mov_epi32(set(ZERO_BLOCK), blocks(entry[v]), entry[v]);
-        offset[v] = _mm512_srli_epi32::<4>(_mm512_slli_epi32::<1>(block));
-        let place = _mm512_srlv_epi32(place[v], _mm512_and_si512(block, set(7)));
-        let word = _mm512_srli_epi32::<12>(_mm512_mullo_epi16(place, set(171)));
-        let bit = _mm512_sub_epi32(place, _mm512_mullo_epi16(word, set(PLACES)));
-        drop[v] = _mm512_sub_epi32(set(31), bit);
-        store(&mut index, v, _mm512_add_epi32(offset[v], word));
-    }
-    // SAFETY: a block's words lie in the arena, and so do the zeros.
-    unsafe { fetch::words(base, &index, &mut found, V * WIDTH) };
-    for v in 0..V {
-        let word = load(&found, v);
-        let runs = _mm512_popcnt_epi32(_mm512_sllv_epi32(word, drop[v]));
-        let rank = _mm512_add_epi32(_mm512_srli_epi32::<24>(word), runs);
-        let end = if WIDE {
-            offset[v]
-        } else {
-            _mm512_slli_epi32::<1>(offset[v])
-        };
-        store(&mut index, v, _mm512_sub_epi32(end, rank));
-    }
-    // SAFETY: a block has a leaf for each of its runs before its words.
+    // SAFETY: inlined where the instructions are enabled. A block's words and leaves lie in the arena,
+    // and so do the words that its leaves refer to; the other lanes read zeros.
     unsafe {
-        match WIDE {
-            true => fetch::words(base, &index, &mut found, V * WIDTH),
-            false => fetch::halves(base.cast(), &index, &mut found, V * WIDTH),
+        let mut offset = [_mm512_setzero_si512(); V];
+        let mut drop = offset;
+        for v in 0..V {
+            // The lanes that are at a leaf already go by zeros.
+            let block = _mm512_mask_mov_epi32(set(ZERO_BLOCK), blocks(entry[v]), entry[v]);
+            offset[v] = _mm512_srli_epi32::<4>(_mm512_slli_epi32::<1>(block));
+            let byte = _mm512_srlv_epi32(address[v], set(shift));
+            let byte = _mm512_and_si512(byte, set(0xff));
+            let place = _mm512_srlv_epi32(byte, _mm512_and_si512(block, set(7)));
+            let word = _mm512_srli_epi32::<12>(_mm512_mullo_epi16(place, set(171)));
+            let bit = _mm512_sub_epi32(place, _mm512_mullo_epi16(word, set(PLACES)));
+            drop[v] = _mm512_sub_epi32(set(31), bit);
+            store(index, v, _mm512_add_epi32(offset[v], word));
         }
-    }
-    let mut further = 0;
-    for v in 0..V {
-        let leaf = load(&found, v);
-        let reference = _mm512_test_epi32_mask(leaf, set(deep(WIDE)));
-        let words = _mm512_andnot_si512(set(deep(WIDE)), leaf);
-        let at = _mm512_maskz_add_epi32(reference, offset[v], words);
-        store(&mut index, v, at);
-        entry[v] = _mm512_mask_mov_epi32(entry[v], blocks(entry[v]), leaf);
-        further |= reference;
-    }
-    if further == 0 {
-        return false;
-    }
-    // SAFETY: a block has the words that its leaves refer to; the other lanes read a zero.
-    unsafe { fetch::words(base, &index, &mut found, V * WIDTH) };
-    for (v, entry) in entry.iter_mut().enumerate() {
-        let reference = _mm512_test_epi32_mask(load(&index, v), load(&index, v));
-        *entry = _mm512_mask_mov_epi32(*entry, reference, load(&found, v));
-    }
-    true
-}
-
-/// Writes the groups of leaf codes.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn finish<const V: usize>(root: &Root, leaf: [__m512i; V], groups: &mut [GroupId]) {
-    let mut out = Lanes::ZERO;
-    for (v, leaf) in leaf.into_iter().enumerate() {
-        let none = _mm512_testn_epi32_mask(leaf, leaf);
-        store(
-            &mut out,
-            v,
-            _mm512_mask_mov_epi32(leaf, none, set(root.default)),
-        );
-    }
-    for (group, leaf) in groups.iter_mut().zip(out.0) {
-        *group = GroupId::from_leaf(leaf);
+        fetch::words::<N>(base, index, found);
+        for v in 0..V {
+            let word = load(found, v);
+            let runs = _mm512_popcnt_epi32(_mm512_sllv_epi32(word, drop[v]));
+            let rank = _mm512_add_epi32(_mm512_srli_epi32::<24>(word), runs);
+            let end = if WIDE {
+                offset[v]
+            } else {
+                _mm512_slli_epi32::<1>(offset[v])
+            };
+            store(index, v, _mm512_sub_epi32(end, rank));
+        }
+        match WIDE {
+            true => fetch::words::<N>(base, index, found),
+            false => fetch::halves::<N>(base.cast(), index, found),
+        };
+        let mut further = 0;
+        for v in 0..V {
+            let leaf = load(found, v);
+            let reference = _mm512_test_epi32_mask(leaf, set(deep(WIDE)));
+            let words = _mm512_andnot_si512(set(deep(WIDE)), leaf);
+            let at = _mm512_maskz_add_epi32(reference, offset[v], words);
+            store(index, v, at);
+            entry[v] = _mm512_mask_mov_epi32(entry[v], blocks(entry[v]), leaf);
+            further |= reference;
+        }
+        if further == 0 {
+            return false;
+        }
+        fetch::words::<N>(base, index, found);
+        for (v, entry) in entry.iter_mut().enumerate() {
+            let reference = _mm512_test_epi32_mask(load(index, v), load(index, v));
+            *entry = _mm512_mask_mov_epi32(*entry, reference, load(found, v));
+        }
+        true
     }
 }
 
@@ -186,33 +167,4 @@ fn finish<const V: usize>(root: &Root, leaf: [__m512i; V], groups: &mut [GroupId
 #[target_feature(enable = "avx512f")]
 fn blocks(entry: __m512i) -> __mmask16 {
     _mm512_cmplt_epi32_mask(entry, _mm512_setzero_si512())
-}
-
-/// The byte of each address that starts `SHIFT` bits from its end.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn byte<const SHIFT: u32>(address: __m512i) -> __m512i {
-    _mm512_and_si512(_mm512_srli_epi32::<SHIFT>(address), set(0xff))
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn set(value: u32) -> __m512i {
-    _mm512_set1_epi32(value.cast_signed())
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn load(lanes: &Lanes<u32>, v: usize) -> __m512i {
-    let lanes: &[u32; WIDTH] = &lanes.0.as_chunks().0[v];
-    // SAFETY: sixteen words.
-    unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn store(lanes: &mut Lanes<u32>, v: usize, value: __m512i) {
-    let lanes: &mut [u32; WIDTH] = &mut lanes.0.as_chunks_mut().0[v];
-    // SAFETY: sixteen words.
-    unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), value) };
 }

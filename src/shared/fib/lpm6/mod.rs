@@ -42,6 +42,10 @@ const SPLIT: u32 = 1 << 29;
 const DEPTH_SHIFT: u32 = 25;
 const LINE_MASK: u32 = (1 << DEPTH_SHIFT) - 1;
 
+/// What lanes without a block of their own search: the line of zeros that the arena starts with.
+#[cfg(target_arch = "x86_64")]
+const ZERO_BLOCK: u32 = BLOCK;
+
 /// How the words of a line are shared out.
 #[derive(Clone, Copy)]
 struct Shape {

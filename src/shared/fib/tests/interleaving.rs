@@ -1,1 +1,1 @@
-//! x
+//! Publish, read and reclaim in every order.
