@@ -346,7 +346,7 @@ static uint64_t resident_bytes(void)
 }
 
 static void bench(const struct fib *fib, const struct stream *s, const struct options *o,
-	double build_seconds)
+	double build_seconds, uint64_t built_bytes)
 {
 	double *rounds = grow(NULL, o->rounds, sizeof(*rounds));
 
@@ -358,7 +358,7 @@ static void bench(const struct fib *fib, const struct stream *s, const struct op
 		"\"ns_per_lookup\":%.3f,\"mlookups\":%.1f,\"build_seconds\":%.3f,\"rss_bytes\":%" PRIu64 "}\n",
 		fib->v6 ? "rte_fib6" : "rte_fib", o->width, o->avx512 ? "avx512" : "scalar",
 		o->huge ? "true" : "false", o->burst, rounds[o->rounds / 2],
-		1e3 / rounds[o->rounds / 2], build_seconds, resident_bytes());
+		1e3 / rounds[o->rounds / 2], build_seconds, built_bytes);
 	free(rounds);
 }
 
@@ -461,7 +461,7 @@ int main(int argc, char **argv)
 	struct changes table = read_changes(o.table, false, ipv6), updates = {0};
 	struct stream stream = read_stream(o.addresses, ipv6);
 	struct fib fib = {0};
-	uint64_t start;
+	uint64_t start, before, built_bytes;
 	double build_seconds;
 
 	if (o.width == 0)
@@ -471,6 +471,7 @@ int main(int argc, char **argv)
 	if (o.updates != NULL)
 		updates = read_changes(o.updates, true, ipv6);
 	start_eal(&o);
+	before = resident_bytes();
 	start = now_ns();
 	if (ipv6)
 		fib.v6 = create_v6(&o, (int)(table.count + updates.count + 1));
@@ -479,12 +480,13 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < table.count; i++)
 		apply_or_die(&fib, &table.at[i], o.table, i + 1);
 	build_seconds = (double)(now_ns() - start) / 1e9;
+	built_bytes = resident_bytes() - before;
 	if (o.updates != NULL)
 		replay(&fib, &updates, o.updates);
 	if (o.print)
 		print_answers(&fib, &stream, o.burst);
 	else
-		bench(&fib, &stream, &o, build_seconds);
+		bench(&fib, &stream, &o, build_seconds, built_bytes);
 	free(table.at);
 	free(updates.at);
 	free(stream.v4);
