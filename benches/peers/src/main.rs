@@ -7,6 +7,7 @@
 mod measure;
 mod peer;
 
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,7 +18,7 @@ use ixmap_tables::{Addresses, Route, Routes, read_updates};
 
 use crate::peer::{Family, Peer};
 
-/// Builds another crate's table, then measures its lookups or prints its answers.
+/// Builds another crate's table, measures its lookups and writes its answers.
 ///
 /// TABLE has a route a line, `PREFIX ID`, ADDRESSES an address a line; both plain or xz. Each file
 /// of addresses is measured on its own, for a line of JSON in the files' order.
@@ -35,9 +36,9 @@ struct Arguments {
     /// Rounds to take the median of, 1 to 1000
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
-    /// Print the id of each address, or "-", in place of measuring
-    #[arg(long)]
-    print: bool,
+    /// Write the id of each address of all files, or "-", a line each
+    #[arg(long, value_name = "FILE")]
+    answers: Option<PathBuf>,
     /// Replay updates first, `TIME a PREFIX ID` or `TIME w PREFIX` a line, and print a line of JSON
     #[arg(long, value_name = "FILE")]
     updates: Option<PathBuf>,
@@ -62,8 +63,8 @@ enum Error {
     NoAddresses(String),
     #[error("cannot read /proc/self/status: {0}")]
     Memory(io::Error),
-    #[error("cannot write to stdout: {0}")]
-    Output(#[from] io::Error),
+    #[error("cannot write {0}: {1}")]
+    Output(String, io::Error),
     #[error("not built in {0:?}: {1} of {2} routes; --build-limit allows more time")]
     Slow(Duration, usize, usize),
 }
@@ -77,7 +78,7 @@ fn main() -> ExitCode {
     ExitCode::from(match error {
         Error::Input(_) | Error::NoAddresses(_) => 2,
         Error::Slow(..) => 3,
-        Error::Memory(_) | Error::Output(_) => 1,
+        Error::Memory(_) | Error::Output(..) => 1,
     })
 }
 
@@ -109,13 +110,13 @@ fn serve<A: Family, P: Peer<A>>(arguments: &Arguments, routes: &[Route<A>]) -> R
     if let Some(updates) = updates {
         print(&measure::updates(&mut peer, &updates))?;
     }
+    if let Some(path) = &arguments.answers {
+        answer(&peer, &streams.concat(), path)
+            .map_err(|error| Error::Output(path.display().to_string(), error))?;
+    }
     for addresses in &streams {
-        if arguments.print {
-            answer(&peer, addresses)?;
-        } else {
-            let rounds = usize::from(arguments.rounds);
-            print(&measure::lookups(&peer, addresses, rounds, &built))?;
-        }
+        let rounds = usize::from(arguments.rounds);
+        print(&measure::lookups(&peer, addresses, rounds, &built))?;
     }
     Ok(())
 }
@@ -137,8 +138,8 @@ fn read_addresses<A: Family>(path: &Path) -> Result<Vec<A>, Error> {
 }
 
 /// The id for each address, or `-`, on a line of its own.
-fn answer<A: Family>(peer: &impl Peer<A>, addresses: &[A]) -> io::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
+fn answer<A: Family>(peer: &impl Peer<A>, addresses: &[A], path: &Path) -> io::Result<()> {
+    let mut out = BufWriter::new(File::create(path)?);
     for address in addresses {
         match peer.lookup(*address) {
             Some(id) => writeln!(out, "{id}")?,
@@ -150,6 +151,6 @@ fn answer<A: Family>(peer: &impl Peer<A>, addresses: &[A]) -> io::Result<()> {
 
 /// A report on a line of its own.
 fn print(report: &impl serde::Serialize) -> Result<(), Error> {
-    let line = serde_json::to_string(report).map_err(io::Error::from)?;
-    writeln!(io::stdout(), "{line}").map_err(Error::Output)
+    let write = || writeln!(io::stdout(), "{}", serde_json::to_string(report)?);
+    write().map_err(|error| Error::Output("to stdout".to_owned(), error))
 }
