@@ -59,7 +59,7 @@ clean() {
 check_tools() {
     local tool missing=()
     command -v cargo >/dev/null || fail "missing: a Rust toolchain, see https://rustup.rs"
-    for tool in cc:gcc pkg-config:pkg-config xzcat:xz-utils taskset:util-linux chrt:util-linux; do
+    for tool in cc:gcc pkg-config:pkg-config xzcat:xz-utils taskset:util-linux; do
         command -v "${tool%%:*}" >/dev/null || missing+=("${tool#*:}")
     done
     pkg-config --exists libdpdk 2>/dev/null || missing+=(libdpdk-dev)

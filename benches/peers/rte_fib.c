@@ -33,7 +33,7 @@
 struct options {
 	const char *table, *addresses, *updates;
 	unsigned int burst, rounds, width, tbl8s, core;
-	bool avx512, print, huge;
+	bool avx512, print;
 };
 
 union address {
@@ -147,6 +147,7 @@ static struct changes read_changes(const char *path, bool timed, bool ipv6)
 	char line[256];
 
 	while (fgets(line, sizeof(line), file) != NULL) {
+		line[strcspn(line, "\n")] = '\0';
 		if (changes.count == changes.room) {
 			changes.room = changes.room ? changes.room * 2 : 1024;
 			changes.at = grow(changes.at, changes.room, sizeof(*changes.at));
@@ -221,16 +222,10 @@ static void start_eal(const struct options *o)
 	arguments[n++] = "-l";
 	arguments[n++] = core;
 	arguments[n++] = o->avx512 ? "--force-max-simd-bitwidth=512" : "--force-max-simd-bitwidth=64";
-	if (!o->huge) {
-		arguments[n++] = "--no-huge";
-		arguments[n++] = "-m";
-		arguments[n++] = "2048";
-	}
 	if (policy < 0 || sched_getparam(0, &given) != 0 || sched_setscheduler(0, SCHED_OTHER, &plain) != 0)
 		die("scheduling policy: %s", strerror(errno));
 	if (rte_eal_init(n, arguments) < 0)
-		die("rte_eal_init: %s%s", rte_strerror(rte_errno),
-			o->huge ? " (no hugepages? sysctl vm.nr_hugepages=768, or --no-huge)" : "");
+		die("rte_eal_init: %s (no hugepages? sysctl -w vm.nr_hugepages=768)", rte_strerror(rte_errno));
 	if (sched_setscheduler(0, policy, &given) != 0)
 		die("scheduling policy %d again: %s", policy, strerror(errno));
 }
@@ -354,10 +349,10 @@ static void bench(const struct fib *fib, const struct stream *s, const struct op
 	for (unsigned int i = 0; i < o->rounds; i++)
 		rounds[i] = time_round(fib, s, o->burst);
 	qsort(rounds, o->rounds, sizeof(*rounds), compare_doubles);
-	printf("{\"peer\":\"%s\",\"width\":%u,\"lookup\":\"%s\",\"hugepages\":%s,\"burst\":%u,"
+	printf("{\"peer\":\"%s\",\"width\":%u,\"lookup\":\"%s\",\"burst\":%u,"
 		"\"ns_per_lookup\":%.3f,\"mlookups\":%.1f,\"build_seconds\":%.3f,\"rss_bytes\":%" PRIu64 "}\n",
 		fib->v6 ? "rte_fib6" : "rte_fib", o->width, o->avx512 ? "avx512" : "scalar",
-		o->huge ? "true" : "false", o->burst, rounds[o->rounds / 2],
+		o->burst, rounds[o->rounds / 2],
 		1e3 / rounds[o->rounds / 2], build_seconds, built_bytes);
 	free(rounds);
 }
@@ -413,7 +408,7 @@ static unsigned int number(const char *option, const char *text, unsigned int le
 static void usage(void)
 {
 	die("usage: rte_fib [--burst 64] [--rounds 9] [--width 2|4|8] [--lookup avx512|scalar]\n"
-		"  [--tbl8s N] [--core 1] [--no-huge] [--updates FILE] [--print] TABLE ADDRESSES\n"
+		"  [--tbl8s N] [--core 1] [--updates FILE] [--print] TABLE ADDRESSES\n"
 		"Times lookups and prints one JSON line. --updates replays `time a|w prefix id` lines first and prints\n"
 		"their time an operation; --print prints each address's id, or -, in place of timing.");
 }
@@ -424,10 +419,9 @@ static struct options parse_options(int argc, char **argv)
 		{"burst", required_argument, NULL, 'b'}, {"rounds", required_argument, NULL, 'r'},
 		{"width", required_argument, NULL, 'w'}, {"lookup", required_argument, NULL, 'l'},
 		{"tbl8s", required_argument, NULL, 't'}, {"core", required_argument, NULL, 'c'},
-		{"updates", required_argument, NULL, 'u'}, {"print", no_argument, NULL, 'p'},
-		{"no-huge", no_argument, NULL, 'n'}, {NULL, 0, NULL, 0},
+		{"updates", required_argument, NULL, 'u'}, {"print", no_argument, NULL, 'p'}, {NULL, 0, NULL, 0},
 	};
-	struct options o = {.burst = 64, .rounds = 9, .core = 1, .avx512 = true, .huge = true};
+	struct options o = {.burst = 64, .rounds = 9, .core = 1, .avx512 = true};
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", known, NULL)) != -1)
@@ -439,7 +433,6 @@ static struct options parse_options(int argc, char **argv)
 		case 'c': o.core = number("core", optarg, 0, 1023); break;
 		case 'u': o.updates = optarg; break;
 		case 'p': o.print = true; break;
-		case 'n': o.huge = false; break;
 		case 'l':
 			o.avx512 = strcmp(optarg, "avx512") == 0;
 			if (!o.avx512 && strcmp(optarg, "scalar") != 0)
