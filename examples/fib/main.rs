@@ -9,6 +9,7 @@ mod replay;
 
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -17,6 +18,9 @@ use clap::{ArgGroup, Parser};
 use ixmap::control::args;
 use ixmap::shared::fib;
 use ixmap_tables::{Route, Routes, SEED, Stream, read_updates};
+
+/// The largest id in files: there must be a group for it, and one is where no route leads.
+const LARGEST_ID: u32 = u32::MAX - 1;
 
 /// Builds the router's FIB from a table, then answers addresses or measures.
 ///
@@ -56,9 +60,9 @@ struct Arguments {
     /// by the number of these changes.
     #[arg(long, value_name = "FILE")]
     updates: Option<PathBuf>,
-    /// Updates in a commit, 1 to 65535 [default: 256]
-    #[arg(long, value_name = "N", requires = "updates", value_parser = clap::value_parser!(u16).range(1..))]
-    commit_every: Option<u16>,
+    /// Updates in a commit [default: 256]
+    #[arg(long, value_name = "N", requires = "updates")]
+    commit_every: Option<NonZeroUsize>,
     /// Write the stream's addresses to a file, one a line, for other programs
     #[arg(long, value_name = "FILE")]
     write_stream: Option<PathBuf>,
@@ -100,7 +104,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Error> {
-    match Routes::read(&arguments.table, engine::LARGEST_ID)? {
+    match Routes::read(&arguments.table, LARGEST_ID)? {
         Routes::Ipv4(routes) => serve(arguments, &routes),
         Routes::Ipv6(routes) => serve(arguments, &routes),
     }
@@ -112,7 +116,7 @@ fn serve<A: fib::Address + ixmap_tables::Address>(
     routes: &[Route<A>],
 ) -> Result<(), Error> {
     let updates = match &arguments.updates {
-        Some(path) => Some(read_updates(path, engine::LARGEST_ID)?),
+        Some(path) => Some(read_updates(path, LARGEST_ID)?),
         None => None,
     };
     let stream = arguments.stream.unwrap_or(Stream::UniformPrefix);
@@ -124,7 +128,7 @@ fn serve<A: fib::Address + ixmap_tables::Address>(
     let (mut table, mut fib) = engine::load(routes);
     let build = start.elapsed();
     if let Some(updates) = updates {
-        let every = usize::from(arguments.commit_every.unwrap_or(256));
+        let every = arguments.commit_every.map_or(256, NonZeroUsize::get);
         let (after, report) = replay::replay(&mut table, fib, &updates, every);
         fib = after;
         print(&report)?;
@@ -134,7 +138,9 @@ fn serve<A: fib::Address + ixmap_tables::Address>(
         let burst = usize::from(arguments.burst.unwrap_or(64));
         let rounds = usize::from(arguments.rounds.unwrap_or(9));
         let ns = lookups::measure(&fib, &addresses, burst, rounds);
-        print(&lookups::Report::new(&table, &fib, ns, build, stream, burst))?;
+        print(&lookups::Report::new(
+            &table, &fib, ns, build, stream, burst,
+        ))?;
     } else if arguments.write_stream.is_none() {
         answer::stdin(&fib)?;
     }

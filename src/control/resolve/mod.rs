@@ -25,8 +25,8 @@ use self::route::{Meaning, OnLink};
 use self::tables::{Adjacencies, Groups, NextHop, Spec};
 use super::mirror::{Changes, Mirror, Route, RouteKind};
 use crate::shared::fib::{
-    AddressSet, Adjacency, GroupId, HashPolicy, Interface, Interfaces, ReversePath, Rewrite, Table,
-    World,
+    AddressSet, Adjacency, Exhausted, GroupId, HashPolicy, Interface, Interfaces, ReversePath,
+    Rewrite, Table, World,
 };
 use crate::shared::mac::MacAddr;
 use crate::shared::port::PortId;
@@ -78,17 +78,18 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// The snapshot of everything resolved so far.
-    pub fn world(&self) -> World {
-        World {
-            ipv4: self.fib4.commit(),
-            ipv6: self.fib6.commit(),
+    /// The snapshot of everything resolved so far. An error leaves the worlds before as they are;
+    /// the next call tries again.
+    pub fn world(&mut self) -> Result<World, Exhausted> {
+        Ok(World {
+            ipv4: self.fib4.commit()?,
+            ipv6: self.fib6.commit()?,
             groups: self.groups.snapshot(),
             adjacencies: self.adjacencies.snapshot(),
             interfaces: Arc::clone(&self.interfaces),
             locals: Arc::clone(&self.locals),
             hash: self.hash,
-        }
+        })
     }
 
     /// Sets what the flow hash covers; true when that is news.

@@ -76,8 +76,8 @@ impl Lab {
     }
 
     fn empty() -> Lab {
-        let resolver = Resolver::default();
-        let world = resolver.world();
+        let mut resolver = Resolver::default();
+        let world = resolver.world().unwrap();
         Lab {
             mirror: Mirror::default(),
             resolver,
@@ -88,19 +88,19 @@ impl Lab {
     fn add_port(&mut self, ifindex: u32) {
         self.resolver
             .set_port(port(ifindex), facts(ifindex), &self.mirror);
-        self.world = self.resolver.world();
+        self.world = self.resolver.world().unwrap();
     }
 
     fn remove_port(&mut self, ifindex: u32) {
         self.resolver.remove_port(ifindex, &self.mirror);
-        self.world = self.resolver.world();
+        self.world = self.resolver.world().unwrap();
     }
 
     fn event(&mut self, event: Event) {
         let mut changes = Changes::default();
         self.mirror.apply(event, &mut changes);
         self.resolver.apply(&self.mirror, &changes);
-        self.world = self.resolver.world();
+        self.world = self.resolver.world().unwrap();
     }
 
     /// Adds a route to the main table, before others of its metric.

@@ -286,7 +286,9 @@ impl Daemon {
 
     fn publish(&mut self) {
         let began = Instant::now();
-        self.publisher.publish(self.resolver.world());
+        if let Ok(world) = self.resolver.world() {
+            self.publisher.publish(world);
+        }
         self.published = Instant::now();
         self.publish_at = None;
         self.publish_times.observe(began.elapsed());

@@ -10,14 +10,28 @@ const MAX_BUCKETS: usize = 256;
 
 /// Index of a [`Group`] in its world.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(transparent)]
 pub struct GroupId(u32);
 
 impl GroupId {
     /// The group of every address without a route; always in slot 0.
     pub const NO_ROUTE: GroupId = GroupId(0);
 
+    /// The largest id that tables hold.
+    pub const MAX: GroupId = GroupId(0x7fff_fffd);
+
+    /// The group in a slot; beyond [`GroupId::MAX`], which no machine has the memory for, that one.
     pub fn new(slot: u32) -> GroupId {
-        GroupId(slot)
+        GroupId(slot).min(GroupId::MAX)
+    }
+
+    /// What tables store: 0 stands for no route at all.
+    pub(super) fn leaf(self) -> u32 {
+        self.0 + 1
+    }
+
+    pub(super) fn from_leaf(leaf: u32) -> GroupId {
+        GroupId(leaf.saturating_sub(1))
     }
 
     #[inline]

@@ -3,15 +3,35 @@
 //!
 //! A lookup goes address -> [`GroupId`] ([`Fib`]) -> [`Group`] -> [`AdjacencyId`] -> [`Adjacency`].
 //! A neighbour's new MAC touches one adjacency, a route's new next hop one leaf or one group.
+//!
+//! The match: control keeps prefixes in a [`rib`](self::rib), compiles what changed into blocks of
+//! the [`arena`](self::arena) ([`lpm4`](self::lpm4), [`lpm6`](self::lpm6)), and commits a root; blocks
+//! that no root reaches any more are used again ([`store`](self::store)).
 
+mod address;
 mod adjacency;
+mod arena;
+mod compile;
+#[cfg(target_arch = "x86_64")]
+mod fetch;
 mod group;
 mod locals;
-mod trie;
+mod lpm4;
+mod lpm6;
+mod path;
+mod rib;
+mod root;
+mod store;
+mod table;
+#[cfg(test)]
+mod tests;
 mod world;
 
+pub use address::Address;
 pub use adjacency::{Adjacency, AdjacencyId, Rewrite};
+pub use compile::Lpm;
 pub use group::{Action, Buckets, Group, GroupId};
 pub use locals::AddressSet;
-pub use trie::{Address, Fib, Table};
+pub use path::Path;
+pub use table::{Exhausted, Fib, Table};
 pub use world::{HashFields, HashPolicy, Interface, Interfaces, Publisher, ReversePath, World};

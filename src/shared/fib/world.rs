@@ -208,7 +208,7 @@ mod tests {
             table.insert(n << 8, 24, GroupId::new(n));
             groups.push(NO_ROUTE.clone());
             let world = World {
-                ipv4: table.commit(),
+                ipv4: table.commit().unwrap(),
                 groups: Arc::new(groups.clone()),
                 ..World::default()
             };

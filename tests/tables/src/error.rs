@@ -97,7 +97,10 @@ mod tests {
     fn an_excerpt_is_short_and_harmless_on_a_terminal() {
         let shown = |line: &[u8]| Excerpt::new(line).to_string();
         assert_eq!(shown(b"10.0.0.0/8 x"), "10.0.0.0/8 x");
-        assert_eq!(shown(b"a\x1b[2J\tb\0\"\xff"), "a\\u{1b}[2J\\tb\\0\\\"\u{fffd}");
+        assert_eq!(
+            shown(b"a\x1b[2J\tb\0\"\xff"),
+            "a\\u{1b}[2J\\tb\\0\\\"\u{fffd}"
+        );
         assert_eq!(shown(&[b'x'; 60]), "x".repeat(60));
         assert_eq!(shown(&[b'x'; 61]), format!("{}...", "x".repeat(60)));
     }

@@ -239,6 +239,10 @@ mod tests {
     #[test]
     fn a_file_that_is_not_there_is_named() {
         let error = Lines::open(Path::new("/nowhere/table")).err().unwrap();
-        assert!(error.to_string().starts_with("cannot open /nowhere/table: "));
+        assert!(
+            error
+                .to_string()
+                .starts_with("cannot open /nowhere/table: ")
+        );
     }
 }

@@ -2,47 +2,58 @@
 
 use std::collections::HashMap;
 
-use crate::address::Address;
+use crate::address::{Address, host_bits};
 use crate::read::{Change, Route, Update};
 
-/// A table that is slow and evidently right.
+/// A table of one family that is slow and evidently right.
 #[derive(Clone, Debug)]
-pub struct Reference<A> {
-    /// Ids by first address, for each prefix length from 0 up.
-    lengths: Vec<HashMap<A, u32>>,
+pub struct Reference {
+    /// Ids by first address, at the high end of 128 bits, for each prefix length from 0 up.
+    lengths: Vec<HashMap<u128, u32>>,
 }
 
-impl<A: Address> Reference<A> {
-    pub fn new(routes: &[Route<A>]) -> Reference<A> {
+impl Reference {
+    pub fn new<A: Address>(routes: &[Route<A>]) -> Reference {
         let mut reference = Reference {
             lengths: vec![HashMap::new(); usize::from(A::BITS) + 1],
         };
         for route in routes {
-            reference.lengths[usize::from(route.len)].insert(route.prefix, route.id);
+            reference.announce(route.prefix.to_high(), route.len, route.id);
         }
         reference
     }
 
-    pub fn apply(&mut self, update: &Update<A>) {
-        let routes = &mut self.lengths[usize::from(update.len)];
+    pub fn apply<A: Address>(&mut self, update: &Update<A>) {
+        let prefix = update.prefix.to_high();
         match update.change {
-            Change::Announce(id) => routes.insert(update.prefix, id),
-            Change::Withdraw => routes.remove(&update.prefix),
-        };
+            Change::Announce(id) => self.announce(prefix, update.len, id),
+            Change::Withdraw => self.withdraw(prefix, update.len),
+        }
     }
 
     /// The id of the longest prefix that holds the address.
-    pub fn lookup(&self, address: A) -> Option<u32> {
-        (0..=A::BITS)
-            .zip(&self.lengths)
-            .rev()
-            .filter(|(_, routes)| !routes.is_empty())
-            .find_map(|(len, routes)| routes.get(&address.first(len)).copied())
+    pub fn lookup<A: Address>(&self, address: A) -> Option<u32> {
+        self.find(address.to_high())
     }
 
     /// Prefixes in the table.
     pub fn routes(&self) -> usize {
         self.lengths.iter().map(HashMap::len).sum()
+    }
+
+    fn announce(&mut self, prefix: u128, len: u8, id: u32) {
+        self.lengths[usize::from(len)].insert(prefix, id);
+    }
+
+    fn withdraw(&mut self, prefix: u128, len: u8) {
+        self.lengths[usize::from(len)].remove(&prefix);
+    }
+
+    fn find(&self, address: u128) -> Option<u32> {
+        let lengths = (0..=128).zip(&self.lengths).rev();
+        lengths
+            .filter(|(_, routes)| !routes.is_empty())
+            .find_map(|(len, routes)| routes.get(&(address & !host_bits(len))).copied())
     }
 }
 
@@ -59,13 +70,13 @@ mod tests {
     #[test]
     fn the_longest_prefix_wins_until_it_is_withdrawn() {
         let address = |text: &str| u32::from_ip(text.parse().unwrap()).unwrap();
-        let mut table = Reference::<u32>::new(&[
-            route("10.0.0.0", 8, 1),
+        let mut table = Reference::new(&[
+            route::<u32>("10.0.0.0", 8, 1),
             route("10.0.0.0", 24, 2),
             route("10.0.0.7", 32, 3),
             route("10.0.0.0", 8, 4),
         ]);
-        let answers = |table: &Reference<u32>| {
+        let answers = |table: &Reference| {
             ["10.0.0.7", "10.0.0.8", "10.9.9.9", "11.0.0.0"].map(|ip| table.lookup(address(ip)))
         };
         assert_eq!(answers(&table), [Some(3), Some(2), Some(4), None]);

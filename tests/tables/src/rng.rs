@@ -22,7 +22,7 @@ impl Rng {
 
     /// An element of a slice that is not empty; its bias is below `len` / 2^64.
     pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        let index = u128::from(self.next()) * from.len() as u128 >> 64;
+        let index = (u128::from(self.next()) * from.len() as u128) >> 64;
         from[usize::try_from(index).unwrap_or(0)]
     }
 

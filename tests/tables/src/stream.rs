@@ -51,25 +51,32 @@ impl Stream {
     /// The stream for a table: always the same for the same routes in the same order. An empty
     /// table has no destinations but those of [`Stream::UniformAddress`].
     pub fn addresses<A: Address>(self, routes: &[Route<A>], seed: u64) -> Vec<A> {
-        let mut rng = Rng::new(seed);
-        if let Stream::UniformAddress = self {
-            return std::iter::repeat_with(|| any(&mut rng))
-                .take(LENGTH)
-                .collect();
-        }
-        let Some(lowest) = routes.iter().map(|route| route.prefix).min() else {
+        let prefixes: Vec<Prefix> = routes
+            .iter()
+            .map(|route| (route.prefix.to_high(), route.len))
+            .collect();
+        let addresses = self.draw(A::FAMILY, &prefixes, &mut Rng::new(seed));
+        addresses.into_iter().map(A::from_high).collect()
+    }
+
+    fn draw(self, family: Family, prefixes: &[Prefix], rng: &mut Rng) -> Vec<u128> {
+        if prefixes.is_empty() && self != Stream::UniformAddress {
             return Vec::new();
-        };
+        }
         match self {
-            Stream::UniformAddress | Stream::UniformPrefix => {
-                std::iter::repeat_with(|| inside(&mut rng, routes))
-                    .take(LENGTH)
-                    .collect()
-            }
-            Stream::Zipf => zipf(&mut rng, routes),
-            Stream::Sequential => upward(lowest),
+            Stream::UniformAddress => repeat(|| any(rng, family)),
+            Stream::UniformPrefix => repeat(|| inside(rng, prefixes)),
+            Stream::Zipf => zipf(rng, prefixes, family),
+            Stream::Sequential => upward(prefixes, family),
         }
     }
+}
+
+/// A prefix with its address at the high end of the bits, as all addresses are below.
+type Prefix = (u128, u8);
+
+fn repeat(draw: impl FnMut() -> u128) -> Vec<u128> {
+    std::iter::repeat_with(draw).take(LENGTH).collect()
 }
 
 impl fmt::Display for Stream {
@@ -93,26 +100,30 @@ impl FromStr for Stream {
 }
 
 /// A random address of those in use.
-fn any<A: Address>(rng: &mut Rng) -> A {
+fn any(rng: &mut Rng, family: Family) -> u128 {
     let bits = rng.next_u128();
-    A::from_high(match A::FAMILY {
+    match family {
         Family::Ipv4 => bits,
         Family::Ipv6 => bits & host_bits(3) | 0x2000 << 112,
-    })
+    }
 }
 
 /// A random address of a random prefix.
-fn inside<A: Address>(rng: &mut Rng, routes: &[Route<A>]) -> A {
-    let route = rng.pick(routes);
-    A::from_high(route.prefix.to_high() | rng.next_u128() & host_bits(route.len))
+fn inside(rng: &mut Rng, prefixes: &[Prefix]) -> u128 {
+    let (prefix, len) = rng.pick(prefixes);
+    prefix | rng.next_u128() & host_bits(len)
 }
 
-fn zipf<A: Address>(rng: &mut Rng, routes: &[Route<A>]) -> Vec<A> {
+fn zipf(rng: &mut Rng, prefixes: &[Prefix], family: Family) -> Vec<u128> {
+    let used = match family {
+        Family::Ipv4 => !host_bits(32),
+        Family::Ipv6 => u128::MAX,
+    };
     let mut destinations = Vec::with_capacity(DESTINATIONS);
     let mut seen = HashSet::with_capacity(DESTINATIONS);
     // Bounded, for tables with fewer addresses than that.
     for _ in 0..8 * DESTINATIONS {
-        let address = inside(rng, routes);
+        let address = inside(rng, prefixes) & used;
         if seen.insert(address) {
             destinations.push(address);
         }
@@ -127,24 +138,28 @@ fn zipf<A: Address>(rng: &mut Rng, routes: &[Route<A>]) -> Vec<A> {
         total += 1.0 / rank as f64;
         cumulative.push(total);
     }
-    let draw = || {
+    repeat(|| {
         let at = rng.fraction() * total;
         let index = cumulative.partition_point(|sum| *sum <= at);
         destinations[index.min(destinations.len() - 1)]
-    };
-    std::iter::repeat_with(draw).take(LENGTH).collect()
+    })
 }
 
-fn upward<A: Address>(lowest: A) -> Vec<A> {
-    let step = match A::FAMILY {
+fn upward(prefixes: &[Prefix], family: Family) -> Vec<u128> {
+    let step = match family {
         Family::Ipv4 => 1 << 96,
         Family::Ipv6 => 1 << 64,
     };
-    let next = |high: &u128| Some(high.wrapping_add(step));
-    std::iter::successors(Some(lowest.to_high()), next)
-        .map(A::from_high)
-        .take(LENGTH)
-        .collect()
+    let mut next = prefixes
+        .iter()
+        .map(|(prefix, _)| *prefix)
+        .min()
+        .unwrap_or(0);
+    repeat(|| {
+        let this = next;
+        next = next.wrapping_add(step);
+        this
+    })
 }
 
 #[cfg(test)]
@@ -185,7 +200,10 @@ mod tests {
         // (twenty lines of Python), too.
         let start = |stream: Stream| -> Vec<String> {
             let addresses = stream.addresses(&ipv4(), SEED);
-            addresses[..2].iter().map(|a| a.to_ip().to_string()).collect()
+            addresses[..2]
+                .iter()
+                .map(|a| a.to_ip().to_string())
+                .collect()
         };
         let uniform = ["189.215.50.38", "71.82.103.87"];
         assert_eq!(start(Stream::UniformAddress), uniform);

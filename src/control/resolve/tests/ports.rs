@@ -45,7 +45,7 @@ fn a_port_that_comes_later_or_goes_is_followed_by_the_routes_that_stay() {
 fn a_port_in_another_slot_leaves_nothing_in_the_old_one() {
     let mut lab = with_traffic();
     lab.resolver.set_port(port(5), facts(1), &lab.mirror);
-    lab.world = lab.resolver.world();
+    lab.world = lab.resolver.world().unwrap();
     let expected = Adjacency::Resolved(Rewrite {
         port: port(5),
         destination: THEIRS,
@@ -146,7 +146,7 @@ fn what_the_kernel_says_of_a_port_is_what_workers_see() {
         reverse_path: ReversePath::Strict,
     };
     assert_eq!(
-        lab.resolver.world().interfaces.get(port(1)),
+        lab.resolver.world().unwrap().interfaces.get(port(1)),
         Some(&interface)
     );
 }
@@ -179,5 +179,5 @@ fn the_hash_policy_is_news_once() {
     };
     assert!(lab.resolver.set_hash_policy(policy));
     assert!(!lab.resolver.set_hash_policy(policy));
-    assert_eq!(lab.resolver.world().hash, policy);
+    assert_eq!(lab.resolver.world().unwrap().hash, policy);
 }

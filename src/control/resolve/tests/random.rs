@@ -289,9 +289,9 @@ impl History {
         fresh
     }
 
-    fn check(&self) -> Result<(), TestCaseError> {
-        let (world, fresh) = (self.resolver.world(), self.fresh());
-        let other = fresh.world();
+    fn check(&mut self) -> Result<(), TestCaseError> {
+        let (world, mut fresh) = (self.resolver.world().unwrap(), self.fresh());
+        let other = fresh.world().unwrap();
         for address in PROBES.map(ip) {
             let found = way(&world, address);
             prop_assert_eq!(
@@ -340,7 +340,7 @@ proptest! {
         let nothing = history.mirror.replace_with(Mirror::default());
         history.resolver.apply(&history.mirror, &nothing);
         history.check()?;
-        let world = history.resolver.world();
+        let world = history.resolver.world().unwrap();
         prop_assert_eq!(history.resolver.next_hop_counts(), (0, 0));
         prop_assert_eq!((world.ipv4.routes(), world.ipv6.routes()), (0, 0));
     }

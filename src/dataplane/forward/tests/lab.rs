@@ -11,8 +11,8 @@ use crate::dataplane::mem::Pool;
 use crate::dataplane::port::{BURST, Burst};
 use crate::dataplane::testing::{address, filled, neighbour_mac, own_mac, pool, port};
 use crate::shared::fib::{
-    Action, Address, Adjacency, AdjacencyId, Buckets, Fib, Group, GroupId, HashFields, HashPolicy,
-    Interface, Interfaces, ReversePath, Rewrite, Table, World,
+    Action, Adjacency, AdjacencyId, Buckets, Fib, Group, GroupId, HashFields, HashPolicy,
+    Interface, Interfaces, Lpm, ReversePath, Rewrite, Table, World,
 };
 use crate::shared::mac::MacAddr;
 use crate::shared::reason::{DropReason, PuntReason};
@@ -158,14 +158,14 @@ impl Router {
     }
 }
 
-fn fib<A: Address>(routes: &[(A, u32, Route)], groups: &mut Vec<Group>) -> Fib<A> {
+fn fib<A: Lpm>(routes: &[(A, u32, Route)], groups: &mut Vec<Group>) -> Fib<A> {
     let mut table = Table::default();
     for (prefix, len, route) in routes {
         let group = GroupId::new(u32::try_from(groups.len()).unwrap());
         groups.push(compile(route));
         table.insert(*prefix, u8::try_from(*len).unwrap(), group);
     }
-    table.commit()
+    table.commit().unwrap()
 }
 
 fn compile(route: &Route) -> Group {

@@ -1,0 +1,86 @@
+//! From prefixes to blocks: what the two families' compilers have in common.
+
+use super::address::Address;
+use super::rib::{Block, Compiled, Rib, Run, TOP};
+use super::root::Root;
+use super::store::{Full, Store};
+use super::{GroupId, Path};
+
+/// An address family with its lookup structure: `u32` and `u128`.
+pub trait Lpm: Address {
+    /// Sizes of blocks are multiples of this many words.
+    const GRANULE: u32;
+
+    #[doc(hidden)]
+    /// Compiles a node `depth` bits down, below whatever `cover` stands for: its entry, and the
+    /// block that the entry refers to.
+    fn compile(
+        compiler: &mut Compiler<'_, Self>,
+        node: u32,
+        depth: u8,
+        cover: u32,
+    ) -> Result<(u32, Option<Block>), Full>;
+
+    /// The leaf code of an address, one at a time: the reference for the rest. 0 means the default
+    /// route.
+    fn lookup(root: &Root, address: Self) -> u32;
+
+    /// Looks up as many addresses as both slices have, by the given path.
+    fn lookup_burst(root: &Root, path: Path, addresses: &[Self], groups: &mut [GroupId]);
+}
+
+/// Compiles nodes into a store.
+pub struct Compiler<'a, A> {
+    pub(super) rib: &'a mut Rib<A>,
+    pub(super) store: &'a mut Store,
+    /// Leaves take 32 bits instead of 16.
+    pub(super) wide: bool,
+}
+
+impl<A: Lpm> Compiler<'_, A> {
+    /// What refers to a node from above; compiles it unless nothing changed.
+    pub(super) fn entry(&mut self, node: u32, depth: u8, cover: u32) -> Result<u32, Full> {
+        let state = &self.rib.nodes[node as usize];
+        if let Some(compiled) = state.compiled
+            && !state.dirty
+            && compiled.cover == cover
+        {
+            return Ok(compiled.entry);
+        }
+        let (entry, block) = A::compile(self, node, depth, cover)?;
+        let compiled = Compiled {
+            cover,
+            entry,
+            block,
+        };
+        self.release(node);
+        let state = &mut self.rib.nodes[node as usize];
+        state.compiled = Some(compiled);
+        state.dirty = false;
+        Ok(entry)
+    }
+
+    /// The entry of a slot.
+    pub(super) fn slot(&mut self, slot: u16) -> Result<u32, Full> {
+        let cover = self.rib.cover(slot);
+        match self.rib.node(slot) {
+            0 => Ok(cover),
+            node => self.entry(node, TOP, cover),
+        }
+    }
+
+    /// A node's places as runs.
+    pub(super) fn runs(&self, node: u32, cover: u32) -> Vec<Run> {
+        let mut runs = Vec::with_capacity(32);
+        self.rib.runs(node, cover, &mut runs);
+        runs
+    }
+
+    /// Forgets what a node was compiled to.
+    pub(super) fn release(&mut self, node: u32) {
+        let compiled = self.rib.nodes[node as usize].compiled.take();
+        if let Some(block) = compiled.and_then(|compiled| compiled.block) {
+            self.store.retire(block);
+        }
+    }
+}

@@ -1,0 +1,460 @@
+//! The prefixes themselves, as control edits them: what the lookup structures are compiled from.
+//!
+//! Prefixes of up to sixteen bits are spread over 65,536 slots as their *cover*. Longer ones hang
+//! below their slot in a tree with a stride of eight bits: a node `depth` bits down holds the prefixes
+//! of `depth` + 1 to `depth` + 8 bits, and its children. The default route stands apart: it is no
+//! slot's cover, so that changing it touches none.
+//!
+//! Groups are kept as leaf codes: 0 for none, else the group's number plus one.
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+
+use super::address::Address;
+
+/// Bits that a slot stands for.
+pub(super) const TOP: u8 = 16;
+const SLOTS: usize = 1 << TOP;
+/// Bits that a node adds.
+pub(super) const STRIDE: u8 = 8;
+/// Nodes on the way to the longest prefix.
+const DEEPEST: usize = 14;
+
+/// A prefix or a child of a node. Sorted by key, a node's items read like a walk of its tree: what
+/// encloses comes before what is enclosed.
+#[derive(Clone, Copy, Debug)]
+struct Item {
+    /// First of the 256 places, times 16, plus the bits in this node (1 to 8; 9 for a child).
+    key: u16,
+    /// Leaf code or node.
+    value: u32,
+}
+
+const CHILD: u16 = STRIDE as u16 + 1;
+
+impl Item {
+    fn start(self) -> u16 {
+        self.key >> 4
+    }
+
+    fn is_child(self) -> bool {
+        self.key & 15 == CHILD
+    }
+
+    /// The place after its last.
+    fn end(self) -> u16 {
+        self.start() + (256 >> (self.key & 15).min(u16::from(STRIDE)))
+    }
+}
+
+/// What a stretch of a node's 256 places leads to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Target {
+    Leaf(u32),
+    /// One place: a node, and the leaf code of what encloses it.
+    Child {
+        node: u32,
+        cover: u32,
+    },
+}
+
+/// A stretch of equal places, up to the next run's start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Run {
+    pub(super) start: u16,
+    pub(super) target: Target,
+}
+
+/// What a node was compiled to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Compiled {
+    /// The cover it was compiled with.
+    pub(super) cover: u32,
+    /// What its parent refers to it by.
+    pub(super) entry: u32,
+    pub(super) block: Option<Block>,
+}
+
+/// Words of the arena.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Block {
+    pub(super) start: u32,
+    pub(super) len: u32,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Node {
+    items: Vec<Item>,
+    /// Prefixes in the node and below.
+    pub(super) weight: u32,
+    /// Something in it or below changed since it was compiled.
+    pub(super) dirty: bool,
+    /// Absent when it never was, and in a node that an ancestor's block takes in.
+    pub(super) compiled: Option<Compiled>,
+}
+
+/// Prefixes and their leaf codes, and what changed since they were last compiled.
+#[derive(Clone, Debug)]
+pub(super) struct Rib<A> {
+    pub(super) default: u32,
+    /// By length and first bits.
+    short: HashMap<(u8, u16), u32>,
+    /// The longest of those that holds each slot, and its length.
+    covers: Vec<u32>,
+    cover_lens: Vec<u8>,
+    /// The node below each slot; 0 for none.
+    tops: Vec<u32>,
+    /// Node 0 is never used.
+    pub(super) nodes: Vec<Node>,
+    free: Vec<u32>,
+    /// Slots to compile, each once.
+    dirty: Vec<u16>,
+    is_dirty: Vec<bool>,
+    /// Blocks of nodes that are gone.
+    pub(super) orphans: Vec<Block>,
+    routes: usize,
+    family: PhantomData<A>,
+}
+
+impl<A> Default for Rib<A> {
+    fn default() -> Self {
+        Rib {
+            default: 0,
+            short: HashMap::new(),
+            covers: vec![0; SLOTS],
+            cover_lens: vec![0; SLOTS],
+            tops: vec![0; SLOTS],
+            nodes: vec![Node::default()],
+            free: Vec::new(),
+            dirty: Vec::new(),
+            is_dirty: vec![false; SLOTS],
+            orphans: Vec::new(),
+            routes: 0,
+            family: PhantomData,
+        }
+    }
+}
+
+impl<A: Address> Rib<A> {
+    /// Prefixes.
+    pub(super) fn routes(&self) -> usize {
+        self.routes
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let items: usize = self.nodes.iter().map(|node| node.items.capacity()).sum();
+        // A hash table keeps an eighth free, and a byte an entry of its own.
+        let short = self.short.capacity() * (size_of::<((u8, u16), u32)>() + 1) * 8 / 7;
+        SLOTS * (2 * size_of::<u32>() + 2)
+            + self.nodes.capacity() * size_of::<Node>()
+            + items * size_of::<Item>()
+            + short
+    }
+
+    /// Sets the leaf code of a prefix without host bits; returns the one it had, 0 for none.
+    pub(super) fn insert(&mut self, prefix: A, len: u8, leaf: u32) -> u32 {
+        let old = match len {
+            0 => std::mem::replace(&mut self.default, leaf),
+            1..=TOP => self.insert_short(prefix.top(), len, leaf),
+            _ => self.insert_long(prefix, len, leaf),
+        };
+        self.routes += usize::from(old == 0);
+        old
+    }
+
+    /// Removes a prefix without host bits; returns the leaf code it had, 0 for none.
+    pub(super) fn remove(&mut self, prefix: A, len: u8) -> u32 {
+        let old = match len {
+            0 => std::mem::take(&mut self.default),
+            1..=TOP => self.remove_short(prefix.top(), len),
+            _ => self.remove_long(prefix, len),
+        };
+        self.routes -= usize::from(old != 0);
+        old
+    }
+
+    /// The slots to compile; each is named once, and then no longer dirty.
+    pub(super) fn take_dirty(&mut self) -> Vec<u16> {
+        for slot in &self.dirty {
+            self.is_dirty[usize::from(*slot)] = false;
+        }
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// All slots that a prefix other than the default reaches.
+    pub(super) fn occupied(&self) -> impl Iterator<Item = u16> {
+        (0..=u16::MAX).filter(|slot| self.node(*slot) != 0 || self.cover(*slot) != 0)
+    }
+
+    /// The node below a slot; 0 for none.
+    pub(super) fn node(&self, slot: u16) -> u32 {
+        self.tops[usize::from(slot)]
+    }
+
+    /// The leaf code of what encloses a slot.
+    pub(super) fn cover(&self, slot: u16) -> u32 {
+        self.covers[usize::from(slot)]
+    }
+
+    /// The node's places as runs, neighbours of equal leaf code joined.
+    pub(super) fn runs(&self, node: u32, cover: u32, out: &mut Vec<Run>) {
+        out.clear();
+        let mut outer = Enclosing::new(cover);
+        push_run(out, 0, Target::Leaf(cover));
+        for item in &self.nodes[node as usize].items {
+            outer.close(item.start(), out);
+            if item.is_child() {
+                let cover = outer.leaf();
+                let node = item.value;
+                push_run(out, item.start(), Target::Child { node, cover });
+                push_run(out, item.end(), Target::Leaf(cover));
+            } else {
+                push_run(out, item.start(), Target::Leaf(item.value));
+                outer.open(item.end(), item.value);
+            }
+        }
+        outer.close(256, out);
+        if out.last().is_some_and(|run| run.start == 256) {
+            out.pop();
+        }
+    }
+
+    fn touch(&mut self, slot: u16) {
+        if !std::mem::replace(&mut self.is_dirty[usize::from(slot)], true) {
+            self.dirty.push(slot);
+        }
+    }
+
+    fn insert_short(&mut self, top: u16, len: u8, leaf: u32) -> u32 {
+        let old = self.short.insert((len, top), leaf).unwrap_or(0);
+        if old != leaf {
+            for slot in span(top, len) {
+                let at = usize::from(slot);
+                if self.cover_lens[at] <= len {
+                    self.cover_lens[at] = len;
+                    self.covers[at] = leaf;
+                    self.touch(slot);
+                }
+            }
+        }
+        old
+    }
+
+    fn remove_short(&mut self, top: u16, len: u8) -> u32 {
+        let Some(old) = self.short.remove(&(len, top)) else {
+            return 0;
+        };
+        let mut outer = (1..len).rev();
+        let parent = outer.find_map(|len| {
+            let leaf = self.short.get(&(len, mask_top(top, len)))?;
+            Some((*leaf, len))
+        });
+        let (leaf, parent_len) = parent.unwrap_or((0, 0));
+        for slot in span(top, len) {
+            let at = usize::from(slot);
+            if self.cover_lens[at] == len {
+                self.cover_lens[at] = parent_len;
+                self.covers[at] = leaf;
+                self.touch(slot);
+            }
+        }
+        old
+    }
+
+    fn insert_long(&mut self, prefix: A, len: u8, leaf: u32) -> u32 {
+        let top = prefix.top();
+        let mut path = Path::default();
+        let mut node = match self.node(top) {
+            0 => {
+                let node = self.new_node();
+                self.tops[usize::from(top)] = node;
+                node
+            }
+            node => node,
+        };
+        let mut depth = TOP;
+        path.push(node);
+        while len > depth + STRIDE {
+            let key = key(prefix.byte(depth), CHILD);
+            node = match self.find(node, key) {
+                Ok(at) => self.nodes[node as usize].items[at].value,
+                Err(at) => {
+                    let child = self.new_node();
+                    let items = &mut self.nodes[node as usize].items;
+                    items.insert(at, Item { key, value: child });
+                    child
+                }
+            };
+            path.push(node);
+            depth += STRIDE;
+        }
+        let key = key(prefix.byte(depth), u16::from(len - depth));
+        let old = match self.find(node, key) {
+            Ok(at) => {
+                let item = &mut self.nodes[node as usize].items[at];
+                std::mem::replace(&mut item.value, leaf)
+            }
+            Err(at) => {
+                let items = &mut self.nodes[node as usize].items;
+                items.insert(at, Item { key, value: leaf });
+                0
+            }
+        };
+        for node in path.nodes() {
+            let node = &mut self.nodes[*node as usize];
+            node.weight += u32::from(old == 0);
+            node.dirty |= old != leaf;
+        }
+        if old != leaf {
+            self.touch(top);
+        }
+        old
+    }
+
+    fn remove_long(&mut self, prefix: A, len: u8) -> u32 {
+        let top = prefix.top();
+        let mut path = Path::default();
+        let mut node = self.node(top);
+        let mut depth = TOP;
+        while node != 0 && len > depth + STRIDE {
+            path.push(node);
+            node = match self.find(node, key(prefix.byte(depth), CHILD)) {
+                Ok(at) => self.nodes[node as usize].items[at].value,
+                Err(_) => 0,
+            };
+            depth += STRIDE;
+        }
+        if node == 0 {
+            return 0;
+        }
+        let Ok(at) = self.find(node, key(prefix.byte(depth), u16::from(len - depth))) else {
+            return 0;
+        };
+        let old = self.nodes[node as usize].items.remove(at).value;
+        path.push(node);
+        for node in path.nodes() {
+            let node = &mut self.nodes[*node as usize];
+            node.weight -= 1;
+            node.dirty = true;
+        }
+        self.prune(prefix, &path);
+        self.touch(top);
+        old
+    }
+
+    /// Frees the nodes at the end of a path that have nothing left.
+    fn prune(&mut self, prefix: A, path: &Path) {
+        let mut depth = TOP + STRIDE * u8::try_from(path.nodes().len()).unwrap_or(0);
+        for (at, node) in path.nodes().iter().enumerate().rev() {
+            depth -= STRIDE;
+            if !self.nodes[*node as usize].items.is_empty() {
+                return;
+            }
+            let gone = std::mem::take(&mut self.nodes[*node as usize]);
+            self.orphans
+                .extend(gone.compiled.and_then(|compiled| compiled.block));
+            self.free.push(*node);
+            match at.checked_sub(1).map(|above| path.nodes()[above]) {
+                None => self.tops[usize::from(prefix.top())] = 0,
+                Some(parent) => {
+                    let key = key(prefix.byte(depth - STRIDE), CHILD);
+                    if let Ok(at) = self.find(parent, key) {
+                        self.nodes[parent as usize].items.remove(at);
+                    }
+                }
+            }
+        }
+    }
+
+    fn find(&self, node: u32, key: u16) -> Result<usize, usize> {
+        let items = &self.nodes[node as usize].items;
+        items.binary_search_by_key(&key, |item| item.key)
+    }
+
+    fn new_node(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            self.nodes.push(Node::default());
+            // Each node takes more than 32 bytes: memory ends long before the numbers do.
+            u32::try_from(self.nodes.len() - 1).unwrap_or(u32::MAX)
+        })
+    }
+}
+
+fn key(byte: u8, len: u16) -> u16 {
+    let start = match len {
+        CHILD => u16::from(byte),
+        len => u16::from(byte) >> (8 - len) << (8 - len),
+    };
+    start << 4 | len
+}
+
+fn mask_top(top: u16, len: u8) -> u16 {
+    u32::from(top).mask(len + 16).try_into().unwrap_or(0)
+}
+
+/// The slots of a prefix of 1 to 16 bits.
+fn span(top: u16, len: u8) -> std::ops::RangeInclusive<u16> {
+    top..=top | u16::MAX.checked_shr(u32::from(len)).unwrap_or(0)
+}
+
+/// The nodes from a slot to a prefix.
+#[derive(Default)]
+struct Path {
+    nodes: [u32; DEEPEST],
+    len: usize,
+}
+
+impl Path {
+    fn push(&mut self, node: u32) {
+        self.nodes[self.len] = node;
+        self.len += 1;
+    }
+
+    fn nodes(&self) -> &[u32] {
+        &self.nodes[..self.len]
+    }
+}
+
+/// The prefixes that hold the place a walk has come to, the longest last.
+struct Enclosing {
+    /// (the place after its last, leaf code); lengths 0 to 8.
+    stack: [(u16, u32); STRIDE as usize + 1],
+    len: usize,
+}
+
+impl Enclosing {
+    fn new(cover: u32) -> Enclosing {
+        let mut stack = [(0, 0); STRIDE as usize + 1];
+        stack[0] = (256, cover);
+        Enclosing { stack, len: 1 }
+    }
+
+    fn leaf(&self) -> u32 {
+        self.stack[self.len - 1].1
+    }
+
+    fn open(&mut self, end: u16, leaf: u32) {
+        self.stack[self.len] = (end, leaf);
+        self.len += 1;
+    }
+
+    /// Ends the prefixes that do not reach `place`; what encloses them goes on.
+    fn close(&mut self, place: u16, out: &mut Vec<Run>) {
+        while self.len > 1 && self.stack[self.len - 1].0 <= place {
+            let (end, _) = self.stack[self.len - 1];
+            self.len -= 1;
+            push_run(out, end, Target::Leaf(self.leaf()));
+        }
+    }
+}
+
+/// Adds a run: it replaces one of the same start and joins one of the same leaf.
+fn push_run(out: &mut Vec<Run>, start: u16, target: Target) {
+    if out.last().is_some_and(|run| run.start == start) {
+        out.pop();
+    }
+    if out.last().is_none_or(|run| run.target != target) {
+        out.push(Run { start, target });
+    }
+}

@@ -1,0 +1,37 @@
+//! What a snapshot of a table is made of: where its sixteen-bit slots lie, and the memory behind.
+
+use std::sync::Arc;
+
+use super::arena::Arena;
+
+/// Slots of a chunk: commits copy the chunks that they change.
+pub(super) const CHUNK: u32 = 4096;
+pub(super) const CHUNKS: usize = 16;
+
+/// Set in an entry that refers to a block; one without it is a leaf code.
+pub(super) const BLOCK: u32 = 1 << 31;
+
+/// A committed table. Everything that its entries refer to lies in `arena` and is never written
+/// while a root that reaches it exists.
+#[derive(Debug, Default)]
+pub struct Root {
+    pub(super) arena: Arc<Arena>,
+    /// The first word of each chunk of slots, by an address's first four bits.
+    pub(super) chunks: [u32; CHUNKS],
+    /// The leaf code of the default route; 0 for none.
+    pub(super) default: u32,
+    /// Leaves take 32 bits instead of 16.
+    pub(super) wide: bool,
+    pub(super) routes: usize,
+    /// Words that lookups may read.
+    pub(super) live: usize,
+}
+
+impl Root {
+    /// The entry of a slot.
+    #[inline]
+    pub(super) fn entry(&self, top: u16) -> u32 {
+        let chunk = self.chunks[usize::from(top >> 12)] as usize;
+        self.arena.load(chunk + usize::from(top & 0xfff))
+    }
+}

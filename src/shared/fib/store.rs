@@ -1,0 +1,137 @@
+//! Blocks of the arena: handed out, kept while a snapshot can reach them, then used again.
+//!
+//! A block that a commit replaces is *retired*: the snapshots before that commit still reach it. It
+//! is free once the last of them is gone. Snapshots are only dropped here or by whoever published
+//! them, so a worker that lets go of one never frees anything.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::arena::Arena;
+use super::rib::Block;
+use super::root::Root;
+
+/// No free block is large enough.
+#[derive(Clone, Copy, Debug)]
+pub struct Full;
+
+/// Words at the start that stay zero: what a lane without a block of its own reads.
+pub(super) const ZEROS: u32 = 64;
+
+/// A snapshot and what only it and its elders reach.
+#[derive(Debug)]
+struct Generation {
+    root: Arc<Root>,
+    retired: Vec<Block>,
+}
+
+#[derive(Debug)]
+pub(super) struct Store {
+    arena: Arc<Arena>,
+    /// Sizes and starts of blocks are multiples of this.
+    granule: u32,
+    /// Words below were handed out at least once.
+    used: u32,
+    /// Words in blocks that the newest state reaches.
+    live: u32,
+    free: HashMap<u32, Vec<u32>>,
+    /// Replaced since the last commit.
+    retired: Vec<Block>,
+    /// Oldest first; the newest has nothing retired yet.
+    generations: VecDeque<Generation>,
+}
+
+impl Store {
+    /// A store of `words` words in blocks of multiples of `granule`.
+    pub(super) fn new(words: usize, granule: u32) -> std::io::Result<Store> {
+        Ok(Store {
+            arena: Arc::new(Arena::new(words)?),
+            granule,
+            used: ZEROS,
+            live: ZEROS,
+            free: HashMap::new(),
+            retired: Vec::new(),
+            generations: VecDeque::new(),
+        })
+    }
+
+    pub(super) fn arena(&self) -> &Arc<Arena> {
+        &self.arena
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.arena.words().len()
+    }
+
+    /// Words that the newest state reaches.
+    pub(super) fn live(&self) -> usize {
+        self.live as usize
+    }
+
+    /// Bytes of bookkeeping on the heap; the arena is apart.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let free: usize = self.free.values().map(Vec::capacity).sum();
+        let retired: usize = self.generations.iter().map(|g| g.retired.capacity()).sum();
+        free * size_of::<u32>() + (retired + self.retired.capacity()) * size_of::<Block>()
+    }
+
+    /// A block of at least `len` words, which nobody reads yet; what it holds is left over.
+    pub(super) fn allocate(&mut self, len: u32) -> Result<Block, Full> {
+        let len = len.next_multiple_of(self.granule);
+        let start = match self.free.get_mut(&len).and_then(Vec::pop) {
+            Some(start) => start,
+            None => {
+                let end = self.used.checked_add(len).ok_or(Full)?;
+                if end as usize > self.capacity() {
+                    return Err(Full);
+                }
+                std::mem::replace(&mut self.used, end)
+            }
+        };
+        self.live += len;
+        Ok(Block { start, len })
+    }
+
+    /// Takes a block out of the newest state.
+    pub(super) fn retire(&mut self, block: Block) {
+        self.live -= block.len;
+        self.retired.push(block);
+    }
+
+    /// Remembers a snapshot of the newest state, and what it no longer reaches.
+    pub(super) fn commit(&mut self, root: &Arc<Root>) {
+        let retired = std::mem::take(&mut self.retired);
+        match self.generations.back_mut() {
+            Some(before) => before.retired = retired,
+            // Nobody ever saw these.
+            None => self.reuse(retired),
+        }
+        self.generations.push_back(Generation {
+            root: Arc::clone(root),
+            retired: Vec::new(),
+        });
+        self.reclaim();
+    }
+
+    /// Frees what only snapshots that are gone could reach.
+    pub(super) fn reclaim(&mut self) {
+        while self.generations.len() > 1 {
+            let Some(oldest) = self.generations.front_mut() else {
+                return;
+            };
+            // get_mut, not strong_count: it also sees all that the last reader did.
+            if Arc::get_mut(&mut oldest.root).is_none() {
+                return;
+            }
+            if let Some(oldest) = self.generations.pop_front() {
+                self.reuse(oldest.retired);
+            }
+        }
+    }
+
+    fn reuse(&mut self, blocks: Vec<Block>) {
+        for block in blocks {
+            self.free.entry(block.len).or_default().push(block.start);
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! The table that control edits, and the snapshots that workers look addresses up in.
+
+use std::io;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::compile::{Compiler, Lpm};
+use super::rib::{Block, Rib};
+use super::root::{CHUNK, CHUNKS, Root};
+use super::store::{Full, Store};
+use super::{GroupId, Path};
+
+/// The largest leaf code that 16 bits hold: one bit tells leaves from references.
+const NARROW: u32 = 0x7fff;
+/// Words of the smallest arena.
+const FEW_WORDS: usize = 1 << 15;
+/// Words of the largest arena, 512 MiB: some hundred times a full table.
+const MANY_WORDS: usize = 1 << 27;
+
+/// Why a table could not be committed. Its prefixes are kept, earlier snapshots go on.
+#[derive(Debug, Error)]
+pub enum Exhausted {
+    #[error("the forwarding table needs more than {} MiB: let fewer or less scattered routes in", words * 4 >> 20)]
+    Limit { words: usize },
+    #[error("no memory for a forwarding table of {} MiB ({error}): stop something else, or let fewer routes in", words * 4 >> 20)]
+    Memory { words: usize, error: io::Error },
+}
+
+/// A committed table: immutable, shared with workers.
+#[derive(Debug)]
+pub struct Fib<A> {
+    root: Arc<Root>,
+    family: PhantomData<A>,
+}
+
+impl<A> Clone for Fib<A> {
+    fn clone(&self) -> Self {
+        Fib {
+            root: Arc::clone(&self.root),
+            family: PhantomData,
+        }
+    }
+}
+
+impl<A> Default for Fib<A> {
+    /// A table without routes.
+    fn default() -> Self {
+        Fib {
+            root: Arc::default(),
+            family: PhantomData,
+        }
+    }
+}
+
+impl<A: Lpm> Fib<A> {
+    /// The group of the longest prefix that holds `address`; [`GroupId::NO_ROUTE`] when none does.
+    pub fn lookup(&self, address: A) -> GroupId {
+        match A::lookup(&self.root, address) {
+            0 => GroupId::from_leaf(self.root.default),
+            leaf => GroupId::from_leaf(leaf),
+        }
+    }
+
+    /// Looks up a whole burst: `groups[i]` becomes the answer for `addresses[i]`; the longer slice's
+    /// rest is left alone.
+    #[inline]
+    pub fn lookup_burst(&self, addresses: &[A], groups: &mut [GroupId]) {
+        A::lookup_burst(&self.root, self.path(), addresses, groups);
+    }
+
+    /// How this machine looks up bursts in this table.
+    #[inline]
+    pub fn path(&self) -> Path {
+        // The others count on slots and zeros being there.
+        match self.root.live {
+            0 => Path::Scalar,
+            _ => Path::best(),
+        }
+    }
+
+    /// As [`Fib::lookup_burst`], by a path of the caller's choice where the machine has it, else by
+    /// the scalar one.
+    pub fn lookup_burst_by(&self, path: Path, addresses: &[A], groups: &mut [GroupId]) {
+        let path = if path.is_here() && self.root.live > 0 {
+            path
+        } else {
+            Path::Scalar
+        };
+        A::lookup_burst(&self.root, path, addresses, groups);
+    }
+
+    /// Prefixes in the table.
+    pub fn routes(&self) -> usize {
+        self.root.routes
+    }
+
+    /// Bytes that lookups may read.
+    pub fn hot_bytes(&self) -> usize {
+        self.root.live * size_of::<u32>()
+    }
+
+    /// Where its slots lie.
+    #[cfg(test)]
+    pub(crate) fn chunks(&self) -> [u32; CHUNKS] {
+        self.root.chunks
+    }
+
+    /// True when the two are one table in memory: nothing was written between their commits.
+    #[cfg(test)]
+    pub(crate) fn is_same(&self, other: &Fib<A>) -> bool {
+        Arc::ptr_eq(&self.root, &other.root)
+    }
+}
+
+/// The table that control edits; [`Table::commit`] makes a snapshot of it.
+#[derive(Debug)]
+pub struct Table<A> {
+    rib: Rib<A>,
+    /// Absent until the first commit, and after one that failed.
+    built: Option<Built>,
+    newest: Fib<A>,
+    /// Prefixes whose group needs a wide leaf.
+    wide_routes: usize,
+    /// Words that no arena may exceed.
+    limit: usize,
+}
+
+/// Where the blocks of the newest snapshot lie.
+#[derive(Debug)]
+struct Built {
+    store: Store,
+    chunks: [u32; CHUNKS],
+    /// Chunks that were made since the last commit: nobody reads them yet.
+    fresh: [bool; CHUNKS],
+    /// The chunk of all slots that no prefix reaches.
+    empty: u32,
+    wide: bool,
+}
+
+impl<A: Lpm> Default for Table<A> {
+    fn default() -> Self {
+        Table::with_limit(MANY_WORDS)
+    }
+}
+
+impl<A: Lpm> Table<A> {
+    /// A table whose lookup structure takes at most `words` words of four bytes.
+    pub fn with_limit(words: usize) -> Table<A> {
+        Table {
+            rib: Rib::default(),
+            built: None,
+            newest: Fib::default(),
+            wide_routes: 0,
+            limit: words,
+        }
+    }
+
+    /// Sets the group of a prefix and returns the one it had. Host bits are masked away; a length
+    /// beyond the address is taken as a host route.
+    pub fn insert(&mut self, prefix: A, len: u8, group: GroupId) -> Option<GroupId> {
+        let len = len.min(A::BITS);
+        let leaf = group.leaf();
+        let old = self.rib.insert(prefix.mask(len), len, leaf);
+        self.wide_routes += usize::from(leaf > NARROW);
+        self.wide_routes -= usize::from(old > NARROW);
+        (old != 0).then(|| GroupId::from_leaf(old))
+    }
+
+    /// Removes a prefix and returns the group it had.
+    pub fn remove(&mut self, prefix: A, len: u8) -> Option<GroupId> {
+        let len = len.min(A::BITS);
+        let old = self.rib.remove(prefix.mask(len), len);
+        self.wide_routes -= usize::from(old > NARROW);
+        (old != 0).then(|| GroupId::from_leaf(old))
+    }
+
+    /// The table as it is now, unaffected by later edits. Costs what changed since the last commit.
+    pub fn commit(&mut self) -> Result<Fib<A>, Exhausted> {
+        let dirty = self.rib.take_dirty();
+        let orphans = std::mem::take(&mut self.rib.orphans);
+        let updated = self.built.take().is_some_and(|mut built| {
+            for block in orphans {
+                built.store.retire(block);
+            }
+            let updated = built.suits(self.wide_routes > 0)
+                && built.update(&mut self.rib, dirty.iter().copied()).is_ok();
+            if updated {
+                self.built = Some(built);
+            }
+            updated
+        });
+        let changed = !updated || !dirty.is_empty() || self.rib.default != self.newest.root.default;
+        if !updated {
+            self.built = Some(self.build()?);
+        }
+        if let Some(built) = self.built.as_mut().filter(|_| changed) {
+            let root = built.root(&self.rib);
+            built.store.commit(&root);
+            self.newest.root = root;
+        }
+        Ok(self.newest.clone())
+    }
+
+    /// Bytes that the table and its newest snapshot take.
+    pub fn heap_bytes(&self) -> usize {
+        let built = self.built.as_ref().map(|built| &built.store);
+        let store = built.map_or(0, |store| {
+            store.heap_bytes() + store.capacity() * size_of::<u32>()
+        });
+        self.rib.heap_bytes() + store
+    }
+
+    /// Compiles everything into a new arena.
+    fn build(&mut self) -> Result<Built, Exhausted> {
+        let mut words = (2 * self.rib.routes()).next_power_of_two().max(FEW_WORDS);
+        loop {
+            if words > self.limit {
+                return Err(Exhausted::Limit { words: self.limit });
+            }
+            for node in &mut self.rib.nodes {
+                node.compiled = None;
+            }
+            let memory = |error| Exhausted::Memory { words, error };
+            let wide = self.wide_routes > 0;
+            let store = Store::new(words, A::GRANULE).map_err(memory)?;
+            match Built::new(store, wide, &mut self.rib) {
+                Ok(built) => return Ok(built),
+                Err(Full) => words *= 2,
+            }
+        }
+    }
+}
+
+impl Built {
+    fn new<A: Lpm>(mut store: Store, wide: bool, rib: &mut Rib<A>) -> Result<Built, Full> {
+        let empty = store.allocate(CHUNK)?.start;
+        let mut built = Built {
+            store,
+            chunks: [empty; CHUNKS],
+            fresh: [false; CHUNKS],
+            empty,
+            wide,
+        };
+        let occupied: Vec<u16> = rib.occupied().collect();
+        built.update(rib, occupied.into_iter())?;
+        Ok(built)
+    }
+
+    /// Whether the arena is of the right kind, and not far too large.
+    fn suits(&self, wide: bool) -> bool {
+        let (live, capacity) = (self.store.live(), self.store.capacity());
+        (self.wide || !wide) && (capacity <= FEW_WORDS || live >= capacity / 16)
+    }
+
+    fn update<A: Lpm>(
+        &mut self,
+        rib: &mut Rib<A>,
+        slots: impl Iterator<Item = u16>,
+    ) -> Result<(), Full> {
+        for slot in slots {
+            let mut compiler = Compiler {
+                rib,
+                store: &mut self.store,
+                wide: self.wide,
+            };
+            let entry = compiler.slot(slot)?;
+            self.set(slot, entry)?;
+        }
+        Ok(())
+    }
+
+    /// Sets a slot's entry, in a copy of its chunk if a snapshot reads that.
+    fn set(&mut self, slot: u16, entry: u32) -> Result<(), Full> {
+        let (at, within) = (usize::from(slot >> 12), usize::from(slot & 0xfff));
+        let old = self.chunks[at];
+        if self.store.arena().load(old as usize + within) == entry {
+            return Ok(());
+        }
+        if !self.fresh[at] {
+            let block = self.store.allocate(CHUNK)?;
+            let arena = self.store.arena();
+            arena.copy(old as usize, block.start as usize, CHUNK as usize);
+            if old != self.empty {
+                self.store.retire(Block {
+                    start: old,
+                    len: CHUNK,
+                });
+            }
+            self.chunks[at] = block.start;
+            self.fresh[at] = true;
+        }
+        let chunk = self.chunks[at] as usize;
+        self.store.arena().store(chunk + within, entry);
+        Ok(())
+    }
+
+    /// The snapshot of what was compiled; later updates copy what it reaches.
+    fn root<A: Lpm>(&mut self, rib: &Rib<A>) -> Arc<Root> {
+        self.fresh = [false; CHUNKS];
+        Arc::new(Root {
+            arena: Arc::clone(self.store.arena()),
+            chunks: self.chunks,
+            default: rib.default,
+            wide: self.wide,
+            routes: rib.routes(),
+            live: self.store.live(),
+        })
+    }
+}
