@@ -93,14 +93,15 @@ choose_pinning() {
 # ixmap as it ships: it chooses its instructions at run time. The crates cannot, and get this CPU's.
 build() {
     local target=${CARGO_TARGET_DIR:-target}
-    cargo build --quiet --release --example fib
+    cargo build --quiet --release --example fib || fail "ixmap does not build"
     RUSTFLAGS="-C target-cpu=native" cargo build --quiet --release --package ixmap-fib-peers \
-        --target-dir "$target/native"
+        --target-dir "$target/native" || fail "the crates do not build"
     fib=$target/release/examples/fib
     crates=$target/native/release/ixmap-fib-peers
     rte=$work/rte_fib
     # shellcheck disable=SC2046 # flags are words
-    cc -O3 -march=native -o "$rte" benches/peers/rte_fib.c $(pkg-config --cflags --libs libdpdk)
+    cc -O3 -march=native -o "$rte" benches/peers/rte_fib.c $(pkg-config --cflags --libs libdpdk) ||
+        fail "rte_fib.c does not build"
 }
 
 table() { echo "$work/table$1"; }
