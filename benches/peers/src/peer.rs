@@ -150,7 +150,7 @@ mod tests {
         }
     }
 
-    fn compare<A: Family>(peer: &impl Peer<A>, reference: &Reference<A>, addresses: &[A]) {
+    fn compare<A: Family>(peer: &impl Peer<A>, reference: &Reference, addresses: &[A]) {
         let mut hits = 0;
         for address in addresses {
             let expected = reference.lookup(*address);
