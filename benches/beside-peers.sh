@@ -1,0 +1,302 @@
+#!/usr/bin/env bash
+# Measures ixmap's FIB beside its peers on the real tables, in one run: DPDK's rte_fib interleaved with
+# it, then the crates treebitmap, prefix-trie and poptrie once each. All programs are given the same
+# streams, and all must give the same answers, before and after the replayed updates.
+# What is measured, and what is fair about it: benches/README.md.
+set -euo pipefail
+
+readonly USAGE="usage: benches/beside-peers.sh [--rounds N] [--core N] [--poptrie-limit SECONDS]
+
+  --rounds N                how often ixmap and DPDK are measured, in turn (default 5)
+  --core N                  the core to measure on (default: the last one)
+  --poptrie-limit SECONDS   give up building poptrie after so long (default 60; IPv4 takes minutes)
+
+Exit 0: measured, all answers alike; 1: answers differ; 2: something is missing or failed."
+readonly STREAMS=(uniform-address uniform-prefix zipf sequential)
+readonly COMMITS=(1 256)
+readonly CRATES=(treebitmap prefix-trie poptrie)
+# What rte_fib6 takes for 400,000 tbl8s, and its RIB.
+readonly HUGEPAGES=768
+readonly HUGEPAGES_FILE=/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages
+
+rounds=5
+core=$(($(nproc --all) - 1))
+poptrie_limit=60
+work='' hugepages_before='' differences=0
+
+fail() {
+    echo "beside-peers: $*" >&2
+    exit 2
+}
+
+number() { # OPTION VALUE
+    [[ ${2-} =~ ^[0-9]{1,6}$ ]] || fail "$1 needs a number
+$USAGE"
+    echo "$((10#$2))"
+}
+
+options() {
+    while (($#)); do
+        case $1 in
+        --rounds) rounds=$(number "$1" "${2-}") ;;
+        --core) core=$(number "$1" "${2-}") ;;
+        --poptrie-limit) poptrie_limit=$(number "$1" "${2-}") ;;
+        -h | --help) echo "$USAGE" && exit 0 ;;
+        *) fail "unknown argument $1
+$USAGE" ;;
+        esac
+        shift 2
+    done
+    ((rounds > 0)) || fail "--rounds 0: there would be nothing to see"
+}
+
+clean() {
+    [[ -z $hugepages_before ]] || echo "$hugepages_before" >"$HUGEPAGES_FILE"
+    [[ -z $work ]] || rm -rf "$work"
+}
+
+# Everything that is missing, with the packages that have it.
+check_tools() {
+    local tool missing=()
+    command -v cargo >/dev/null || fail "missing: a Rust toolchain, see https://rustup.rs"
+    for tool in cc:gcc pkg-config:pkg-config xzcat:xz-utils taskset:util-linux; do
+        command -v "${tool%%:*}" >/dev/null || missing+=("${tool#*:}")
+    done
+    pkg-config --exists libdpdk 2>/dev/null || missing+=(libdpdk-dev)
+    ((${#missing[@]} == 0)) || fail "missing: try apt-get install ${missing[*]}"
+    grep -qw avx512f /proc/cpuinfo || fail "this CPU has no AVX-512, which DPDK is measured with"
+}
+
+reserve_hugepages() {
+    local free=${HUGEPAGES_FILE%/*}/free_hugepages before
+    [[ -r $free ]] || fail "this kernel has no hugepages of 2 MiB, which DPDK is measured with"
+    (($(<"$free") < HUGEPAGES)) || return 0
+    [[ -w $HUGEPAGES_FILE ]] || fail "too few hugepages: run as root, or sysctl -w vm.nr_hugepages=$HUGEPAGES"
+    before=$(<"$HUGEPAGES_FILE")
+    hugepages_before=$before
+    echo $((before - $(<"$free") + HUGEPAGES)) >"$HUGEPAGES_FILE"
+    (($(<"$free") >= HUGEPAGES)) || fail "no room for $HUGEPAGES hugepages (1.5 GiB): free some memory"
+}
+
+# Runs a program on the core, above everything else there when that is allowed.
+pinned=()
+choose_pinning() {
+    taskset -c "$core" true || fail "cannot run on core $core"
+    pinned=(taskset -c "$core")
+    if chrt -f 50 true 2>/dev/null; then
+        pinned=(chrt -f 50 "${pinned[@]}")
+    else
+        echo "beside-peers: not allowed to run in real time: other programs may disturb this" >&2
+    fi
+}
+
+# ixmap as it ships: it chooses its instructions at run time. The crates cannot, and get this CPU's.
+build() {
+    local target=${CARGO_TARGET_DIR:-target}
+    cargo build --quiet --release --example fib || fail "ixmap does not build"
+    RUSTFLAGS="-C target-cpu=native" cargo build --quiet --release --package ixmap-fib-peers \
+        --target-dir "$target/native" || fail "the crates do not build"
+    fib=$target/release/examples/fib
+    crates=$target/native/release/ixmap-fib-peers
+    rte=$work/rte_fib
+    # shellcheck disable=SC2046 # flags are words
+    cc -O3 -march=native -o "$rte" benches/peers/rte_fib.c $(pkg-config --cflags --libs libdpdk) ||
+        fail "rte_fib.c does not build"
+}
+
+table() { echo "$work/table$1"; }
+updates() { echo "$work/updates$1"; }
+stream() { echo "$work/v$1-$2"; }
+routes() { wc -l <"$(table "$1")"; }
+
+write_inputs() {
+    local v s
+    for v in 4 6; do
+        xzcat "tests/data/bart$v.txt.xz" >"$(table $v)"
+        xzcat "tests/data/upd$v-ris2016.txt.xz" >"$(updates $v)"
+        for s in "${STREAMS[@]}"; do
+            "$fib" "$(table $v)" --stream "$s" --write-stream "$(stream $v "$s")"
+        done
+    done
+}
+
+# The value of a key in a line of JSON.
+field() { # KEY < JSON
+    sed -nE "s/.*\"$1\":\"?([^,\"}]*).*/\1/p"
+}
+
+# Remembers a measurement: family, what, program, value.
+note() { echo "$*" >>"$work/results"; }
+
+same() { # WHAT PROGRAM ANSWERS EXPECTED
+    if cmp -s "$3" "$4"; then
+        return
+    fi
+    echo "beside-peers: $1: $2 answers otherwise than ixmap: $(cmp "$3" "$4" 2>&1)" >&2
+    differences=$((differences + 1))
+}
+
+# Every stream's answers of ixmap and DPDK; the crates' follow with their measurements.
+compare_answers() {
+    local v s all
+    for v in 4 6; do
+        for all in before after; do
+            : >"$work/answers$v-$all"
+        done
+        for s in "${STREAMS[@]}"; do
+            "$fib" "$(table $v)" <"$(stream $v "$s")" >"$work/ixmap"
+            "$rte" --core "$core" --print "$(table $v)" "$(stream $v "$s")" >"$work/rte"
+            same "IPv$v $s" DPDK "$work/rte" "$work/ixmap"
+            cat "$work/ixmap" >>"$work/answers$v-before"
+            "$fib" "$(table $v)" --updates "$(updates $v)" <"$(stream $v "$s")" | tail -n +2 >"$work/ixmap"
+            "$rte" --core "$core" --print --updates "$(updates $v)" "$(table $v)" "$(stream $v "$s")" |
+                tail -n +2 >"$work/rte"
+            same "IPv$v $s after the updates" DPDK "$work/rte" "$work/ixmap"
+            cat "$work/ixmap" >>"$work/answers$v-after"
+        done
+    done
+}
+
+# One round of lookups: ixmap and DPDK in turn.
+measure_lookups() {
+    local v s json
+    for v in 4 6; do
+        for s in "${STREAMS[@]}"; do
+            json=$("${pinned[@]}" "$fib" "$(table $v)" --bench --stream "$s")
+            note "$v $s ixmap $(field ns_per_lookup <<<"$json")"
+            note "$v build ixmap $(field build_seconds <<<"$json")"
+            echo "$json" >"$work/ixmap$v.json"
+            json=$("${pinned[@]}" "$rte" --core "$core" --lookup avx512 "$(table $v)" "$(stream $v "$s")")
+            note "$v $s dpdk $(field ns_per_lookup <<<"$json")"
+            note "$v build dpdk $(field build_seconds <<<"$json")"
+            echo "$json" >"$work/rte$v.json"
+        done
+    done
+}
+
+# One round of updates. DPDK's are in force one by one, as ixmap's are with a commit after each.
+measure_updates() {
+    local v n json
+    for v in 4 6; do
+        for n in "${COMMITS[@]}"; do
+            json=$("${pinned[@]}" "$fib" "$(table $v)" --updates "$(updates $v)" --commit-every "$n" </dev/null)
+            note "$v mean ixmap/$n $(field ns_per_op_mean <<<"$json")"
+            note "$v p99 ixmap/$n $(field ns_per_op_p99 <<<"$json")"
+        done
+        json=$("${pinned[@]}" "$rte" --core "$core" --rounds 1 --updates "$(updates $v)" "$(table $v)" \
+            "$(stream $v zipf)" | sed 1q)
+        note "$v mean dpdk $(field ns_per_op_mean <<<"$json")"
+        note "$v p99 dpdk $(field ns_per_op_p99 <<<"$json")"
+    done
+}
+
+# The crates, once each: a build for the lookups and the answers, one more for the updates.
+measure_crates() {
+    local v crate status streams s i
+    for v in 4 6; do
+        streams=()
+        for s in "${STREAMS[@]}"; do streams+=("$(stream $v "$s")"); done
+        for crate in "${CRATES[@]}"; do
+            local run=("${pinned[@]}" "$crates" --answers "$work/crate" --build-limit "$poptrie_limit" "$crate" "$(table $v)")
+            status=0
+            "${run[@]}" "${streams[@]}" >"$work/lines" || status=$?
+            ((status != 3)) || continue # not built in time, as it has said
+            ((status == 0)) || fail "$crate failed"
+            same "IPv$v" "$crate" "$work/crate" "$work/answers$v-before"
+            for i in "${!STREAMS[@]}"; do
+                note "$v ${STREAMS[i]} $crate $(sed -n "$((i + 1))p" "$work/lines" | field ns_per_lookup)"
+            done
+            note "$v build $crate $(sed 1q "$work/lines" | field build_seconds)"
+            "${run[@]}" --rounds 1 --updates "$(updates $v)" "${streams[@]}" >"$work/lines" || fail "$crate failed"
+            same "IPv$v after the updates" "$crate" "$work/crate" "$work/answers$v-after"
+            note "$v mean $crate $(sed 1q "$work/lines" | field ns_per_op_mean)"
+            note "$v p99 $crate $(sed 1q "$work/lines" | field ns_per_op_p99)"
+        done
+    done
+}
+
+values() { # FAMILY WHAT PROGRAM
+    awk -v key="$1 $2 $3" '$1 " " $2 " " $3 == key { print $4 }' "$work/results"
+}
+
+# `median (least-most)` of numbers, or `-` of none.
+spread() {
+    sort -g | awk -v format="${1:-%.2f}" '{ v[NR] = $1 } END {
+        if (NR == 0) { print "-"; exit }
+        m = NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2
+        if (NR == 1) printf format "\n", m
+        else printf format " (" format "-" format ")\n", m, v[1], v[NR] }'
+}
+
+# How many times as quick as DPDK, from the two measurements of each round.
+ratio() { # FAMILY WHAT PROGRAM
+    paste <(values "$1" "$2" dpdk) <(values "$1" "$2" "$3") | awk '{ print $1 / $2 }' | spread
+}
+
+row() { printf '%-22s %-22s %-22s %-20s %-12s %-12s %s\n' "$@"; }
+
+report_family() { # FAMILY
+    local v=$1 s n crate cells rte_name
+    rte_name=$([[ $v == 4 ]] && echo "rte_fib 2 B" || echo "rte_fib6 4 B")
+    printf '\nIPv%s, %s routes. Median (least-most); crates once. ixmap: %s, hot %s B, heap %s B; DPDK: %s B resident.\n' \
+        "$v" "$(routes "$v")" "$(field path <"$work/ixmap$v.json")" "$(field hot_bytes <"$work/ixmap$v.json")" \
+        "$(field heap_bytes <"$work/ixmap$v.json")" "$(field rss_bytes <"$work/rte$v.json")"
+    row "" ixmap "$rte_name avx512" "times as quick" "${CRATES[@]}"
+    for s in "${STREAMS[@]}" build; do
+        cells=()
+        for crate in "${CRATES[@]}"; do cells+=("$(values "$v" "$s" "$crate" | spread)"); done
+        row "$([[ $s == build ]] && echo "load, s" || echo "$s, ns")" "$(values "$v" "$s" ixmap | spread)" \
+            "$(values "$v" "$s" dpdk | spread)" "$(ratio "$v" "$s" ixmap)" "${cells[@]}"
+    done
+    for n in "${COMMITS[@]}"; do
+        for s in mean p99; do
+            cells=()
+            for crate in "${CRATES[@]}"; do cells+=("$(values "$v" $s "$crate" | spread %.0f)"); done
+            row "update $s, ns (/$n)" "$(values "$v" $s "ixmap/$n" | spread %.0f)" \
+                "$(values "$v" $s dpdk | spread %.0f)" "$(ratio "$v" $s "ixmap/$n")" "${cells[@]}"
+        done
+    done
+}
+
+report() {
+    local v
+    printf '\n%s, core %s, Linux %s, DPDK %s, load before %s, %s rounds, %s\n' \
+        "$(sed -nE 's/^model name[^:]*: //p' /proc/cpuinfo | sed 1q)" "$core" "$(uname -r)" \
+        "$(pkg-config --modversion libdpdk)" "$load" "$rounds" "$(date +%F)"
+    for v in 4 6; do report_family $v; done
+    echo
+    echo "(/N): ixmap commits after each N updates; the others know no commits."
+}
+
+main() {
+    local round
+    options "$@"
+    cd "$(dirname "$0")/.."
+    check_tools
+    trap clean EXIT
+    trap 'exit 130' INT TERM HUP
+    work=$(mktemp -d)
+    reserve_hugepages
+    choose_pinning
+    echo "building" >&2
+    build
+    load=$(cut -d' ' -f1-3 /proc/loadavg)
+    write_inputs
+    echo "comparing the answers of all programs" >&2
+    compare_answers
+    for ((round = 1; round <= rounds; round++)); do
+        echo "measuring beside DPDK: round $round of $rounds" >&2
+        measure_lookups
+        measure_updates
+    done
+    echo "measuring crates" >&2
+    measure_crates
+    report
+    if ((differences > 0)); then
+        echo "beside-peers: $differences differences in answers: see above" >&2
+        exit 1
+    fi
+    echo "All programs gave the same answers on every stream, before and after the updates."
+}
+
+main "$@"
