@@ -191,7 +191,10 @@ impl<A: Lpm> Table<A> {
             }
             updated
         });
-        let changed = !updated || !dirty.is_empty() || self.rib.default != self.newest.root.default;
+        let newest = &self.newest.root;
+        let changed = !updated
+            || !dirty.is_empty()
+            || (self.rib.default, self.rib.routes()) != (newest.default, newest.routes);
         if !updated {
             self.built = Some(self.build()?);
         }
