@@ -82,8 +82,12 @@ impl Arena {
 
     /// Copies `len` words from `from` to `to`.
     pub(super) fn copy(&self, from: usize, to: usize, len: usize) {
-        for i in 0..len {
-            self.store(to + i, self.load(from + i));
+        let words = self.words();
+        let (Some(from), Some(to)) = (words.get(from..from + len), words.get(to..to + len)) else {
+            return;
+        };
+        for (from, to) in from.iter().zip(to) {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
     }
 }

@@ -262,13 +262,16 @@ impl Built {
         rib: &mut Rib<A>,
         slots: impl Iterator<Item = u16>,
     ) -> Result<(), Full> {
+        let mut spare = Vec::new();
         for slot in slots {
             let mut compiler = Compiler {
                 rib,
                 store: &mut self.store,
                 wide: self.wide,
+                spare,
             };
             let entry = compiler.slot(slot)?;
+            spare = compiler.spare;
             self.set(slot, entry)?;
         }
         Ok(())

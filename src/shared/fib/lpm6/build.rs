@@ -77,32 +77,33 @@ impl Taken {
     /// is `first`; false when they are too many.
     fn take(
         &mut self,
-        compiler: &Compiler<'_, u128>,
+        compiler: &mut Compiler<'_, u128>,
         node: u32,
         level: u8,
         first: u32,
         cover: u32,
     ) -> bool {
         self.nodes.push(node);
-        for run in compiler.runs(node, cover) {
-            let first = first | u32::from(run.start) << (KEY - level - STRIDE);
-            match run.target {
-                Target::Child { node, cover } if level + STRIDE < KEY => {
-                    if !self.take(compiler, node, level + STRIDE, first, cover) {
-                        return false;
+        compiler.with_runs(node, cover, |compiler, runs| {
+            runs.iter().all(|run| {
+                let first = first | u32::from(run.start) << (KEY - level - STRIDE);
+                match run.target {
+                    Target::Child { node, cover } if level + STRIDE < KEY => {
+                        self.take(compiler, node, level + STRIDE, first, cover)
                     }
+                    target => self.push(Range { first, target }),
                 }
-                target => self.push(Range { first, target }),
-            }
-        }
-        self.ranges.len() <= self.most
+            })
+        })
     }
 
-    fn push(&mut self, range: Range) {
+    /// Adds a range, or joins it to one of the same target; false when it is one too many.
+    fn push(&mut self, range: Range) -> bool {
         let last = self.ranges.last();
         if last.is_none_or(|last| last.target != range.target) {
             self.ranges.push(range);
         }
+        self.ranges.len() <= self.most
     }
 }
 
@@ -192,15 +193,17 @@ fn write_table(
     cover: u32,
 ) -> Result<(u32, Block), Full> {
     let mut entries = [0; 256];
-    let runs = compiler.runs(node, cover);
-    for (i, run) in runs.iter().enumerate() {
-        let entry = match run.target {
-            Target::Leaf(leaf) => leaf,
-            Target::Child { node, cover } => compiler.entry(node, depth + STRIDE, cover)?,
-        };
-        let end = runs.get(i + 1).map_or(256, |next| next.start);
-        entries[usize::from(run.start)..usize::from(end)].fill(entry);
-    }
+    compiler.with_runs(node, cover, |compiler, runs| {
+        for (i, run) in runs.iter().enumerate() {
+            let entry = match run.target {
+                Target::Leaf(leaf) => leaf,
+                Target::Child { node, cover } => compiler.entry(node, depth + STRIDE, cover)?,
+            };
+            let end = runs.get(i + 1).map_or(256, |next| next.start);
+            entries[usize::from(run.start)..usize::from(end)].fill(entry);
+        }
+        Ok(())
+    })?;
     let block = compiler.store.allocate(256)?;
     for (i, entry) in entries.iter().enumerate() {
         compiler
