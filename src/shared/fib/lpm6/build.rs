@@ -1,14 +1,16 @@
 //! Blocks and tables out of prefixes.
 
-use super::{BLOCK, DEPTH_SHIFT, KEY, LINE, LINE_MASK, LINES, SPLIT, Shape, TABLE, bound};
+use super::{
+    BLOCK, DEPTH_SHIFT, KEY, LINE, LINE_MASK, LINE_SHIFT, LINES, SPLIT, Shape, TABLE, bound,
+};
 use crate::shared::fib::compile::Compiler;
 use crate::shared::fib::rib::{Block, STRIDE, Target};
 use crate::shared::fib::store::Full;
 
 /// Ranges that fill a block of narrow leaves.
-const MANY: usize = LINES * 11;
+const MANY: u32 = LINES * 11;
 /// A node of more prefixes is a table without a try: so many seldom join to few enough ranges.
-const CROWD: u32 = 4 * MANY as u32;
+const CROWD: u32 = 4 * MANY;
 
 /// A range of keys, up to the next range's first.
 #[derive(Clone, Copy)]
@@ -35,7 +37,7 @@ pub(super) fn compile(
         .compiled
         .is_some_and(|compiled| compiled.entry & (BLOCK | TABLE) == BLOCK | TABLE);
     // A table shrinks back late, so that a flapping prefix does not turn it over each time.
-    let crowd = if was_table { MANY as u32 } else { CROWD };
+    let crowd = if was_table { MANY } else { CROWD };
     if state.weight <= crowd {
         let mut taken = Taken::new(compiler.wide);
         if taken.take(compiler, node, 0, 0, cover) {
@@ -69,7 +71,7 @@ impl Taken {
         Taken {
             ranges: Vec::with_capacity(32),
             nodes: Vec::with_capacity(8),
-            most: LINES * (Shape::of(wide).bounds + 1),
+            most: LINES as usize * (Shape::of(wide).bounds + 1),
         }
     }
 
@@ -216,7 +218,7 @@ fn write_table(
 
 /// The entry of a block or table.
 fn refer(kind: u32, block: Block, depth: u8) -> Result<u32, Full> {
-    let line = block.start / LINE as u32;
+    let line = block.start >> LINE_SHIFT;
     if line > LINE_MASK {
         return Err(Full);
     }
