@@ -199,9 +199,8 @@ impl<A: Lpm> Table<A> {
             self.built = Some(self.build()?);
         }
         if let Some(built) = self.built.as_mut().filter(|_| changed) {
-            let root = built.root(&self.rib);
-            built.store.commit(&root);
-            self.newest.root = root;
+            self.newest.root = built.root(&self.rib);
+            built.store.commit(&self.newest.root);
         }
         Ok(self.newest.clone())
     }
@@ -215,9 +214,11 @@ impl<A: Lpm> Table<A> {
         self.rib.heap_bytes() + store
     }
 
-    /// Compiles everything into a new arena.
+    /// Compiles everything into a new arena, of which a quarter to three quarters are in use then:
+    /// there is room to go on, and it takes many changes until the next time.
     fn build(&mut self) -> Result<Built, Exhausted> {
-        let mut words = (2 * self.rib.routes()).next_power_of_two().max(FEW_WORDS);
+        // A guess: real tables take half a word to two a route.
+        let mut words = arena_for(self.rib.routes());
         loop {
             if words > self.limit {
                 return Err(Exhausted::Limit { words: self.limit });
@@ -228,12 +229,18 @@ impl<A: Lpm> Table<A> {
             let memory = |error| Exhausted::Memory { words, error };
             let wide = self.wide_routes > 0;
             let store = Store::new(words, A::GRANULE).map_err(memory)?;
-            match Built::new(store, wide, &mut self.rib) {
-                Ok(built) => return Ok(built),
-                Err(Full) => words *= 2,
+            words = match Built::new(store, wide, &mut self.rib) {
+                Ok(built) if built.is_roomy() => return Ok(built),
+                Ok(built) => arena_for(2 * built.store.live()),
+                Err(Full) => 2 * words,
             }
         }
     }
+}
+
+/// Words of an arena that has at least so many.
+fn arena_for(words: usize) -> usize {
+    words.next_power_of_two().max(FEW_WORDS)
 }
 
 impl Built {
@@ -251,7 +258,13 @@ impl Built {
         Ok(built)
     }
 
-    /// Whether the arena is of the right kind, and not far too large.
+    /// Whether the arena is neither crowded nor much too large.
+    fn is_roomy(&self) -> bool {
+        let (live, capacity) = (self.store.live(), self.store.capacity());
+        live <= capacity / 4 * 3 && (capacity <= FEW_WORDS || live >= capacity / 4)
+    }
+
+    /// Whether leaves are wide enough, and the arena is not far too large by now.
     fn suits(&self, wide: bool) -> bool {
         let (live, capacity) = (self.store.live(), self.store.capacity());
         (self.wide || !wide) && (capacity <= FEW_WORDS || live >= capacity / 16)
