@@ -202,7 +202,7 @@ impl<A: Address> Rib<A> {
         self.slots[usize::from(slot)].cover
     }
 
-    /// The node's places as runs, neighbours of equal leaf code joined.
+    /// The node's places as runs; neighbours may be of equal leaf code.
     pub(super) fn runs(&self, node: u32, cover: u32, out: &mut Vec<Run>) {
         out.clear();
         let mut outer = Enclosing::new(cover);
@@ -454,14 +454,10 @@ impl Enclosing {
     }
 }
 
-/// Adds a run: it replaces one of the same start and joins one of the same leaf.
+/// Adds a run, in place of one of the same start.
 fn push_run(out: &mut Vec<Run>, start: u16, target: Target) {
-    match out.as_mut_slice() {
-        [.., before, last] if last.start == start && before.target == target => {
-            out.pop();
-        }
-        [.., last] if last.start == start => last.target = target,
-        [.., last] if last.target == target => {}
+    match out.last_mut() {
+        Some(last) if last.start == start => last.target = target,
         _ => out.push(Run { start, target }),
     }
 }
