@@ -21,7 +21,7 @@ impl Lanes<u32> {
     pub(super) const ZERO: Lanes<u32> = Lanes([0; LANES]);
 }
 
-/// `out[i]` becomes the word at `index[i]`, for the first `N` lanes.
+/// `out[i]` becomes the word at `index[i]`, for the first `N` lanes; `N` is even.
 ///
 /// # Safety
 ///
@@ -32,13 +32,11 @@ pub(super) unsafe fn words<const N: usize>(
     index: &Lanes<u32>,
     out: &mut Lanes<u32>,
 ) {
-    for i in 0..N {
-        // SAFETY: the caller's promise.
-        out.0[i] = unsafe { words.add(index.0[i] as usize).read() };
-    }
+    // SAFETY: the caller's promise.
+    pairs::<N>(index, out, |index| unsafe { words.add(index).read() });
 }
 
-/// `out[i]` becomes the 16-bit half at `index[i]`, for the first `N` lanes.
+/// `out[i]` becomes the 16-bit half at `index[i]`, for the first `N` lanes; `N` is even.
 ///
 /// # Safety
 ///
@@ -49,8 +47,25 @@ pub(super) unsafe fn halves<const N: usize>(
     index: &Lanes<u32>,
     out: &mut Lanes<u32>,
 ) {
-    for i in 0..N {
-        // SAFETY: the caller's promise.
-        out.0[i] = u32::from(unsafe { halves.add(index.0[i] as usize).read() });
+    // SAFETY: the caller's promise.
+    pairs::<N>(index, out, |index| {
+        u32::from(unsafe { halves.add(index).read() })
+    });
+}
+
+/// Two lanes at a time: half the loads of indices, and half the stores, which are what a core can do
+/// the fewest of.
+#[inline(always)]
+fn pairs<const N: usize>(index: &Lanes<u32>, out: &mut Lanes<u32>, load: impl Fn(usize) -> u32) {
+    let index = index.0.as_ptr().cast::<u64>();
+    let out = out.0.as_mut_ptr().cast::<u64>();
+    for i in 0..N.min(LANES) / 2 {
+        // SAFETY: there are LANES / 2 pairs, and lanes are aligned for them.
+        unsafe {
+            let pair = index.add(i).read();
+            let low = load((pair & u64::from(u32::MAX)) as usize);
+            let high = load((pair >> 32) as usize);
+            out.add(i).write(u64::from(low) | u64::from(high) << 32);
+        }
     }
 }

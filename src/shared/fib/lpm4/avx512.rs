@@ -52,13 +52,16 @@ fn burst<const V: usize, const N: usize, const WIDE: bool>(
     // SAFETY: sixteen words, and loads of any alignment.
     let chunks = unsafe { _mm512_loadu_si512(root.chunks.as_ptr().cast()) };
     let (mut index, mut found) = (Lanes::ZERO, Lanes::ZERO);
-    let mut entry = [_mm512_setzero_si512(); V];
-    for (entry, address) in entry.iter_mut().zip(&address) {
+    for (v, address) in address.iter().enumerate() {
         let chunk = _mm512_permutexvar_epi32(_mm512_srli_epi32::<28>(*address), chunks);
         let slot = _mm512_and_si512(_mm512_srli_epi32::<16>(*address), set(0xfff));
-        let at = _mm512_add_epi32(chunk, slot);
-        // SAFETY: a root's chunks lie in its arena.
-        *entry = unsafe { _mm512_i32gather_epi32::<4>(at, base.cast()) };
+        store(&mut index, v, _mm512_add_epi32(chunk, slot));
+    }
+    // SAFETY: a root's chunks lie in its arena.
+    unsafe { fetch::words::<N>(base, &index, &mut found) };
+    let mut entry = [_mm512_setzero_si512(); V];
+    for (v, entry) in entry.iter_mut().enumerate() {
+        *entry = load(&found, v);
     }
     let mut shift = 8;
     // SAFETY: the entries are a root's.
