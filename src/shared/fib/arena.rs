@@ -80,10 +80,13 @@ impl Arena {
         self.store(index / 2, rest | u32::from(value) << shift);
     }
 
-    /// Copies `len` words from `from` to `to`.
+    /// Copies `len` words from `from` to `to`, blocks within the arena.
     pub(super) fn copy(&self, from: usize, to: usize, len: usize) {
-        for i in 0..len {
-            self.store(to + i, self.load(from + i));
+        let block = |start: usize| self.words().get(start..start + len);
+        if let (Some(from), Some(to)) = (block(from), block(to)) {
+            for (from, to) in from.iter().zip(to) {
+                to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
         }
     }
 }

@@ -215,6 +215,23 @@ impl<A: Lpm> Table<A> {
         self.rib.heap_bytes() + store
     }
 
+    /// Where all the words of the arena are.
+    #[cfg(test)]
+    pub(super) fn census(&self) -> super::store::Census {
+        let built = self.built.as_ref().expect("a commit before");
+        let mut census = built.store.census();
+        let chunks = built.chunks.iter().filter(|start| **start != built.empty);
+        let chunks = chunks.chain([&built.empty]).map(|start| Block {
+            start: *start,
+            len: CHUNK,
+        });
+        let nodes = self.rib.nodes.iter().filter_map(|node| node.compiled);
+        let blocks = nodes.filter_map(|compiled| compiled.block);
+        let orphans = self.rib.orphans.iter().copied();
+        census.live = chunks.chain(blocks).chain(orphans).collect();
+        census
+    }
+
     /// Compiles everything into a new arena.
     fn build(&mut self) -> Result<Built, Exhausted> {
         let mut words = (2 * self.rib.routes()).next_power_of_two().max(FEW_WORDS);
