@@ -16,6 +16,8 @@ use super::{GroupId, Path};
 const NARROW: u32 = 0x7fff;
 /// Words of the smallest arena.
 const FEW_WORDS: usize = 1 << 15;
+/// Words of an arena that is not worth a smaller one, 1 MiB.
+const SMALL_WORDS: usize = 1 << 18;
 /// Words of the largest arena, 512 MiB: some hundred times a full table.
 const MANY_WORDS: usize = 1 << 27;
 
@@ -184,7 +186,7 @@ impl<A: Lpm> Table<A> {
             for block in orphans {
                 built.store.retire(block);
             }
-            let updated = built.suits(self.wide_routes > 0)
+            let updated = built.suits(self.wide_routes > 0, first_words(self.rib.routes()))
                 && built.update(&mut self.rib, dirty.iter().copied()).is_ok();
             if updated {
                 self.built = Some(built);
@@ -234,7 +236,8 @@ impl<A: Lpm> Table<A> {
 
     /// Compiles everything into a new arena.
     fn build(&mut self) -> Result<Built, Exhausted> {
-        let mut words = (2 * self.rib.routes()).next_power_of_two().max(FEW_WORDS);
+        self.rib.shrink();
+        let mut words = first_words(self.rib.routes());
         loop {
             if words > self.limit {
                 return Err(Exhausted::Limit { words: self.limit });
@@ -246,11 +249,19 @@ impl<A: Lpm> Table<A> {
             let wide = self.wide_routes > 0;
             let store = Store::new(words, A::GRANULE).map_err(memory)?;
             match Built::new(store, wide, &mut self.rib) {
-                Ok(built) => return Ok(built),
-                Err(Full) => words *= 2,
+                // Commits need room beside what is live, or each would come back here.
+                Ok(built) if built.store.live() <= words / 4 * 3 || 2 * words > self.limit => {
+                    return Ok(built);
+                }
+                Ok(_) | Err(Full) => words *= 2,
             }
         }
     }
+}
+
+/// Words of the arena that is tried first for so many routes.
+fn first_words(routes: usize) -> usize {
+    (2 * routes).next_power_of_two().max(FEW_WORDS)
 }
 
 impl Built {
@@ -268,10 +279,12 @@ impl Built {
         Ok(built)
     }
 
-    /// Whether the arena is of the right kind, and not far too large.
-    fn suits(&self, wide: bool) -> bool {
-        let (live, capacity) = (self.store.live(), self.store.capacity());
-        (self.wide || !wide) && (capacity <= FEW_WORDS || live >= capacity / 16)
+    /// Whether the arena is of the right kind, and not far too large; a new one has `first` words.
+    fn suits(&self, wide: bool, first: usize) -> bool {
+        let capacity = self.store.capacity();
+        // Chunks stay when their slots' prefixes have gone.
+        let blocks = self.store.live().saturating_sub(CHUNKS * CHUNK as usize);
+        (self.wide || !wide) && (capacity <= first.max(SMALL_WORDS) || blocks >= capacity / 16)
     }
 
     fn update<A: Lpm>(
