@@ -80,13 +80,14 @@ impl Arena {
         self.store(index / 2, rest | u32::from(value) << shift);
     }
 
-    /// Copies `len` words from `from` to `to`, blocks within the arena.
+    /// Copies `len` words from `from` to `to`.
     pub(super) fn copy(&self, from: usize, to: usize, len: usize) {
-        let block = |start: usize| self.words().get(start..start + len);
-        if let (Some(from), Some(to)) = (block(from), block(to)) {
-            for (from, to) in from.iter().zip(to) {
-                to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
-            }
+        let words = self.words();
+        let (Some(from), Some(to)) = (words.get(from..from + len), words.get(to..to + len)) else {
+            return;
+        };
+        for (from, to) in from.iter().zip(to) {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
     }
 }

@@ -35,6 +35,8 @@ pub struct Compiler<'a, A> {
     pub(super) store: &'a mut Store,
     /// Leaves take 32 bits instead of 16.
     pub(super) wide: bool,
+    /// Room for runs, kept from one node to the next.
+    pub(super) spare: Vec<Vec<Run>>,
 }
 
 impl<A: Lpm> Compiler<'_, A> {
@@ -69,11 +71,18 @@ impl<A: Lpm> Compiler<'_, A> {
         }
     }
 
-    /// A node's places as runs.
-    pub(super) fn runs(&self, node: u32, cover: u32) -> Vec<Run> {
-        let mut runs = Vec::with_capacity(32);
+    /// Calls `f` with a node's places as runs.
+    pub(super) fn with_runs<T>(
+        &mut self,
+        node: u32,
+        cover: u32,
+        f: impl FnOnce(&mut Self, &[Run]) -> T,
+    ) -> T {
+        let mut runs = self.spare.pop().unwrap_or_default();
         self.rib.runs(node, cover, &mut runs);
-        runs
+        let result = f(self, &runs);
+        self.spare.push(runs);
+        result
     }
 
     /// Forgets what a node was compiled to.

@@ -82,7 +82,20 @@ pub struct Block {
     pub(super) len: u32,
 }
 
+/// Sixteen bits of an address.
+#[derive(Clone, Copy, Default, Debug)]
+struct Slot {
+    /// Leaf code and length of the longest prefix of 1 to 16 bits that holds the slot.
+    cover: u32,
+    cover_len: u8,
+    dirty: bool,
+    /// The node below; 0 for none.
+    node: u32,
+}
+
+/// Eight bits more. A cache line, as edits touch nodes all over the table.
 #[derive(Clone, Debug, Default)]
+#[repr(align(64))]
 pub(super) struct Node {
     items: Vec<Item>,
     /// Prefixes in the node and below.
@@ -99,17 +112,12 @@ pub(super) struct Rib<A> {
     pub(super) default: u32,
     /// By length and first bits.
     short: HashMap<(u8, u16), u32>,
-    /// The longest of those that holds each slot, and its length.
-    covers: Vec<u32>,
-    cover_lens: Vec<u8>,
-    /// The node below each slot; 0 for none.
-    tops: Vec<u32>,
+    slots: Vec<Slot>,
     /// Node 0 is never used.
     pub(super) nodes: Vec<Node>,
     free: Vec<u32>,
     /// Slots to compile, each once.
     dirty: Vec<u16>,
-    is_dirty: Vec<bool>,
     /// Blocks of nodes that are gone.
     pub(super) orphans: Vec<Block>,
     routes: usize,
@@ -121,13 +129,10 @@ impl<A> Default for Rib<A> {
         Rib {
             default: 0,
             short: HashMap::new(),
-            covers: vec![0; SLOTS],
-            cover_lens: vec![0; SLOTS],
-            tops: vec![0; SLOTS],
+            slots: vec![Slot::default(); SLOTS],
             nodes: vec![Node::default()],
             free: Vec::new(),
             dirty: Vec::new(),
-            is_dirty: vec![false; SLOTS],
             orphans: Vec::new(),
             routes: 0,
             family: PhantomData,
@@ -146,7 +151,7 @@ impl<A: Address> Rib<A> {
         let items: usize = self.nodes.iter().map(|node| node.items.capacity()).sum();
         // A hash table keeps an eighth free, and a byte an entry of its own.
         let short = self.short.capacity() * (size_of::<((u8, u16), u32)>() + 1) * 8 / 7;
-        SLOTS * (2 * size_of::<u32>() + 2)
+        SLOTS * size_of::<Slot>()
             + self.nodes.capacity() * size_of::<Node>()
             + items * size_of::<Item>()
             + short
@@ -187,7 +192,7 @@ impl<A: Address> Rib<A> {
     /// The slots to compile; each is named once, and then no longer dirty.
     pub(super) fn take_dirty(&mut self) -> Vec<u16> {
         for slot in &self.dirty {
-            self.is_dirty[usize::from(*slot)] = false;
+            self.slots[usize::from(*slot)].dirty = false;
         }
         std::mem::take(&mut self.dirty)
     }
@@ -199,15 +204,15 @@ impl<A: Address> Rib<A> {
 
     /// The node below a slot; 0 for none.
     pub(super) fn node(&self, slot: u16) -> u32 {
-        self.tops[usize::from(slot)]
+        self.slots[usize::from(slot)].node
     }
 
     /// The leaf code of what encloses a slot.
     pub(super) fn cover(&self, slot: u16) -> u32 {
-        self.covers[usize::from(slot)]
+        self.slots[usize::from(slot)].cover
     }
 
-    /// The node's places as runs, neighbours of equal leaf code joined.
+    /// The node's places as runs; neighbours may be of equal leaf code.
     pub(super) fn runs(&self, node: u32, cover: u32, out: &mut Vec<Run>) {
         out.clear();
         let mut outer = Enclosing::new(cover);
@@ -231,7 +236,7 @@ impl<A: Address> Rib<A> {
     }
 
     fn touch(&mut self, slot: u16) {
-        if !std::mem::replace(&mut self.is_dirty[usize::from(slot)], true) {
+        if !std::mem::replace(&mut self.slots[usize::from(slot)].dirty, true) {
             self.dirty.push(slot);
         }
     }
@@ -240,10 +245,10 @@ impl<A: Address> Rib<A> {
         let old = self.short.insert((len, top), leaf).unwrap_or(0);
         if old != leaf {
             for slot in span(top, len) {
-                let at = usize::from(slot);
-                if self.cover_lens[at] <= len {
-                    self.cover_lens[at] = len;
-                    self.covers[at] = leaf;
+                let at = &mut self.slots[usize::from(slot)];
+                if at.cover_len <= len {
+                    at.cover_len = len;
+                    at.cover = leaf;
                     self.touch(slot);
                 }
             }
@@ -262,10 +267,10 @@ impl<A: Address> Rib<A> {
         });
         let (leaf, parent_len) = parent.unwrap_or((0, 0));
         for slot in span(top, len) {
-            let at = usize::from(slot);
-            if self.cover_lens[at] == len {
-                self.cover_lens[at] = parent_len;
-                self.covers[at] = leaf;
+            let at = &mut self.slots[usize::from(slot)];
+            if at.cover_len == len {
+                at.cover_len = parent_len;
+                at.cover = leaf;
                 self.touch(slot);
             }
         }
@@ -278,7 +283,7 @@ impl<A: Address> Rib<A> {
         let mut node = match self.node(top) {
             0 => {
                 let node = self.new_node();
-                self.tops[usize::from(top)] = node;
+                self.slots[usize::from(top)].node = node;
                 node
             }
             node => node,
@@ -366,7 +371,7 @@ impl<A: Address> Rib<A> {
                 .extend(gone.compiled.and_then(|compiled| compiled.block));
             self.free.push(*node);
             match at.checked_sub(1).map(|above| path.nodes()[above]) {
-                None => self.tops[usize::from(prefix.top())] = 0,
+                None => self.slots[usize::from(prefix.top())].node = 0,
                 Some(parent) => {
                     let key = key(prefix.byte(depth - STRIDE), CHILD);
                     if let Ok(at) = self.find(parent, key) {
@@ -459,12 +464,10 @@ impl Enclosing {
     }
 }
 
-/// Adds a run: it replaces one of the same start and joins one of the same leaf.
+/// Adds a run, in place of one of the same start.
 fn push_run(out: &mut Vec<Run>, start: u16, target: Target) {
-    if out.last().is_some_and(|run| run.start == start) {
-        out.pop();
-    }
-    if out.last().is_none_or(|run| run.target != target) {
-        out.push(Run { start, target });
+    match out.last_mut() {
+        Some(last) if last.start == start => last.target = target,
+        _ => out.push(Run { start, target }),
     }
 }

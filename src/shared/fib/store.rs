@@ -4,7 +4,7 @@
 //! is free once the last of them is gone. Snapshots are only dropped here or by whoever published
 //! them, so a worker that lets go of one never frees anything.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::arena::Arena;
@@ -34,7 +34,8 @@ pub(super) struct Store {
     used: u32,
     /// Words in blocks that the newest state reaches.
     live: u32,
-    free: HashMap<u32, Vec<u32>>,
+    /// Starts of free blocks, by their number of granules.
+    free: Vec<Vec<u32>>,
     /// Replaced since the last commit.
     retired: Vec<Block>,
     /// Oldest first; the newest has nothing retired yet.
@@ -49,7 +50,7 @@ impl Store {
             granule,
             used: ZEROS,
             live: ZEROS,
-            free: HashMap::new(),
+            free: Vec::new(),
             retired: Vec::new(),
             generations: VecDeque::new(),
         })
@@ -70,15 +71,18 @@ impl Store {
 
     /// Bytes of bookkeeping on the heap; the arena is apart.
     pub(super) fn heap_bytes(&self) -> usize {
-        let free: usize = self.free.values().map(Vec::capacity).sum();
+        let free: usize = self.free.iter().map(Vec::capacity).sum();
         let retired: usize = self.generations.iter().map(|g| g.retired.capacity()).sum();
-        free * size_of::<u32>() + (retired + self.retired.capacity()) * size_of::<Block>()
+        self.free.capacity() * size_of::<Vec<u32>>()
+            + free * size_of::<u32>()
+            + (retired + self.retired.capacity()) * size_of::<Block>()
     }
 
     /// A block of at least `len` words, which nobody reads yet; what it holds is left over.
     pub(super) fn allocate(&mut self, len: u32) -> Result<Block, Full> {
         let len = len.next_multiple_of(self.granule);
-        let start = match self.free.get_mut(&len).and_then(Vec::pop) {
+        let granules = (len / self.granule) as usize;
+        let start = match self.free.get_mut(granules).and_then(Vec::pop) {
             Some(start) => start,
             None => {
                 let end = self.used.checked_add(len).ok_or(Full)?;
@@ -131,25 +135,27 @@ impl Store {
 
     fn reuse(&mut self, blocks: Vec<Block>) {
         for block in blocks {
-            self.free.entry(block.len).or_default().push(block.start);
+            let granules = (block.len / self.granule) as usize;
+            if self.free.len() <= granules {
+                self.free.resize_with(granules + 1, Vec::new);
+            }
+            self.free[granules].push(block.start);
         }
     }
 
     /// What became of every block ever handed out, but for the live ones.
     #[cfg(test)]
     pub(super) fn census(&self) -> Census {
-        let blocks = |(len, starts): (&u32, &Vec<u32>)| -> Vec<Block> {
-            let block = |start: &u32| Block {
-                start: *start,
-                len: *len,
-            };
+        let blocks = |(granules, starts): (u32, &Vec<u32>)| -> Vec<Block> {
+            let len = granules * self.granule;
+            let block = |start: &u32| Block { start: *start, len };
             starts.iter().map(block).collect()
         };
         let waiting = self.generations.iter().flat_map(|g| &g.retired);
         Census {
             arena: Arc::clone(&self.arena),
             used: self.used,
-            free: self.free.iter().flat_map(blocks).collect(),
+            free: (0..).zip(&self.free).flat_map(blocks).collect(),
             retired: waiting.chain(&self.retired).copied().collect(),
             live: Vec::new(),
             generations: self.generations.len(),

@@ -24,9 +24,9 @@ const MANY_WORDS: usize = 1 << 27;
 /// Why a table could not be committed. Its prefixes are kept, earlier snapshots go on.
 #[derive(Debug, Error)]
 pub enum Exhausted {
-    #[error("the forwarding table needs more than {} MiB: let fewer or less scattered routes in", words * 4 >> 20)]
+    #[error("the forwarding table needs more than {} MiB: let fewer or less scattered routes in", (words * 4) >> 20)]
     Limit { words: usize },
-    #[error("no memory for a forwarding table of {} MiB ({error}): stop something else, or let fewer routes in", words * 4 >> 20)]
+    #[error("no memory for a forwarding table of {} MiB ({error}): stop something else, or let fewer routes in", (words * 4) >> 20)]
     Memory { words: usize, error: io::Error },
 }
 
@@ -186,7 +186,7 @@ impl<A: Lpm> Table<A> {
             for block in orphans {
                 built.store.retire(block);
             }
-            let updated = built.suits(self.wide_routes > 0, first_words(self.rib.routes()))
+            let updated = built.suits(self.wide_routes > 0)
                 && built.update(&mut self.rib, dirty.iter().copied()).is_ok();
             if updated {
                 self.built = Some(built);
@@ -201,9 +201,8 @@ impl<A: Lpm> Table<A> {
             self.built = Some(self.build()?);
         }
         if let Some(built) = self.built.as_mut().filter(|_| changed) {
-            let root = built.root(&self.rib);
-            built.store.commit(&root);
-            self.newest.root = root;
+            self.newest.root = built.root(&self.rib);
+            built.store.commit(&self.newest.root);
         }
         Ok(self.newest.clone())
     }
@@ -234,10 +233,12 @@ impl<A: Lpm> Table<A> {
         census
     }
 
-    /// Compiles everything into a new arena.
+    /// Compiles everything into a new arena, of which a quarter to three quarters are in use then:
+    /// there is room to go on, and it takes many changes until the next time.
     fn build(&mut self) -> Result<Built, Exhausted> {
         self.rib.shrink();
-        let mut words = first_words(self.rib.routes());
+        // A guess: real tables take half a word to two a route.
+        let mut words = arena_for(self.rib.routes());
         loop {
             if words > self.limit {
                 return Err(Exhausted::Limit { words: self.limit });
@@ -248,20 +249,18 @@ impl<A: Lpm> Table<A> {
             let memory = |error| Exhausted::Memory { words, error };
             let wide = self.wide_routes > 0;
             let store = Store::new(words, A::GRANULE).map_err(memory)?;
-            match Built::new(store, wide, &mut self.rib) {
-                // Commits need room beside what is live, or each would come back here.
-                Ok(built) if built.store.live() <= words / 4 * 3 || 2 * words > self.limit => {
-                    return Ok(built);
-                }
-                Ok(_) | Err(Full) => words *= 2,
+            words = match Built::new(store, wide, &mut self.rib) {
+                Ok(built) if built.is_roomy() => return Ok(built),
+                Ok(built) => arena_for(2 * built.store.live()),
+                Err(Full) => 2 * words,
             }
         }
     }
 }
 
-/// Words of the arena that is tried first for so many routes.
-fn first_words(routes: usize) -> usize {
-    (2 * routes).next_power_of_two().max(FEW_WORDS)
+/// Words of an arena that has at least so many.
+fn arena_for(words: usize) -> usize {
+    words.next_power_of_two().max(FEW_WORDS)
 }
 
 impl Built {
@@ -279,12 +278,18 @@ impl Built {
         Ok(built)
     }
 
-    /// Whether the arena is of the right kind, and not far too large; a new one has `first` words.
-    fn suits(&self, wide: bool, first: usize) -> bool {
+    /// Whether the arena is neither crowded nor much too large.
+    fn is_roomy(&self) -> bool {
+        let (live, capacity) = (self.store.live(), self.store.capacity());
+        live <= capacity / 4 * 3 && (capacity <= FEW_WORDS || live >= capacity / 4)
+    }
+
+    /// Whether leaves are wide enough, and the arena is not far too large by now.
+    fn suits(&self, wide: bool) -> bool {
         let capacity = self.store.capacity();
         // Chunks stay when their slots' prefixes have gone.
         let blocks = self.store.live().saturating_sub(CHUNKS * CHUNK as usize);
-        (self.wide || !wide) && (capacity <= first.max(SMALL_WORDS) || blocks >= capacity / 16)
+        (self.wide || !wide) && (capacity <= SMALL_WORDS || blocks >= capacity / 16)
     }
 
     fn update<A: Lpm>(
@@ -292,13 +297,16 @@ impl Built {
         rib: &mut Rib<A>,
         slots: impl Iterator<Item = u16>,
     ) -> Result<(), Full> {
+        let mut spare = Vec::new();
         for slot in slots {
             let mut compiler = Compiler {
                 rib,
                 store: &mut self.store,
                 wide: self.wide,
+                spare,
             };
             let entry = compiler.slot(slot)?;
+            spare = compiler.spare;
             self.set(slot, entry)?;
         }
         Ok(())

@@ -58,9 +58,9 @@ impl Netdev {
         if name.is_empty() || name.len() >= libc::IFNAMSIZ || !printable || name.starts_with('.') {
             return Err(OpenError::BadName(name.to_owned()));
         }
-        let mut name_field = [0; libc::IFNAMSIZ];
+        let mut name_field: [libc::c_char; libc::IFNAMSIZ] = [0; libc::IFNAMSIZ];
         for (to, from) in name_field.iter_mut().zip(name.bytes()) {
-            *to = from.cast_signed();
+            *to = libc::c_char::from_ne_bytes([from]);
         }
         let what = "look it up";
         let control = sys::socket(libc::AF_INET, libc::SOCK_DGRAM)
@@ -94,7 +94,7 @@ impl Netdev {
         let argument = libc::__c_anonymous_ifr_ifru { ifru_ifindex };
         match self.call(libc::SIOCGIFNAME, argument) {
             Ok(request) => {
-                let name = request.ifr_name.iter().map(|byte| byte.cast_unsigned());
+                let name = request.ifr_name.map(unsigned).into_iter();
                 let name: Vec<u8> = name.take_while(|byte| *byte != 0).collect();
                 self.name = String::from_utf8_lossy(&name).into_owned();
                 self.name_field = request.ifr_name;
@@ -112,8 +112,7 @@ impl Netdev {
         if address.sa_family != libc::ARPHRD_ETHER {
             return Ok(None);
         }
-        let bytes: Vec<u8> = address.sa_data.iter().map(|b| b.cast_unsigned()).collect();
-        Ok(MacAddr::from_slice(&bytes[..6]))
+        Ok(MacAddr::from_slice(&address.sa_data.map(unsigned)[..6]))
     }
 
     pub(super) fn mtu(&self) -> io::Result<u32> {
@@ -202,6 +201,11 @@ impl Netdev {
         sys::check(unsafe { libc::ioctl(self.control.as_raw_fd(), request, &raw mut ifreq) })?;
         Ok(ifreq)
     }
+}
+
+/// A byte of the kernel's, which is signed on some architectures.
+fn unsigned(byte: libc::c_char) -> u8 {
+    byte.to_ne_bytes()[0]
 }
 
 #[cfg(test)]

@@ -141,17 +141,19 @@ unsafe fn step<const V: usize, const N: usize, const WIDE: bool>(
             false => fetch::halves::<N>(base.cast(), index, found),
         };
         let mut further = 0;
-        for v in 0..V {
+        for (v, entry) in entry.iter_mut().enumerate() {
             let leaf = load(found, v);
-            let reference = _mm512_test_epi32_mask(leaf, set(deep(WIDE)));
-            let words = _mm512_andnot_si512(set(deep(WIDE)), leaf);
-            let at = _mm512_maskz_add_epi32(reference, offset[v], words);
-            store(index, v, at);
-            entry[v] = _mm512_mask_mov_epi32(entry[v], blocks(entry[v]), leaf);
-            further |= reference;
+            *entry = _mm512_mask_mov_epi32(*entry, blocks(*entry), leaf);
+            further |= _mm512_test_epi32_mask(leaf, set(deep(WIDE)));
         }
         if further == 0 {
             return false;
+        }
+        for (v, offset) in offset.into_iter().enumerate() {
+            let leaf = load(found, v);
+            let reference = _mm512_test_epi32_mask(leaf, set(deep(WIDE)));
+            let words = _mm512_andnot_si512(set(deep(WIDE)), leaf);
+            store(index, v, _mm512_maskz_add_epi32(reference, offset, words));
         }
         fetch::words::<N>(base, index, found);
         for (v, entry) in entry.iter_mut().enumerate() {

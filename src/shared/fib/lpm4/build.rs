@@ -1,5 +1,7 @@
 //! Blocks out of prefixes.
 
+use arrayvec::ArrayVec;
+
 use super::{PLACES, deep, word_of};
 use crate::shared::fib::compile::Compiler;
 use crate::shared::fib::rib::{Block, STRIDE, Target};
@@ -23,17 +25,20 @@ pub(super) fn compile(
     depth: u8,
     cover: u32,
 ) -> Result<(u32, Option<Block>), Full> {
-    let mut pieces: Vec<Piece> = Vec::with_capacity(64);
-    for run in compiler.runs(node, cover) {
-        let entry = match run.target {
-            Target::Leaf(leaf) => leaf,
-            Target::Child { node, cover } => compiler.entry(node, depth + STRIDE, cover)?,
-        };
-        if pieces.last().is_none_or(|last| last.entry != entry) {
-            let start = run.start;
-            pieces.push(Piece { start, entry });
+    let mut pieces: ArrayVec<Piece, 256> = ArrayVec::new();
+    compiler.with_runs(node, cover, |compiler, runs| {
+        for run in runs {
+            let entry = match run.target {
+                Target::Leaf(leaf) => leaf,
+                Target::Child { node, cover } => compiler.entry(node, depth + STRIDE, cover)?,
+            };
+            if pieces.last().is_none_or(|last| last.entry != entry) {
+                let start = run.start;
+                pieces.push(Piece { start, entry });
+            }
         }
-    }
+        Ok(())
+    })?;
     match pieces.as_slice() {
         [only] if only.entry & BLOCK == 0 => Ok((only.entry, None)),
         pieces => {
@@ -61,11 +66,8 @@ fn write(compiler: &mut Compiler<'_, u32>, pieces: &[Piece]) -> Result<(u32, Blo
         before += runs;
     }
     let count = (256usize >> shift).div_ceil(PLACES as usize);
-    let references: Vec<u32> = pieces
-        .iter()
-        .map(|piece| piece.entry)
-        .filter(|entry| entry & BLOCK != 0)
-        .collect();
+    let entries = pieces.iter().map(|piece| piece.entry);
+    let references: Vec<u32> = entries.filter(|entry| entry & BLOCK != 0).collect();
     let leaves = if compiler.wide {
         pieces.len()
     } else {

@@ -153,7 +153,7 @@ unsafe fn search<const WIDE: bool>(
         let key = bound(bits.next.0[lane]);
         // SAFETY: a block starts with a line.
         let lines = unsafe { exceeded(base.add(start as usize), key) }.count_ones() + 1;
-        line.0[lane] = start + (lines * LINE as u32 & split);
+        line.0[lane] = start + ((lines * LINE as u32) & split);
     }
     let mut further = 0;
     for (lane, line) in line.0.iter().enumerate().take(count) {

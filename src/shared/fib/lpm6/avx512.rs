@@ -9,7 +9,7 @@
 use std::arch::x86_64::*;
 
 use super::walk::{Bits, PASSES};
-use super::{LINE, LINE_MASK, SPLIT, Shape, TABLE, ZERO_BLOCK};
+use super::{LINE, LINE_MASK, LINE_SHIFT, SPLIT, Shape, TABLE, ZERO_BLOCK};
 use crate::shared::fib::GroupId;
 use crate::shared::fib::fetch::{self, LANES, Lanes};
 use crate::shared::fib::root::{BLOCK, Root};
@@ -173,7 +173,7 @@ unsafe fn search<const V: usize, const N: usize, const WIDE: bool>(
         let split = _mm512_cmpeq_epi32_mask(split, set(BLOCK | SPLIT));
         let lines = _mm512_add_epi32(rank(&above, v, u16::MAX), set(1));
         let start = load(&line, v);
-        let within = _mm512_add_epi32(start, _mm512_slli_epi32::<4>(lines));
+        let within = _mm512_add_epi32(start, _mm512_slli_epi32::<LINE_SHIFT>(lines));
         store(&mut line, v, _mm512_mask_mov_epi32(start, split, within));
     }
     // SAFETY: a split block has one line more than its bounds say; all others have one.
@@ -186,15 +186,17 @@ unsafe fn search<const V: usize, const N: usize, const WIDE: bool>(
         } else {
             _mm512_slli_epi32::<1>(start)
         };
-        let leaf = _mm512_add_epi32(_mm512_add_epi32(start, set(shape.leaves as u32)), rank);
-        store(&mut line, v, leaf);
+        store(&mut line, v, _mm512_add_epi32(start, rank));
     }
     let mut leaf = key;
     // SAFETY: a line has one leaf more than bounds.
     unsafe {
         match WIDE {
-            true => fetch::words::<N>(base, &line, &mut leaf),
-            false => fetch::halves::<N>(base.cast(), &line, &mut leaf),
+            true => fetch::words::<N>(base.add(shape.leaves), &line, &mut leaf),
+            false => {
+                let leaves = base.cast::<u16>().add(shape.leaves);
+                fetch::halves::<N>(leaves, &line, &mut leaf);
+            }
         }
     }
     let mut further = false;
@@ -286,7 +288,7 @@ fn blocks(entry: __m512i) -> __mmask16 {
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn start_of(entry: __m512i) -> __m512i {
-    _mm512_slli_epi32::<4>(_mm512_and_si512(entry, set(LINE_MASK)))
+    _mm512_slli_epi32::<LINE_SHIFT>(_mm512_and_si512(entry, set(LINE_MASK)))
 }
 
 /// Words moved on by `LEFT` bits, filled from the words behind; `RIGHT` is what is left of 32.

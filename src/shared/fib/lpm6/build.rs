@@ -1,14 +1,16 @@
 //! Blocks and tables out of prefixes.
 
-use super::{BLOCK, DEPTH_SHIFT, KEY, LINE, LINE_MASK, LINES, SPLIT, Shape, TABLE, bound};
+use super::{
+    BLOCK, DEPTH_SHIFT, KEY, LINE, LINE_MASK, LINE_SHIFT, LINES, SPLIT, Shape, TABLE, bound,
+};
 use crate::shared::fib::compile::Compiler;
 use crate::shared::fib::rib::{Block, STRIDE, Target};
 use crate::shared::fib::store::Full;
 
 /// Ranges that fill a block of narrow leaves.
-const MANY: usize = LINES * 11;
+const MANY: u32 = LINES * 11;
 /// A node of more prefixes is a table without a try: so many seldom join to few enough ranges.
-const CROWD: u32 = 4 * MANY as u32;
+const CROWD: u32 = 4 * MANY;
 
 /// A range of keys, up to the next range's first.
 #[derive(Clone, Copy)]
@@ -35,7 +37,7 @@ pub(super) fn compile(
         .compiled
         .is_some_and(|compiled| compiled.entry & (BLOCK | TABLE) == BLOCK | TABLE);
     // A table shrinks back late, so that a flapping prefix does not turn it over each time.
-    let crowd = if was_table { MANY as u32 } else { CROWD };
+    let crowd = if was_table { MANY } else { CROWD };
     if state.weight <= crowd {
         let mut taken = Taken::new(compiler.wide);
         if taken.take(compiler, node, 0, 0, cover) {
@@ -69,7 +71,7 @@ impl Taken {
         Taken {
             ranges: Vec::with_capacity(32),
             nodes: Vec::with_capacity(8),
-            most: LINES * (Shape::of(wide).bounds + 1),
+            most: LINES as usize * (Shape::of(wide).bounds + 1),
         }
     }
 
@@ -77,32 +79,33 @@ impl Taken {
     /// is `first`; false when they are too many.
     fn take(
         &mut self,
-        compiler: &Compiler<'_, u128>,
+        compiler: &mut Compiler<'_, u128>,
         node: u32,
         level: u8,
         first: u32,
         cover: u32,
     ) -> bool {
         self.nodes.push(node);
-        for run in compiler.runs(node, cover) {
-            let first = first | u32::from(run.start) << (KEY - level - STRIDE);
-            match run.target {
-                Target::Child { node, cover } if level + STRIDE < KEY => {
-                    if !self.take(compiler, node, level + STRIDE, first, cover) {
-                        return false;
+        compiler.with_runs(node, cover, |compiler, runs| {
+            runs.iter().all(|run| {
+                let first = first | u32::from(run.start) << (KEY - level - STRIDE);
+                match run.target {
+                    Target::Child { node, cover } if level + STRIDE < KEY => {
+                        self.take(compiler, node, level + STRIDE, first, cover)
                     }
+                    target => self.push(Range { first, target }),
                 }
-                target => self.push(Range { first, target }),
-            }
-        }
-        self.ranges.len() <= self.most
+            })
+        })
     }
 
-    fn push(&mut self, range: Range) {
+    /// Adds a range, or joins it to one of the same target; false when it is one too many.
+    fn push(&mut self, range: Range) -> bool {
         let last = self.ranges.last();
         if last.is_none_or(|last| last.target != range.target) {
             self.ranges.push(range);
         }
+        self.ranges.len() <= self.most
     }
 }
 
@@ -192,15 +195,17 @@ fn write_table(
     cover: u32,
 ) -> Result<(u32, Block), Full> {
     let mut entries = [0; 256];
-    let runs = compiler.runs(node, cover);
-    for (i, run) in runs.iter().enumerate() {
-        let entry = match run.target {
-            Target::Leaf(leaf) => leaf,
-            Target::Child { node, cover } => compiler.entry(node, depth + STRIDE, cover)?,
-        };
-        let end = runs.get(i + 1).map_or(256, |next| next.start);
-        entries[usize::from(run.start)..usize::from(end)].fill(entry);
-    }
+    compiler.with_runs(node, cover, |compiler, runs| {
+        for (i, run) in runs.iter().enumerate() {
+            let entry = match run.target {
+                Target::Leaf(leaf) => leaf,
+                Target::Child { node, cover } => compiler.entry(node, depth + STRIDE, cover)?,
+            };
+            let end = runs.get(i + 1).map_or(256, |next| next.start);
+            entries[usize::from(run.start)..usize::from(end)].fill(entry);
+        }
+        Ok(())
+    })?;
     let block = compiler.store.allocate(256)?;
     for (i, entry) in entries.iter().enumerate() {
         compiler
@@ -213,7 +218,7 @@ fn write_table(
 
 /// The entry of a block or table.
 fn refer(kind: u32, block: Block, depth: u8) -> Result<u32, Full> {
-    let line = block.start / LINE as u32;
+    let line = block.start >> LINE_SHIFT;
     if line > LINE_MASK {
         return Err(Full);
     }

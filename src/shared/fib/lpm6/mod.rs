@@ -29,9 +29,10 @@ use super::store::Full;
 use super::{GroupId, Path};
 
 /// Words of a line: 64 bytes.
-const LINE: usize = 16;
+const LINE: usize = 1 << LINE_SHIFT;
+const LINE_SHIFT: u32 = 4;
 /// Lines of a block with a line of bounds before them.
-const LINES: usize = 17;
+const LINES: u32 = 17;
 /// Bits of a block's keys.
 const KEY: u8 = 32;
 

@@ -195,7 +195,7 @@ fn a_slash_8_that_changes_costs_its_own_slots_and_their_chunk() {
     for eight in 1..=50u32 {
         table.insert(eight << 24, 8, group(eight));
     }
-    table.commit().unwrap();
+    let held = table.commit().unwrap();
     let before = table.census();
     let largest = before.live.iter().filter(|block| block.len < CHUNK);
     let largest = largest.map(|block| block.len).max().unwrap();
@@ -203,6 +203,7 @@ fn a_slash_8_that_changes_costs_its_own_slots_and_their_chunk() {
     let fib = table.commit().unwrap();
     assert_eq!(fib.lookup(0x0a00_0000), group(500));
     assert_eq!(fib.lookup(0x0b00_0000), group(11));
+    assert_eq!(held.lookup(0x0a00_0000), group(10));
     let after = table.census();
     let added = added(&before, &after);
     assert_eq!(

@@ -193,7 +193,7 @@ fn bursts_to_one_slash_24_share_an_answer_only_when_it_is_whole() {
     pair.insert(0x0a01_03ff, 32, 4);
     let fib = pair.commit();
     for slash24 in [0x0a01_0200, 0x0a01_0300, 0x0a01_0400, 0x0b00_0000] {
-        let probes: Vec<u32> = (0..64).map(|n| slash24 | n * 4 | 3).collect();
+        let probes: Vec<u32> = (0..64).map(|n| slash24 + n * 4 + 3).collect();
         check(&fib, &pair.routes, &probes);
     }
 }
