@@ -2,6 +2,7 @@
 //! model. Here is what they share: a mirror fed with events, and the answer of a world in terms that
 //! do not depend on slots.
 
+mod exhausted;
 mod model;
 mod neighbours;
 mod ports;

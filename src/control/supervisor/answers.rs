@@ -25,8 +25,9 @@ use crate::shared::reason::PuntReason;
 impl Daemon {
     /// Answers one call. Adding and removing ports happens here, between two steps of the mirror.
     pub(super) async fn answer(&mut self, call: Call) {
-        // Answers speak of worlds as workers have them: let none be pending.
-        if self.publish_at.is_some() {
+        // Answers speak of worlds as workers have them: let none be pending, but for one that waits
+        // for memory.
+        if self.publish_at.is_some() && !self.exhausted {
             self.publish();
         }
         let answer = match call.request {
@@ -99,7 +100,7 @@ impl Daemon {
                 adjacencies: count(adjacencies),
             },
             mirror: Mirror {
-                in_sync: self.in_sync,
+                in_sync: self.in_sync && !self.exhausted,
                 resyncs: netlink.resyncs,
                 overruns: netlink.overruns,
                 lag_seconds: netlink.lag.as_secs_f64(),

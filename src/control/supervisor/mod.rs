@@ -34,7 +34,7 @@ use super::netlink::{Keeper, NetlinkError, Update};
 use super::resolve::{PortFacts, Resolver};
 use super::sysctl;
 use crate::shared::config::{Config, PortConfig};
-use crate::shared::fib::Publisher;
+use crate::shared::fib::{Exhausted, Publisher};
 use crate::shared::port::{MAX_PORTS, PortId};
 
 /// How often sysctls, workers and carriers are looked at.
@@ -42,6 +42,9 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// The least time between two worlds.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(2);
+
+/// The least time between two tries of a table that did not fit: each compiles all of it.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why the daemon does not run (any longer).
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +73,8 @@ pub enum StartError {
     Socket(#[from] ctl::BindError),
     #[error(transparent)]
     Metrics(#[from] metrics::MetricsError),
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
     #[error("the worker on core {0} has died: see the log, and report it")]
     WorkerDied(usize),
 }
@@ -144,7 +149,10 @@ struct Daemon {
     workers: Vec<Worker>,
     ports: Vec<Option<Port>>,
     keeper: Keeper,
+    /// The mirror has all that the kernel has said.
     in_sync: bool,
+    /// The tables do not fit in memory: workers go on with the last world that did.
+    exhausted: bool,
     /// Every port is up and the kernel's state is in the FIB: from here on the log speaks.
     ready: bool,
     resolver: Resolver,
@@ -276,7 +284,12 @@ impl Daemon {
     /// Publishes now, or shortly when the last time was a moment ago: under a flood of changes
     /// worlds are made at a bounded rate.
     fn publish_soon(&mut self) {
-        let due = self.published + PUBLISH_INTERVAL;
+        let interval = if self.exhausted {
+            RETRY_INTERVAL
+        } else {
+            PUBLISH_INTERVAL
+        };
+        let due = self.published + interval;
         if Instant::now() >= due {
             self.publish();
         } else {
@@ -284,14 +297,30 @@ impl Daemon {
         }
     }
 
+    /// Publishes the state as it is. When it does not fit in memory, the operator hears of it once,
+    /// and the next change tries again.
     fn publish(&mut self) {
-        let began = Instant::now();
-        if let Ok(world) = self.resolver.world() {
-            self.publisher.publish(world);
+        let was_exhausted = self.exhausted;
+        match self.try_publish() {
+            Err(error) if self.ready && !was_exhausted => {
+                tracing::error!("{error}; until then the last table that fitted is in use");
+            }
+            Ok(()) if self.ready && was_exhausted => {
+                tracing::info!("the forwarding table fits again and follows the kernel");
+            }
+            Ok(()) | Err(_) => {}
         }
+    }
+
+    fn try_publish(&mut self) -> Result<(), Exhausted> {
+        let began = Instant::now();
+        let world = self.resolver.world();
+        self.exhausted = world.is_err();
+        let published = world.map(|world| self.publisher.publish(world));
         self.published = Instant::now();
         self.publish_at = None;
         self.publish_times.observe(began.elapsed());
+        published
     }
 
     async fn follow_carrier(&mut self, id: PortId) {

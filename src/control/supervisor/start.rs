@@ -58,6 +58,7 @@ impl Daemon {
             ports: std::iter::repeat_with(|| None).take(MAX_PORTS).collect(),
             keeper: Keeper::start(&Settings::default())?,
             in_sync: false,
+            exhausted: false,
             ready: false,
             published: Instant::now(),
             publish_at: None,
@@ -105,7 +106,9 @@ impl Daemon {
                 Err(_) => break,
             }
         }
-        self.publish();
+        // No world that workers have forwards yet: a table that does not fit must not look like one
+        // that does.
+        self.try_publish()?;
         Ok(())
     }
 

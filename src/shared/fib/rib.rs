@@ -157,6 +157,16 @@ impl<A: Address> Rib<A> {
             + short
     }
 
+    /// Gives the memory of unused nodes back, as far as no used one lies behind them.
+    pub(super) fn shrink(&mut self) {
+        let last = self.nodes.iter().rposition(|node| !node.items.is_empty());
+        let used = last.map_or(1, |last| last + 1);
+        self.nodes.truncate(used);
+        self.nodes.shrink_to(2 * used);
+        self.free.retain(|node| (*node as usize) < used);
+        self.free.shrink_to(2 * used);
+    }
+
     /// Sets the leaf code of a prefix without host bits; returns the one it had, 0 for none.
     pub(super) fn insert(&mut self, prefix: A, len: u8, leaf: u32) -> u32 {
         let old = match len {

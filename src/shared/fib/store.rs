@@ -142,4 +142,36 @@ impl Store {
             self.free[granules].push(block.start);
         }
     }
+
+    /// What became of every block ever handed out, but for the live ones.
+    #[cfg(test)]
+    pub(super) fn census(&self) -> Census {
+        let blocks = |(granules, starts): (u32, &Vec<u32>)| -> Vec<Block> {
+            let len = granules * self.granule;
+            let block = |start: &u32| Block { start: *start, len };
+            starts.iter().map(block).collect()
+        };
+        let waiting = self.generations.iter().flat_map(|g| &g.retired);
+        Census {
+            arena: Arc::clone(&self.arena),
+            used: self.used,
+            free: (0..).zip(&self.free).flat_map(blocks).collect(),
+            retired: waiting.chain(&self.retired).copied().collect(),
+            live: Vec::new(),
+            generations: self.generations.len(),
+        }
+    }
+}
+
+/// Where the words of a store are: every block ever handed out is in one of the lists.
+#[cfg(test)]
+#[derive(Debug)]
+pub(super) struct Census {
+    pub(super) arena: Arc<Arena>,
+    pub(super) used: u32,
+    pub(super) live: Vec<Block>,
+    pub(super) free: Vec<Block>,
+    pub(super) retired: Vec<Block>,
+    /// Snapshots that are waited for, the newest included.
+    pub(super) generations: usize,
 }

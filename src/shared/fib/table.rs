@@ -16,6 +16,8 @@ use super::{GroupId, Path};
 const NARROW: u32 = 0x7fff;
 /// Words of the smallest arena.
 const FEW_WORDS: usize = 1 << 15;
+/// Words of an arena that is not worth a smaller one, 1 MiB.
+const SMALL_WORDS: usize = 1 << 18;
 /// Words of the largest arena, 512 MiB: some hundred times a full table.
 const MANY_WORDS: usize = 1 << 27;
 
@@ -214,9 +216,27 @@ impl<A: Lpm> Table<A> {
         self.rib.heap_bytes() + store
     }
 
+    /// Where all the words of the arena are.
+    #[cfg(test)]
+    pub(super) fn census(&self) -> super::store::Census {
+        let built = self.built.as_ref().expect("a commit before");
+        let mut census = built.store.census();
+        let chunks = built.chunks.iter().filter(|start| **start != built.empty);
+        let chunks = chunks.chain([&built.empty]).map(|start| Block {
+            start: *start,
+            len: CHUNK,
+        });
+        let nodes = self.rib.nodes.iter().filter_map(|node| node.compiled);
+        let blocks = nodes.filter_map(|compiled| compiled.block);
+        let orphans = self.rib.orphans.iter().copied();
+        census.live = chunks.chain(blocks).chain(orphans).collect();
+        census
+    }
+
     /// Compiles everything into a new arena, of which a quarter to three quarters are in use then:
     /// there is room to go on, and it takes many changes until the next time.
     fn build(&mut self) -> Result<Built, Exhausted> {
+        self.rib.shrink();
         // A guess: real tables take half a word to two a route.
         let mut words = arena_for(self.rib.routes());
         loop {
@@ -266,8 +286,10 @@ impl Built {
 
     /// Whether leaves are wide enough, and the arena is not far too large by now.
     fn suits(&self, wide: bool) -> bool {
-        let (live, capacity) = (self.store.live(), self.store.capacity());
-        (self.wide || !wide) && (capacity <= FEW_WORDS || live >= capacity / 16)
+        let capacity = self.store.capacity();
+        // Chunks stay when their slots' prefixes have gone.
+        let blocks = self.store.live().saturating_sub(CHUNKS * CHUNK as usize);
+        (self.wide || !wide) && (capacity <= SMALL_WORDS || blocks >= capacity / 16)
     }
 
     fn update<A: Lpm>(

@@ -8,6 +8,7 @@ use super::compile::Lpm;
 use super::{Fib, GroupId, Path, Table};
 
 mod interleaving;
+mod life;
 mod shapes;
 
 /// Prefixes by length and address.

@@ -1,0 +1,220 @@
+//! The arena's life: it grows, shrinks, runs out and comes back; and what single changes cost.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::*;
+use crate::shared::fib::rib::Block;
+use crate::shared::fib::root::CHUNK;
+use crate::shared::fib::store::Census;
+
+fn words(blocks: &[Block]) -> u32 {
+    blocks.iter().map(|block| block.len).sum()
+}
+
+/// Blocks of the second that the first did not have.
+fn added(before: &Census, after: &Census) -> Vec<Block> {
+    let before: HashSet<u32> = before.live.iter().map(|block| block.start).collect();
+    let blocks = after.live.iter().copied();
+    blocks
+        .filter(|block| !before.contains(&block.start))
+        .collect()
+}
+
+/// Changes a route again and again; the arena must last.
+fn commits_in_one_arena<A: Family>(table: &mut Table<A>, prefix: A, len: u8) {
+    let arena = table.census().arena;
+    for id in 0..20 {
+        table.insert(prefix, len, group(id));
+        table.commit().unwrap();
+        assert!(Arc::ptr_eq(&arena, &table.census().arena), "rebuilt");
+    }
+}
+
+#[test]
+fn a_table_that_empties_gives_its_memory_back() {
+    let mut table: Table<u32> = Table::default();
+    table.commit().unwrap();
+    let empty = table.heap_bytes();
+    let scattered = |n: u32| n.wrapping_mul(0x9e37_79b1);
+    for round in 0..2 {
+        for n in 0..40_000u32 {
+            table.insert(scattered(n), 24, group(n % 1000 + round));
+        }
+        table.commit().unwrap();
+        let full = table.heap_bytes();
+        assert!(full > 2 * empty, "{full}");
+        for n in 0..40_000u32 {
+            table.remove(scattered(n), 24);
+        }
+        table.commit().unwrap();
+        let emptied = table.heap_bytes();
+        assert!(
+            emptied < empty + full / 8,
+            "{emptied} of {full}, {empty} before"
+        );
+    }
+}
+
+#[test]
+fn routes_that_join_do_not_make_every_commit_a_rebuild() {
+    let mut table: Table<u32> = Table::default();
+    for n in 0..1 << 17 {
+        table.insert(n << 8, 24, group(1));
+    }
+    table.commit().unwrap();
+    commits_in_one_arena(&mut table, 0x0001_0000, 24);
+}
+
+#[test]
+fn a_table_that_just_fits_does_not_make_every_commit_a_rebuild() {
+    for chunks in 1..=15u32 {
+        let mut table: Table<u32> = Table::default();
+        for chunk in 1..=chunks {
+            table.insert(chunk << 28, 16, group(chunk));
+        }
+        table.commit().unwrap();
+        commits_in_one_arena(&mut table, 1 << 28, 16);
+    }
+}
+
+/// One route for each of `prefixes`, more chunks than fit, over and over.
+fn out_of_memory_and_back<A: Family>(prefixes: &[(A, u8)]) {
+    let mut pair: Pair<A> = Pair::new();
+    pair.table = Table::with_limit(1 << 15);
+    let (few, rest) = prefixes.split_at(3);
+    for round in 0..5 {
+        for (prefix, len) in few {
+            pair.insert(*prefix, *len, round + 1);
+        }
+        let good = pair.commit();
+        let routes = pair.routes.clone();
+        let probes = pair.edges();
+        for (prefix, len) in rest {
+            pair.insert(*prefix, *len, round + 100);
+        }
+        for _ in 0..2 {
+            assert!(pair.table.commit().is_err(), "more than the limit");
+            check(&good, &routes, &probes);
+        }
+        // Edits go on meanwhile.
+        let (prefix, len) = few[0];
+        pair.remove(prefix, len);
+        assert!(pair.table.commit().is_err());
+        for (prefix, len) in &rest[2..] {
+            pair.remove(*prefix, *len);
+        }
+        // Among what is back are routes that no commit has taken in yet.
+        pair.check();
+        check(&good, &routes, &probes);
+        for (prefix, len) in &rest[..2] {
+            pair.remove(*prefix, *len);
+        }
+        pair.check();
+    }
+}
+
+#[test]
+fn a_table_out_of_memory_keeps_its_routes_and_comes_back_when_some_go() {
+    let chunks = 1..=12;
+    let ipv4: Vec<(u32, u8)> = chunks.clone().map(|n| (n << 28, 17)).collect();
+    out_of_memory_and_back(&ipv4);
+    let ipv6: Vec<(u128, u8)> = chunks.map(|n| (u128::from(n) << 124, 49)).collect();
+    out_of_memory_and_back(&ipv6);
+}
+
+fn across_sixteen_bits<A: Family>(prefixes: &[(A, u8)]) {
+    let mut pair: Pair<A> = Pair::new();
+    let mut earlier = Vec::new();
+    for round in 0..12u32 {
+        for (i, (prefix, len)) in (0..).zip(prefixes) {
+            pair.insert(*prefix, *len, 32_765 + (round + i) % 4);
+        }
+        // Every third time none needs a wide leaf.
+        if round % 3 == 2 {
+            for (prefix, len) in prefixes {
+                pair.insert(*prefix, *len, 32_766);
+            }
+        }
+        earlier.push((pair.commit(), pair.routes.clone()));
+        for (fib, routes) in &earlier {
+            check(fib, routes, &pair.edges());
+        }
+    }
+}
+
+#[test]
+fn groups_go_back_and_forth_between_narrow_and_wide_leaves() {
+    across_sixteen_bits::<u32>(&[
+        (0, 0),
+        (0x0a00_0000, 8),
+        (0x0a01_0000, 16),
+        (0x0a01_0200, 24),
+        (0x0a01_0280, 25),
+        (0x0a01_02ff, 32),
+    ]);
+    across_sixteen_bits::<u128>(&[
+        (0, 0),
+        (0x2001 << 112, 16),
+        (0x2001_0db8 << 96, 32),
+        (0x2001_0db8_0001 << 80, 48),
+        (0x2001_0db8_0001_0203 << 64, 64),
+        (0x2001_0db8_0001_0203_0000_0000_0000_0001, 128),
+    ]);
+}
+
+#[test]
+fn a_default_route_that_changes_takes_no_word_of_the_arena() {
+    let mut table: Table<u32> = Table::default();
+    for n in 0..2000u32 {
+        table.insert(n << 13, 20, group(n));
+    }
+    table.insert(0, 0, group(1));
+    table.commit().unwrap();
+    table.commit().unwrap();
+    let before = table.census();
+    for id in 2..50 {
+        table.insert(0, 0, group(id));
+        assert_eq!(table.commit().unwrap().lookup(u32::MAX), group(id));
+        let after = table.census();
+        assert_eq!(after.used, before.used);
+        assert_eq!(after.live, before.live);
+        assert_eq!(after.retired, []);
+    }
+}
+
+#[test]
+fn a_slash_8_that_changes_costs_its_own_slots_and_their_chunk() {
+    let mut table: Table<u32> = Table::default();
+    // In each /8 up to 50.0.0.0/8: 64 slots with something longer.
+    for (eight, slot) in (1..=50u32).flat_map(|eight| (0..64).map(move |slot| (eight, slot))) {
+        let prefix = eight << 24 | slot << 16;
+        table.insert(prefix | 0x0100, 24, group(1000 + slot));
+        table.insert(prefix | 0x4000, 18, group(2000 + slot));
+    }
+    for eight in 1..=50u32 {
+        table.insert(eight << 24, 8, group(eight));
+    }
+    let held = table.commit().unwrap();
+    let before = table.census();
+    let largest = before.live.iter().filter(|block| block.len < CHUNK);
+    let largest = largest.map(|block| block.len).max().unwrap();
+    table.insert(10 << 24, 8, group(500));
+    let fib = table.commit().unwrap();
+    assert_eq!(fib.lookup(0x0a00_0000), group(500));
+    assert_eq!(fib.lookup(0x0b00_0000), group(11));
+    assert_eq!(held.lookup(0x0a00_0000), group(10));
+    let after = table.census();
+    let added = added(&before, &after);
+    assert_eq!(
+        added.len(),
+        1 + 64,
+        "a chunk, and a block for each slot with one"
+    );
+    assert!(words(&added) <= CHUNK + 64 * largest);
+    assert_eq!(
+        words(&after.retired),
+        words(&added),
+        "as much is given back"
+    );
+}
