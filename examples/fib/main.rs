@@ -142,7 +142,7 @@ fn serve<A: fib::Lpm + ixmap_tables::Address>(
         let addresses = stream.addresses(routes, SEED);
         let burst = usize::from(arguments.burst.unwrap_or(64));
         let rounds = usize::from(arguments.rounds.unwrap_or(9));
-        let path = arguments.path.unwrap_or_else(|| fib.path());
+        let path = arguments.path.unwrap_or_else(fib::Path::best);
         let ns = lookups::measure(&fib, &addresses, burst, rounds, path);
         print(&lookups::Report::new(
             &table, &fib, ns, build, stream, burst, path,

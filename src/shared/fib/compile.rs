@@ -6,12 +6,17 @@ use super::root::Root;
 use super::store::{Full, Store};
 use super::{GroupId, Path};
 
-/// An address family with its lookup structure: `u32` and `u128`.
-pub trait Lpm: Address {
+/// An address family that tables can be of: `u32` and `u128`.
+pub trait Lpm: Structure {}
+
+impl Lpm for u32 {}
+impl Lpm for u128 {}
+
+/// A family's lookup structure: not to be named outside, so that nobody calls or implements it.
+pub trait Structure: Address {
     /// Sizes of blocks are multiples of this many words.
     const GRANULE: u32;
 
-    #[doc(hidden)]
     /// Compiles a node `depth` bits down, below whatever `cover` stands for: its entry, and the
     /// block that the entry refers to.
     fn compile(
@@ -39,7 +44,7 @@ pub struct Compiler<'a, A> {
     pub(super) spare: Vec<Vec<Run>>,
 }
 
-impl<A: Lpm> Compiler<'_, A> {
+impl<A: Structure> Compiler<'_, A> {
     /// What refers to a node from above; compiles it unless nothing changed.
     pub(super) fn entry(&mut self, node: u32, depth: u8, cover: u32) -> Result<u32, Full> {
         let state = &self.rib.nodes[node as usize];

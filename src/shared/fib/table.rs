@@ -16,8 +16,8 @@ use super::{GroupId, Path};
 const NARROW: u32 = 0x7fff;
 /// Words of the smallest arena.
 const FEW_WORDS: usize = 1 << 15;
-/// Words of an arena that is not worth a smaller one, 1 MiB.
-const SMALL_WORDS: usize = 1 << 18;
+/// Words of an arena that is not worth a smaller one: a huge page, 2 MiB.
+const SMALL_WORDS: usize = 1 << 19;
 /// Words of the largest arena, 512 MiB: some hundred times a full table.
 const MANY_WORDS: usize = 1 << 27;
 
@@ -69,27 +69,12 @@ impl<A: Lpm> Fib<A> {
     /// rest is left alone.
     #[inline]
     pub fn lookup_burst(&self, addresses: &[A], groups: &mut [GroupId]) {
-        A::lookup_burst(&self.root, self.path(), addresses, groups);
-    }
-
-    /// How this machine looks up bursts in this table.
-    #[inline]
-    pub fn path(&self) -> Path {
-        // The others count on slots and zeros being there.
-        match self.root.live {
-            0 => Path::Scalar,
-            _ => Path::best(),
-        }
+        A::lookup_burst(&self.root, Path::best(), addresses, groups);
     }
 
     /// As [`Fib::lookup_burst`], by a path of the caller's choice where the machine has it, else by
     /// the scalar one.
     pub fn lookup_burst_by(&self, path: Path, addresses: &[A], groups: &mut [GroupId]) {
-        let path = if path.is_here() && self.root.live > 0 {
-            path
-        } else {
-            Path::Scalar
-        };
         A::lookup_burst(&self.root, path, addresses, groups);
     }
 
@@ -148,14 +133,14 @@ impl<A: Lpm> Default for Table<A> {
 }
 
 impl<A: Lpm> Table<A> {
-    /// A table whose lookup structure takes at most `words` words of four bytes.
+    /// A table whose lookup structure takes at most `words` words of four bytes, and at most 512 MiB.
     pub fn with_limit(words: usize) -> Table<A> {
         Table {
             rib: Rib::default(),
             built: None,
             newest: Fib::default(),
             wide_routes: 0,
-            limit: words,
+            limit: words.min(MANY_WORDS),
         }
     }
 
@@ -165,8 +150,7 @@ impl<A: Lpm> Table<A> {
         let len = len.min(A::BITS);
         let leaf = group.leaf();
         let old = self.rib.insert(prefix.mask(len), len, leaf);
-        self.wide_routes += usize::from(leaf > NARROW);
-        self.wide_routes -= usize::from(old > NARROW);
+        self.count_wide(len, leaf, old);
         (old != 0).then(|| GroupId::from_leaf(old))
     }
 
@@ -174,8 +158,16 @@ impl<A: Lpm> Table<A> {
     pub fn remove(&mut self, prefix: A, len: u8) -> Option<GroupId> {
         let len = len.min(A::BITS);
         let old = self.rib.remove(prefix.mask(len), len);
-        self.wide_routes -= usize::from(old > NARROW);
+        self.count_wide(len, 0, old);
         (old != 0).then(|| GroupId::from_leaf(old))
+    }
+
+    fn count_wide(&mut self, len: u8, leaf: u32, old: u32) {
+        // The default route's leaf is in no structure.
+        if len > 0 {
+            self.wide_routes += usize::from(leaf > NARROW);
+            self.wide_routes -= usize::from(old > NARROW);
+        }
     }
 
     /// The table as it is now, unaffected by later edits. Costs what changed since the last commit.
@@ -183,6 +175,7 @@ impl<A: Lpm> Table<A> {
         let dirty = self.rib.take_dirty();
         let orphans = std::mem::take(&mut self.rib.orphans);
         let updated = self.built.take().is_some_and(|mut built| {
+            built.store.reclaim();
             for block in orphans {
                 built.store.retire(block);
             }
@@ -233,16 +226,12 @@ impl<A: Lpm> Table<A> {
         census
     }
 
-    /// Compiles everything into a new arena, of which a quarter to three quarters are in use then:
-    /// there is room to go on, and it takes many changes until the next time.
+    /// Compiles everything into a new arena, with room to go on until many changes later.
     fn build(&mut self) -> Result<Built, Exhausted> {
         self.rib.shrink();
         // A guess: real tables take half a word to two a route.
-        let mut words = arena_for(self.rib.routes());
+        let mut words = arena_for(self.rib.routes()).min(self.limit);
         loop {
-            if words > self.limit {
-                return Err(Exhausted::Limit { words: self.limit });
-            }
             for node in &mut self.rib.nodes {
                 node.compiled = None;
             }
@@ -250,10 +239,14 @@ impl<A: Lpm> Table<A> {
             let wide = self.wide_routes > 0;
             let store = Store::new(words, A::GRANULE).map_err(memory)?;
             words = match Built::new(store, wide, &mut self.rib) {
-                Ok(built) if built.is_roomy() => return Ok(built),
-                Ok(built) => arena_for(2 * built.store.live()),
-                Err(Full) => 2 * words,
-            }
+                Ok(built) => match built.wanted().min(self.limit) {
+                    // As small as it may be, or as large.
+                    wanted if (wanted..=2 * wanted).contains(&words) => return Ok(built),
+                    wanted => wanted,
+                },
+                Err(Full) if words < self.limit => (2 * words).min(self.limit),
+                Err(Full) => return Err(Exhausted::Limit { words }),
+            };
         }
     }
 }
@@ -278,16 +271,19 @@ impl Built {
         Ok(built)
     }
 
-    /// Whether the arena is neither crowded nor much too large.
-    fn is_roomy(&self) -> bool {
-        let (live, capacity) = (self.store.live(), self.store.capacity());
-        live <= capacity / 4 * 3 && (capacity <= FEW_WORDS || live >= capacity / 4)
+    /// Words of an arena that takes what is live, and what commits to come need beside it: copies of
+    /// all chunks for the next snapshot and for those that workers still read.
+    fn wanted(&self) -> usize {
+        let live = self.store.live();
+        let chunks = self.chunks.iter().filter(|chunk| **chunk != self.empty);
+        arena_for(live + live / 4 + 3 * chunks.count() * CHUNK as usize)
     }
 
     /// Whether leaves are wide enough, and the arena is not far too large by now.
     fn suits(&self, wide: bool) -> bool {
         let capacity = self.store.capacity();
-        // Chunks stay when their slots' prefixes have gone.
+        // Chunks stay when their slots' prefixes have gone. A table whose arena was wanted as large as
+        // this has three times as many words in blocks.
         let blocks = self.store.live().saturating_sub(CHUNKS * CHUNK as usize);
         (self.wide || !wide) && (capacity <= SMALL_WORDS || blocks >= capacity / 16)
     }

@@ -8,19 +8,22 @@
 use std::arch::x86_64::*;
 
 use super::{PLACES, ZERO_BLOCK, deep, scalar};
-use crate::shared::fib::GroupId;
 use crate::shared::fib::fetch::{self, LANES, Lanes};
 use crate::shared::fib::root::Root;
+use crate::shared::fib::{GroupId, Path};
 
 /// Addresses of a vector.
 const WIDTH: usize = 8;
 
-/// Looks up as many addresses as both slices have. The machine has AVX2, and the root is a committed
-/// one.
+/// Looks up as many addresses as both slices have; one by one where the machine lacks the
+/// instructions, or the root never was a table's.
 pub(super) fn lookup_burst(root: &Root, addresses: &[u32], groups: &mut [GroupId]) {
+    if !Path::Avx2.is_here() || root.live == 0 {
+        return scalar::lookup_burst(root, addresses, groups);
+    }
     for (addresses, groups) in addresses.chunks(LANES).zip(groups.chunks_mut(LANES)) {
         let count = addresses.len().min(groups.len());
-        // SAFETY: the caller has made sure of the instructions.
+        // SAFETY: the instructions are here.
         unsafe { burst(root, &addresses[..count], &mut groups[..count]) };
     }
 }

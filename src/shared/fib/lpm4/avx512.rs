@@ -8,18 +8,21 @@
 use std::arch::x86_64::*;
 
 use super::{PLACES, ZERO_BLOCK, deep, scalar};
-use crate::shared::fib::GroupId;
 use crate::shared::fib::fetch::{self, LANES, Lanes};
 use crate::shared::fib::root::Root;
 use crate::shared::fib::vector::{WIDTH, lanes, load, set, store};
+use crate::shared::fib::{GroupId, Path};
 
-/// Looks up as many addresses as both slices have. The machine has AVX-512 F, BW and VPOPCNTDQ, and
-/// the root is a committed one.
+/// Looks up as many addresses as both slices have; one by one where the machine lacks the
+/// instructions, or the root never was a table's.
 pub(super) fn lookup_burst(root: &Root, addresses: &[u32], groups: &mut [GroupId]) {
+    if !Path::Avx512.is_here() || root.live == 0 {
+        return scalar::lookup_burst(root, addresses, groups);
+    }
     for (addresses, groups) in addresses.chunks(LANES).zip(groups.chunks_mut(LANES)) {
         let count = addresses.len().min(groups.len());
         let (addresses, groups) = (&addresses[..count], &mut groups[..count]);
-        // SAFETY: the caller has made sure of the instructions.
+        // SAFETY: the instructions are here.
         unsafe {
             match (count.div_ceil(WIDTH), root.wide) {
                 (1, false) => burst::<1, 16, false>(root, addresses, groups),

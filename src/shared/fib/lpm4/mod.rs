@@ -1,7 +1,7 @@
 //! IPv4: a slot leads to a block of 256 places, one for each /24 within the /16, and where there are
 //! longer prefixes to one more, of the 256 addresses.
 //!
-//! A block is made for staying in L2: full tables have some thirty runs of equal places a block, so
+//! A block is made for staying in L2: full tables have some 22 runs of equal places a block, so
 //! it keeps where runs start as bits, and one leaf a run:
 //!
 //! ```text
@@ -21,7 +21,7 @@ mod avx512;
 mod build;
 mod scalar;
 
-use super::compile::{Compiler, Lpm};
+use super::compile::{Compiler, Structure};
 use super::rib::Block;
 use super::root::Root;
 use super::store::Full;
@@ -46,7 +46,7 @@ fn deep(wide: bool) -> u32 {
     if wide { 1 << 31 } else { 1 << 15 }
 }
 
-impl Lpm for u32 {
+impl Structure for u32 {
     const GRANULE: u32 = 1;
 
     fn compile(

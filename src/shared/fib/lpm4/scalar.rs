@@ -22,8 +22,8 @@ pub(super) fn lookup(root: &Root, address: u32) -> u32 {
     entry
 }
 
-#[cfg(target_arch = "x86_64")]
 /// As [`lookup`], for all addresses of a /24; absent when it has longer prefixes.
+#[cfg(target_arch = "x86_64")]
 pub(super) fn lookup24(root: &Root, address: u32) -> Option<u32> {
     let entry = root.entry(address.top());
     if entry & BLOCK == 0 {

@@ -9,7 +9,8 @@ use crate::shared::fib::store::Full;
 
 /// Ranges that fill a block of narrow leaves.
 const MANY: u32 = LINES * 11;
-/// A node of more prefixes is a table without a try: so many seldom join to few enough ranges.
+/// A node of more prefixes is a table without a try. Mostly so many make too many ranges; where they
+/// are all in a few places, tables are passed that a block could spare.
 const CROWD: u32 = 4 * MANY;
 
 /// A range of keys, up to the next range's first.
@@ -36,7 +37,7 @@ pub(super) fn compile(
     let was_table = state
         .compiled
         .is_some_and(|compiled| compiled.entry & (BLOCK | TABLE) == BLOCK | TABLE);
-    // A table shrinks back late, so that a flapping prefix does not turn it over each time.
+    // A table shrinks back late: so that few prefixes that come and go turn it over each time.
     let crowd = if was_table { MANY } else { CROWD };
     if state.weight <= crowd {
         let mut taken = Taken::new(compiler.wide);

@@ -22,7 +22,7 @@ mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod walk;
 
-use super::compile::{Compiler, Lpm};
+use super::compile::{Compiler, Structure};
 use super::rib::Block;
 use super::root::{BLOCK, Root};
 use super::store::Full;
@@ -103,7 +103,7 @@ fn bound(key: u32) -> i32 {
     (key ^ 1 << 31).cast_signed()
 }
 
-impl Lpm for u128 {
+impl Structure for u128 {
     /// Lines never straddle cache lines.
     const GRANULE: u32 = 16;
 

@@ -78,6 +78,31 @@ fn a_table_that_just_fits_does_not_make_every_commit_a_rebuild() {
     }
 }
 
+#[test]
+fn scattered_changes_by_the_hundred_rarely_make_a_commit_a_rebuild() {
+    let scattered = |n: u32| n.wrapping_mul(0x9e37_79b1);
+    for routes in [3_000, 10_000, 40_000] {
+        let mut table: Table<u32> = Table::default();
+        for n in 0..routes {
+            table.insert(scattered(n), 24, group(n % 1000));
+        }
+        let mut snapshots = [table.commit().unwrap(), table.commit().unwrap()];
+        let (mut arena, mut rebuilds) = (table.census().arena, 0);
+        for commit in 0..50 {
+            for n in 0..256 {
+                table.insert(scattered((commit * 256 + n) % routes), 24, group(commit));
+            }
+            // As workers do, which are one snapshot behind.
+            snapshots.swap(0, 1);
+            snapshots[1] = table.commit().unwrap();
+            let now = table.census().arena;
+            rebuilds += usize::from(!Arc::ptr_eq(&arena, &now));
+            arena = now;
+        }
+        assert!(rebuilds <= 1, "{rebuilds} rebuilds for {routes} routes");
+    }
+}
+
 /// One route for each of `prefixes`, more chunks than fit, over and over.
 fn out_of_memory_and_back<A: Family>(prefixes: &[(A, u8)]) {
     let mut pair: Pair<A> = Pair::new();
