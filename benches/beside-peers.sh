@@ -14,6 +14,9 @@ readonly USAGE="usage: benches/beside-peers.sh [--rounds N] [--core N] [--poptri
 Exit 0: measured, all answers alike; 1: answers differ; 2: something is missing or failed."
 readonly STREAMS=(uniform-address uniform-prefix zipf sequential)
 readonly COMMITS=(1 256)
+# Packets in flight: frames of 2 KiB that hold the cache lines of 64 KiB, 1 MiB and 16 MiB of packets.
+readonly FRAMES=(1024 16384 262144)
+readonly PACKET_STREAMS=(uniform-prefix zipf)
 readonly CRATES=(treebitmap prefix-trie poptrie)
 # What rte_fib6 takes for 400,000 tbl8s, and its RIB.
 readonly HUGEPAGES=768
@@ -100,8 +103,8 @@ build() {
     crates=$target/native/release/ixmap-fib-peers
     rte=$work/rte_fib
     # shellcheck disable=SC2046 # flags are words
-    cc -O3 -march=native -o "$rte" benches/peers/rte_fib.c $(pkg-config --cflags --libs libdpdk) ||
-        fail "rte_fib.c does not build"
+    cc -O3 -march=native -o "$rte" benches/peers/{rte_fib,frames}.c $(pkg-config --cflags --libs libdpdk) ||
+        fail "rte_fib does not build"
 }
 
 table() { echo "$work/table$1"; }
@@ -190,6 +193,24 @@ measure_updates() {
     done
 }
 
+# One round of packets: frame to lookup to frame, and the same without the lookup.
+measure_packets() {
+    local v s n json
+    for v in 4 6; do
+        for s in "${PACKET_STREAMS[@]}"; do
+            for n in "${FRAMES[@]}"; do
+                json=$("${pinned[@]}" "$fib" "$(table $v)" --bench --rounds 3 --stream "$s" --frames "$n")
+                note "$v $s/$n ixmap $(field ns_per_packet <<<"$json")"
+                note "$v $s/$n/bare ixmap $(field ns_per_packet_without_lookup <<<"$json")"
+                json=$("${pinned[@]}" "$rte" --core "$core" --lookup avx512 --rounds 3 --frames "$n" \
+                    "$(table $v)" "$(stream $v "$s")")
+                note "$v $s/$n dpdk $(field ns_per_packet <<<"$json")"
+                note "$v $s/$n/bare dpdk $(field ns_per_packet_without_lookup <<<"$json")"
+            done
+        done
+    done
+}
+
 # The crates, once each: a build for the lookups and the answers, one more for the updates.
 measure_crates() {
     local v crate status streams s i
@@ -258,12 +279,31 @@ report_family() { # FAMILY
     done
 }
 
+packet_row() { printf '%-34s %-22s %-22s %-22s %-22s %s\n' "$@"; }
+
+report_packets() {
+    local v s n
+    printf '\nNanoseconds a packet, from frame to lookup to frame.\n'
+    packet_row "" ixmap "without lookup" DPDK "without lookup" "times as quick"
+    for v in 4 6; do
+        for s in "${PACKET_STREAMS[@]}"; do
+            for n in "${FRAMES[@]}"; do
+                packet_row "IPv$v $s, $n frames" \
+                    "$(values $v "$s/$n" ixmap | spread)" "$(values $v "$s/$n/bare" ixmap | spread)" \
+                    "$(values $v "$s/$n" dpdk | spread)" "$(values $v "$s/$n/bare" dpdk | spread)" \
+                    "$(ratio $v "$s/$n" ixmap)"
+            done
+        done
+    done
+}
+
 report() {
     local v
     printf '\n%s, core %s, Linux %s, DPDK %s, load before %s, %s rounds, %s\n' \
         "$(sed -nE 's/^model name[^:]*: //p' /proc/cpuinfo | sed 1q)" "$core" "$(uname -r)" \
         "$(pkg-config --modversion libdpdk)" "$load" "$rounds" "$(date +%F)"
     for v in 4 6; do report_family $v; done
+    report_packets
     echo
     echo "(/N): ixmap commits after each N updates; the others know no commits."
 }
@@ -288,6 +328,7 @@ main() {
         echo "measuring beside DPDK: round $round of $rounds" >&2
         measure_lookups
         measure_updates
+        measure_packets
     done
     echo "measuring crates" >&2
     measure_crates

@@ -352,6 +352,11 @@ fn a_measurement_is_a_line_of_json() {
         let path = report["path"].as_str().unwrap();
         assert!(["avx512", "avx2", "scalar"].contains(&path), "{report}");
     }
+    let report = json(&answers(&[&words[..], &["--frames", "65"]].concat(), ""));
+    assert_eq!(report["frames"], 65);
+    for key in ["ns_per_packet", "ns_per_packet_without_lookup"] {
+        assert!(report[key].as_f64().unwrap() > 0.0, "{key}: {report}");
+    }
     let both = answers(&[&words[..], &["--updates", &updates]].concat(), "");
     let reports: Vec<_> = both.lines().map(json).collect();
     assert_eq!(reports.len(), 2);
@@ -417,6 +422,8 @@ fn bad_arguments_and_files_that_cannot_be_read_are_exit_2_on_one_line() {
         &[&table, "--bench", "--stream", "nothing"],
         &[&table, "--bench", "--burst", "0"],
         &[&table, "--bench", "--rounds", "0"],
+        &[&table, "--bench", "--frames", "0"],
+        &[&table, "--frames", "64"],
         &[&table, "--commit-every", "1"],
         &[&table, "--updates", &table, "--commit-every", "0"],
     ] {

@@ -2,7 +2,7 @@
  * the peer beside which ixmap's lookups are measured. Only public DPDK functions are called, on one
  * pinned core, and the lookups are timed the way ixmap's are.
  *
- *   cc -O3 -march=native -o rte_fib rte_fib.c $(pkg-config --cflags --libs libdpdk)
+ *   cc -O3 -march=native -o rte_fib rte_fib.c frames.c $(pkg-config --cflags --libs libdpdk)
  *   rte_fib [options] TABLE ADDRESSES
  *
  * TABLE holds lines `prefix id`, ADDRESSES one address a line; the family is the table's.
@@ -22,17 +22,15 @@
 
 #include <rte_eal.h>
 #include <rte_errno.h>
-#include <rte_fib.h>
-#include <rte_fib6.h>
+#include "peer.h"
 
 #define MAX_BURST 1024
-#define ROUND_NS 50000000ull
 #define NO_ROUTE 0
 
 /* What the command line asked for. */
 struct options {
 	const char *table, *addresses, *updates;
-	unsigned int burst, rounds, width, tbl8s, core;
+	unsigned int burst, rounds, width, tbl8s, core, frames;
 	bool avx512, print;
 };
 
@@ -54,22 +52,7 @@ struct changes {
 	size_t count, room;
 };
 
-/* One FIB of either family; the other pointer is null. */
-struct fib {
-	struct rte_fib *v4;
-	struct rte_fib6 *v6;
-};
-
-/* The addresses to look up, contiguous as the bulk functions want them. */
-struct stream {
-	uint32_t *v4;
-	uint8_t (*v6)[16];
-	size_t count;
-};
-
-static void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
-
-static void die(const char *format, ...)
+void die(const char *format, ...)
 {
 	va_list arguments;
 
@@ -81,7 +64,7 @@ static void die(const char *format, ...)
 	exit(2);
 }
 
-static uint64_t now_ns(void)
+uint64_t now_ns(void)
 {
 	struct timespec t;
 
@@ -89,7 +72,7 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
 
-static void *grow(void *at, size_t items, size_t size)
+void *grow(void *at, size_t items, size_t size)
 {
 	void *larger = reallocarray(at, items, size);
 
@@ -290,7 +273,7 @@ static void apply_or_die(const struct fib *fib, const struct change *c, const ch
 			result == -ENOSPC ? " (too few tbl8s)" : "");
 }
 
-static void look_up(const struct fib *fib, const struct stream *s, size_t first, unsigned int n,
+void look_up(const struct fib *fib, const struct stream *s, size_t first, unsigned int n,
 	uint64_t *next_hops)
 {
 	if (fib->v6 != NULL)
@@ -309,6 +292,12 @@ static int compare_doubles(const void *a, const void *b)
 	double x = *(const double *)a, y = *(const double *)b;
 
 	return (x > y) - (x < y);
+}
+
+double median(double *values, size_t count)
+{
+	qsort(values, count, sizeof(*values), compare_doubles);
+	return values[count / 2];
 }
 
 /* One round: whole passes over the stream for at least ROUND_NS; the answer is in ns per lookup. */
@@ -343,17 +332,23 @@ static uint64_t resident_bytes(void)
 static void bench(const struct fib *fib, const struct stream *s, const struct options *o,
 	double build_seconds, uint64_t built_bytes)
 {
-	double *rounds = grow(NULL, o->rounds, sizeof(*rounds));
+	double *rounds = grow(NULL, o->rounds, sizeof(*rounds)), ns;
 
 	time_round(fib, s, o->burst); /* warms caches and TLB */
 	for (unsigned int i = 0; i < o->rounds; i++)
 		rounds[i] = time_round(fib, s, o->burst);
-	qsort(rounds, o->rounds, sizeof(*rounds), compare_doubles);
+	ns = median(rounds, o->rounds);
 	printf("{\"peer\":\"%s\",\"width\":%u,\"lookup\":\"%s\",\"burst\":%u,"
-		"\"ns_per_lookup\":%.3f,\"mlookups\":%.1f,\"build_seconds\":%.3f,\"rss_bytes\":%" PRIu64 "}\n",
+		"\"ns_per_lookup\":%.3f,\"mlookups\":%.1f,\"build_seconds\":%.3f,\"rss_bytes\":%" PRIu64,
 		fib->v6 ? "rte_fib6" : "rte_fib", o->width, o->avx512 ? "avx512" : "scalar",
-		o->burst, rounds[o->rounds / 2],
-		1e3 / rounds[o->rounds / 2], build_seconds, built_bytes);
+		o->burst, ns, 1e3 / ns, build_seconds, built_bytes);
+	if (o->frames > 0) {
+		struct per_packet per_packet = forward_frames(fib, s, o->frames, o->rounds);
+
+		printf(",\"frames\":%u,\"ns_per_packet\":%.3f,\"ns_per_packet_without_lookup\":%.3f",
+			o->frames, per_packet.ns, per_packet.ns_without_lookup);
+	}
+	puts("}");
 	free(rounds);
 }
 
@@ -408,8 +403,8 @@ static unsigned int number(const char *option, const char *text, unsigned int le
 static void usage(void)
 {
 	die("usage: rte_fib [--burst 64] [--rounds 9] [--width 2|4|8] [--lookup avx512|scalar]\n"
-		"  [--tbl8s N] [--core 1] [--updates FILE] [--print] TABLE ADDRESSES\n"
-		"Times lookups and prints one JSON line. --updates replays `time a|w prefix id` lines first and prints\n"
+		"  [--tbl8s N] [--core 1] [--frames N] [--updates FILE] [--print] TABLE ADDRESSES\n"
+		"Times lookups and prints one JSON line. --frames adds packets forwarded out of N frames. --updates replays `time a|w prefix id` lines first and prints\n"
 		"their time an operation; --print prints each address's id, or -, in place of timing.");
 }
 
@@ -419,6 +414,7 @@ static struct options parse_options(int argc, char **argv)
 		{"burst", required_argument, NULL, 'b'}, {"rounds", required_argument, NULL, 'r'},
 		{"width", required_argument, NULL, 'w'}, {"lookup", required_argument, NULL, 'l'},
 		{"tbl8s", required_argument, NULL, 't'}, {"core", required_argument, NULL, 'c'},
+		{"frames", required_argument, NULL, 'f'},
 		{"updates", required_argument, NULL, 'u'}, {"print", no_argument, NULL, 'p'}, {NULL, 0, NULL, 0},
 	};
 	struct options o = {.burst = 64, .rounds = 9, .core = 1, .avx512 = true};
@@ -431,6 +427,7 @@ static struct options parse_options(int argc, char **argv)
 		case 'w': o.width = number("width", optarg, 2, 8); break;
 		case 't': o.tbl8s = number("tbl8s", optarg, 1, 1u << 24); break;
 		case 'c': o.core = number("core", optarg, 0, 1023); break;
+		case 'f': o.frames = number("frames", optarg, 1, 1u << 20); break;
 		case 'u': o.updates = optarg; break;
 		case 'p': o.print = true; break;
 		case 'l':

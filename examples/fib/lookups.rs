@@ -7,10 +7,10 @@ use ixmap::shared::fib::{Fib, GroupId, Lpm, Path, Table};
 use ixmap_tables::Stream;
 use serde::Serialize;
 
-use crate::rounded;
+use crate::{frames, rounded};
 
 /// A round takes this long or longer.
-const ROUND: Duration = Duration::from_millis(50);
+pub(crate) const ROUND: Duration = Duration::from_millis(50);
 
 /// What is printed.
 #[derive(Serialize)]
@@ -24,9 +24,12 @@ pub(crate) struct Report {
     stream: &'static str,
     burst: usize,
     routes: usize,
+    #[serde(flatten)]
+    frames: Option<frames::Report>,
 }
 
 impl Report {
+    #[allow(clippy::too_many_arguments, reason = "one a field")]
     pub(crate) fn new<A: Lpm>(
         table: &Table<A>,
         fib: &Fib<A>,
@@ -35,6 +38,7 @@ impl Report {
         stream: Stream,
         burst: usize,
         path: Path,
+        frames: Option<frames::Report>,
     ) -> Report {
         Report {
             ns_per_lookup: rounded(ns_per_lookup),
@@ -46,6 +50,7 @@ impl Report {
             stream: stream.name(),
             burst,
             routes: fib.routes(),
+            frames,
         }
     }
 }

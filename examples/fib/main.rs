@@ -4,6 +4,7 @@
 
 mod answer;
 mod engine;
+mod frames;
 mod lookups;
 mod replay;
 
@@ -52,6 +53,13 @@ struct Arguments {
     /// Rounds to take the median of, 1 to 1000 [default: 9]
     #[arg(long, value_name = "N", requires = "bench", value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: Option<u16>,
+    /// Forward packets, too, out of N frames and in bursts of 64; 1 to 1048576
+    ///
+    /// Adds frames, ns_per_packet and ns_per_packet_without_lookup to the line: the time to read the
+    /// destinations of a burst from its frames, look them up, and write TTL, checksum and MAC
+    /// addresses; and the time of all that but the lookup. A frame takes 2 KiB of memory.
+    #[arg(long, value_name = "N", requires = "bench", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    frames: Option<u32>,
     /// Replay updates first, `TIME a PREFIX ID` or `TIME w PREFIX` a line, and print a line of JSON
     ///
     /// An op's cost is its change to the table and its share of the commit, in which the snapshot
@@ -78,6 +86,8 @@ enum Error {
     Input(#[from] ixmap_tables::Error),
     #[error(transparent)]
     Exhausted(#[from] fib::Exhausted),
+    #[error("no memory for frames: {0}")]
+    Frames(io::Error),
     #[error("cannot write {0}: {1}")]
     Output(String, io::Error),
 }
@@ -104,7 +114,7 @@ fn main() -> ExitCode {
     eprintln!("fib: {error}");
     ExitCode::from(match error {
         Error::Input(_) => 2,
-        Error::Output(..) | Error::Exhausted(_) => 1,
+        Error::Output(..) | Error::Exhausted(_) | Error::Frames(_) => 1,
     })
 }
 
@@ -116,7 +126,7 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
 }
 
 /// Everything but reading the table, for one family.
-fn serve<A: fib::Lpm + ixmap_tables::Address>(
+fn serve<A: frames::Packet + ixmap_tables::Address>(
     arguments: &Arguments,
     routes: &[Route<A>],
 ) -> Result<(), Error> {
@@ -144,8 +154,15 @@ fn serve<A: fib::Lpm + ixmap_tables::Address>(
         let rounds = usize::from(arguments.rounds.unwrap_or(9));
         let path = arguments.path.unwrap_or_else(fib::Path::best);
         let ns = lookups::measure(&fib, &addresses, burst, rounds, path);
+        let frames = match arguments.frames {
+            Some(count) => {
+                let measured = frames::measure(&fib, &addresses, count as usize, rounds, path);
+                Some(measured.map_err(Error::Frames)?)
+            }
+            None => None,
+        };
         print(&lookups::Report::new(
-            &table, &fib, ns, build, stream, burst, path,
+            &table, &fib, ns, build, stream, burst, path, frames,
         ))?;
     } else if arguments.write_stream.is_none() {
         answer::stdin(&fib)?;

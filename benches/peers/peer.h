@@ -1,0 +1,42 @@
+/* What rte_fib.c and frames.c share. */
+#ifndef PEER_H
+#define PEER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <rte_fib.h>
+#include <rte_fib6.h>
+
+/* A round takes this long or longer. */
+#define ROUND_NS 50000000ull
+
+/* One FIB of either family; the other pointer is null. */
+struct fib {
+	struct rte_fib *v4;
+	struct rte_fib6 *v6;
+};
+
+/* The addresses to look up, contiguous as the bulk functions want them. */
+struct stream {
+	uint32_t *v4; /* host order */
+	uint8_t (*v6)[16];
+	size_t count;
+};
+
+/* Medians over the rounds. */
+struct per_packet {
+	double ns, ns_without_lookup;
+};
+
+void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+uint64_t now_ns(void);
+void *grow(void *at, size_t items, size_t size);
+double median(double *values, size_t count);
+void look_up(const struct fib *fib, const struct stream *s, size_t first, unsigned int n, uint64_t *next_hops);
+
+/* frames.c */
+struct per_packet forward_frames(const struct fib *fib, const struct stream *s, size_t count,
+	unsigned int rounds);
+
+#endif
