@@ -8,6 +8,10 @@
     unsafe_code,
     reason = "reads the arena without bounds checks: its blocks refer to nothing beyond it"
 )]
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "x86-64 only: an index fits"
+)]
 
 /// Lanes of a burst.
 pub(super) const LANES: usize = 64;
@@ -47,9 +51,10 @@ pub(super) unsafe fn halves<const N: usize>(
     index: &Lanes<u32>,
     out: &mut Lanes<u32>,
 ) {
-    // SAFETY: the caller's promise.
     pairs::<N>(index, out, |index| {
-        u32::from(unsafe { halves.add(index).read() })
+        // SAFETY: the caller's promise.
+        let half = unsafe { halves.add(index).read() };
+        u32::from(half)
     });
 }
 
