@@ -76,6 +76,7 @@ impl Store {
         self.free.capacity() * size_of::<Vec<u32>>()
             + free * size_of::<u32>()
             + (retired + self.retired.capacity()) * size_of::<Block>()
+            + self.generations.len() * (size_of::<Generation>() + size_of::<Root>())
     }
 
     /// A block of at least `len` words, which nobody reads yet; what it holds is left over.
@@ -119,18 +120,18 @@ impl Store {
 
     /// Frees what only snapshots that are gone could reach.
     pub(super) fn reclaim(&mut self) {
-        while self.generations.len() > 1 {
-            let Some(oldest) = self.generations.front_mut() else {
-                return;
-            };
+        let newest = self.generations.pop_back();
+        for mut generation in std::mem::take(&mut self.generations) {
             // get_mut, not strong_count: it also sees all that the last reader did.
-            if Arc::get_mut(&mut oldest.root).is_none() {
-                return;
-            }
-            if let Some(oldest) = self.generations.pop_front() {
-                self.reuse(oldest.retired);
+            let held = Arc::get_mut(&mut generation.root).is_none();
+            match self.generations.back_mut() {
+                _ if held => self.generations.push_back(generation),
+                // The one before may reach them still.
+                Some(before) => before.retired.append(&mut generation.retired),
+                None => self.reuse(generation.retired),
             }
         }
+        self.generations.extend(newest);
     }
 
     fn reuse(&mut self, blocks: Vec<Block>) {

@@ -103,6 +103,21 @@ fn scattered_changes_by_the_hundred_rarely_make_a_commit_a_rebuild() {
     }
 }
 
+#[test]
+fn one_snapshot_held_for_long_costs_what_it_reaches_and_no_more() {
+    let mut table: Table<u32> = Table::default();
+    table.insert(1 << 28, 24, group(1));
+    let held = table.commit().unwrap();
+    let before = table.heap_bytes();
+    for id in 2..5000 {
+        table.insert(0, 0, group(id));
+        table.insert(1 << 28, 24, group(id));
+        table.commit().unwrap();
+    }
+    assert_eq!(held.lookup(1 << 28), group(1));
+    assert!(table.heap_bytes() < before + 4096, "{before}");
+}
+
 /// One route for each of `prefixes`, more chunks than fit, over and over.
 fn out_of_memory_and_back<A: Family>(prefixes: &[(A, u8)]) {
     let mut pair: Pair<A> = Pair::new();
