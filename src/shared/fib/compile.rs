@@ -30,6 +30,13 @@ pub trait Structure: Address {
     /// route.
     fn lookup(root: &Root, address: Self) -> u32;
 
+    /// Looks up as many addresses as both slices have, one after the other.
+    fn lookup_each(root: &Root, addresses: &[Self], groups: &mut [GroupId]) {
+        for (address, group) in addresses.iter().zip(groups) {
+            *group = root.group(Self::lookup(root, *address));
+        }
+    }
+
     /// Looks up as many addresses as both slices have, by the given path.
     fn lookup_burst(root: &Root, path: Path, addresses: &[Self], groups: &mut [GroupId]);
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::GroupId;
 use super::arena::Arena;
 
 /// Slots of a chunk: commits copy the chunks that they change.
@@ -33,5 +34,11 @@ impl Root {
     pub(super) fn entry(&self, top: u16) -> u32 {
         let chunk = self.chunks[usize::from(top >> 12)] as usize;
         self.arena.load(chunk + usize::from(top & 0xfff))
+    }
+
+    /// The group of a leaf code: the default route's for none.
+    #[inline]
+    pub(super) fn group(&self, leaf: u32) -> GroupId {
+        GroupId::from_leaf(if leaf == 0 { self.default } else { leaf })
     }
 }

@@ -59,10 +59,7 @@ impl<A> Default for Fib<A> {
 impl<A: Lpm> Fib<A> {
     /// The group of the longest prefix that holds `address`; [`GroupId::NO_ROUTE`] when none does.
     pub fn lookup(&self, address: A) -> GroupId {
-        match A::lookup(&self.root, address) {
-            0 => GroupId::from_leaf(self.root.default),
-            leaf => GroupId::from_leaf(leaf),
-        }
+        self.root.group(A::lookup(&self.root, address))
     }
 
     /// Looks up a whole burst: `groups[i]` becomes the answer for `addresses[i]`; the longer slice's

@@ -8,6 +8,7 @@
 use std::arch::x86_64::*;
 
 use super::{PLACES, ZERO_BLOCK, deep, scalar};
+use crate::shared::fib::compile::Structure;
 use crate::shared::fib::fetch::{self, LANES, Lanes};
 use crate::shared::fib::root::Root;
 use crate::shared::fib::{GroupId, Path};
@@ -19,7 +20,7 @@ const WIDTH: usize = 8;
 /// instructions, or the root never was a table's.
 pub(super) fn lookup_burst(root: &Root, addresses: &[u32], groups: &mut [GroupId]) {
     if !Path::Avx2.is_here() || root.live == 0 {
-        return scalar::lookup_burst(root, addresses, groups);
+        return u32::lookup_each(root, addresses, groups);
     }
     for (addresses, groups) in addresses.chunks(LANES).zip(groups.chunks_mut(LANES)) {
         let count = addresses.len().min(groups.len());
@@ -37,8 +38,7 @@ fn burst(root: &Root, addresses: &[u32], groups: &mut [GroupId]) {
         <= 0xff
         && let Some(leaf) = scalar::lookup24(root, first)
     {
-        let leaf = if leaf == 0 { root.default } else { leaf };
-        groups.fill(GroupId::from_leaf(leaf));
+        groups.fill(root.group(leaf));
         return;
     }
     let vectors = addresses.len().div_ceil(WIDTH);
@@ -63,8 +63,7 @@ fn burst(root: &Root, addresses: &[u32], groups: &mut [GroupId]) {
         }
     }
     for (group, leaf) in groups.iter_mut().zip(entries.0) {
-        let leaf = if leaf == 0 { root.default } else { leaf };
-        *group = GroupId::from_leaf(leaf);
+        *group = root.group(leaf);
     }
 }
 

@@ -8,16 +8,17 @@
 use std::arch::x86_64::*;
 
 use super::{PLACES, ZERO_BLOCK, deep, scalar};
+use crate::shared::fib::compile::Structure;
 use crate::shared::fib::fetch::{self, LANES, Lanes};
 use crate::shared::fib::root::Root;
-use crate::shared::fib::vector::{WIDTH, lanes, load, set, store};
+use crate::shared::fib::vector::{WIDTH, blocks, chunks, finish, lanes, load, set, slots, store};
 use crate::shared::fib::{GroupId, Path};
 
 /// Looks up as many addresses as both slices have; one by one where the machine lacks the
 /// instructions, or the root never was a table's.
 pub(super) fn lookup_burst(root: &Root, addresses: &[u32], groups: &mut [GroupId]) {
     if !Path::Avx512.is_here() || root.live == 0 {
-        return scalar::lookup_burst(root, addresses, groups);
+        return u32::lookup_each(root, addresses, groups);
     }
     for (addresses, groups) in addresses.chunks(LANES).zip(groups.chunks_mut(LANES)) {
         let count = addresses.len().min(groups.len());
@@ -48,17 +49,14 @@ fn burst<const V: usize, const N: usize, const WIDE: bool>(
         *address = unsafe { _mm512_mask_loadu_epi32(*address, lanes(from), from.as_ptr().cast()) };
     }
     if let Some(leaf) = common(root, &address, addresses[0]) {
-        groups.fill(GroupId::from_leaf(leaf));
+        groups.fill(root.group(leaf));
         return;
     }
     let base = root.arena.words().as_ptr().cast::<u32>();
-    // SAFETY: sixteen words, and loads of any alignment.
-    let chunks = unsafe { _mm512_loadu_si512(root.chunks.as_ptr().cast()) };
+    let chunks = chunks(root);
     let (mut index, mut found) = (Lanes::ZERO, Lanes::ZERO);
     for (v, address) in address.iter().enumerate() {
-        let chunk = _mm512_permutexvar_epi32(_mm512_srli_epi32::<28>(*address), chunks);
-        let slot = _mm512_and_si512(_mm512_srli_epi32::<16>(*address), set(0xfff));
-        store(&mut index, v, _mm512_add_epi32(chunk, slot));
+        store(&mut index, v, slots(chunks, *address));
     }
     // SAFETY: a root's chunks lie in its arena.
     unsafe { fetch::words::<N>(base, &index, &mut found) };
@@ -71,18 +69,10 @@ fn burst<const V: usize, const N: usize, const WIDE: bool>(
     while unsafe { step::<V, N, WIDE>(base, &mut entry, &address, shift, &mut index, &mut found) } {
         shift = 0;
     }
-    for (leaf, groups) in entry.into_iter().zip(groups.chunks_mut(WIDTH)) {
-        let none = _mm512_testn_epi32_mask(leaf, leaf);
-        let leaf = _mm512_mask_mov_epi32(leaf, none, set(root.default));
-        // As GroupId::from_leaf does.
-        let group = _mm512_sub_epi32(_mm512_max_epu32(leaf, set(1)), set(1));
-        // SAFETY: a GroupId is a word, and the mask has a bit for each there is.
-        unsafe { _mm512_mask_storeu_epi32(groups.as_mut_ptr().cast(), lanes(groups), group) };
-    }
+    finish(root, entry, groups);
 }
 
-/// The leaf code that all addresses share because they are in one /24 that nothing divides; the
-/// default's for none.
+/// The leaf code that all addresses share because they are in one /24 that nothing divides.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn common<const V: usize>(root: &Root, address: &[__m512i; V], first: u32) -> Option<u32> {
@@ -94,8 +84,7 @@ fn common<const V: usize>(root: &Root, address: &[__m512i; V], first: u32) -> Op
     if apart != 0 {
         return None;
     }
-    let leaf = scalar::lookup24(root, first)?;
-    Some(if leaf == 0 { root.default } else { leaf })
+    scalar::lookup24(root, first)
 }
 
 /// Replaces entries that refer to blocks by what is at their place, the byte that starts `shift`
@@ -168,11 +157,4 @@ unsafe fn step<const V: usize, const N: usize, const WIDE: bool>(
         }
         true
     }
-}
-
-/// The lanes whose entry refers to a block: those with the highest bit.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn blocks(entry: __m512i) -> __mmask16 {
-    _mm512_cmplt_epi32_mask(entry, _mm512_setzero_si512())
 }

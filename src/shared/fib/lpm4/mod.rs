@@ -69,7 +69,7 @@ impl Structure for u32 {
             Path::Avx512 => avx512::lookup_burst(root, addresses, groups),
             #[cfg(target_arch = "x86_64")]
             Path::Avx2 => avx2::lookup_burst(root, addresses, groups),
-            _ => scalar::lookup_burst(root, addresses, groups),
+            _ => Self::lookup_each(root, addresses, groups),
         }
     }
 }

@@ -2,7 +2,6 @@
 //! AVX2 use.
 
 use super::{deep, word_of};
-use crate::shared::fib::GroupId;
 use crate::shared::fib::address::Address;
 use crate::shared::fib::rib::{STRIDE, TOP};
 use crate::shared::fib::root::{BLOCK, Root};
@@ -48,13 +47,4 @@ fn step(root: &Root, entry: u32, byte: u8) -> (usize, u32) {
         false => root.arena.load_half(2 * offset - rank),
     };
     (offset, leaf)
-}
-
-pub(super) fn lookup_burst(root: &Root, addresses: &[u32], groups: &mut [GroupId]) {
-    for (address, group) in addresses.iter().zip(groups) {
-        *group = match lookup(root, *address) {
-            0 => GroupId::from_leaf(root.default),
-            leaf => GroupId::from_leaf(leaf),
-        };
-    }
 }

@@ -12,7 +12,8 @@
 use std::arch::x86_64::*;
 
 use super::walk::{Bits, PASSES};
-use super::{LINE, LINE_MASK, SPLIT, Shape, TABLE, bound, scalar};
+use super::{LINE, LINE_MASK, SPLIT, Shape, TABLE, bound};
+use crate::shared::fib::compile::Structure;
 use crate::shared::fib::fetch::{self, LANES, Lanes};
 use crate::shared::fib::root::{BLOCK, Root};
 use crate::shared::fib::{GroupId, Path};
@@ -21,7 +22,7 @@ use crate::shared::fib::{GroupId, Path};
 /// instructions, or the root never was a table's.
 pub(super) fn lookup_burst(root: &Root, addresses: &[u128], groups: &mut [GroupId]) {
     if !Path::Avx2.is_here() || root.live == 0 {
-        return scalar::lookup_burst(root, addresses, groups);
+        return u128::lookup_each(root, addresses, groups);
     }
     for (addresses, groups) in addresses.chunks(LANES).zip(groups.chunks_mut(LANES)) {
         let count = addresses.len().min(groups.len());
@@ -54,8 +55,7 @@ fn burst<const WIDE: bool>(root: &Root, addresses: &[u128], groups: &mut [GroupI
         }
     }
     for (group, leaf) in groups.iter_mut().zip(entries.0) {
-        let leaf = if leaf == 0 { root.default } else { leaf };
-        *group = GroupId::from_leaf(leaf);
+        *group = root.group(leaf);
     }
 }
 

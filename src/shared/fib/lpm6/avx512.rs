@@ -9,17 +9,18 @@
 use std::arch::x86_64::*;
 
 use super::walk::{Bits, PASSES};
-use super::{LINE, LINE_MASK, LINE_SHIFT, SPLIT, Shape, TABLE, ZERO_BLOCK, scalar};
+use super::{LINE, LINE_MASK, LINE_SHIFT, SPLIT, Shape, TABLE, ZERO_BLOCK};
+use crate::shared::fib::compile::Structure;
 use crate::shared::fib::fetch::{self, LANES, Lanes};
 use crate::shared::fib::root::{BLOCK, Root};
-use crate::shared::fib::vector::{WIDTH, lanes, load, set, store};
+use crate::shared::fib::vector::{WIDTH, blocks, chunks, finish, load, set, slots, store};
 use crate::shared::fib::{GroupId, Path};
 
 /// Looks up as many addresses as both slices have; one by one where the machine lacks the
 /// instructions, or the root never was a table's.
 pub(super) fn lookup_burst(root: &Root, addresses: &[u128], groups: &mut [GroupId]) {
     if !Path::Avx512.is_here() || root.live == 0 {
-        return scalar::lookup_burst(root, addresses, groups);
+        return u128::lookup_each(root, addresses, groups);
     }
     for (addresses, groups) in addresses.chunks(LANES).zip(groups.chunks_mut(LANES)) {
         let count = addresses.len().min(groups.len());
@@ -72,14 +73,7 @@ fn burst<const V: usize, const N: usize, const WIDE: bool>(
         }
         refill(full, &mut walk);
     }
-    for (leaf, groups) in walk.entry.into_iter().zip(groups.chunks_mut(WIDTH)) {
-        let none = _mm512_testn_epi32_mask(leaf, leaf);
-        let leaf = _mm512_mask_mov_epi32(leaf, none, set(root.default));
-        // As GroupId::from_leaf does.
-        let group = _mm512_sub_epi32(_mm512_max_epu32(leaf, set(1)), set(1));
-        // SAFETY: a GroupId is a word, and the mask has a bit for each there is.
-        unsafe { _mm512_mask_storeu_epi32(groups.as_mut_ptr().cast(), lanes(groups), group) };
-    }
+    finish(root, walk.entry, groups);
 }
 
 /// At the slots of the addresses.
@@ -90,8 +84,7 @@ fn start<const V: usize>(root: &Root, addresses: &[u128]) -> Walk<V> {
     let third_second =
         _mm512_setr_epi32(3, 7, 11, 15, 19, 23, 27, 31, 2, 6, 10, 14, 18, 22, 26, 30);
     let first = _mm512_setr_epi32(1, 5, 9, 13, 17, 21, 25, 29, 1, 5, 9, 13, 17, 21, 25, 29);
-    // SAFETY: sixteen words, and loads of any alignment.
-    let chunks = unsafe { _mm512_loadu_si512(root.chunks.as_ptr().cast()) };
+    let chunks = chunks(root);
     let base = root.arena.words().as_ptr().cast();
     let mut walk = Walk {
         entry: [_mm512_setzero_si512(); V],
@@ -112,11 +105,8 @@ fn start<const V: usize>(root: &Root, addresses: &[u128]) -> Walk<V> {
         let first = _mm512_shuffle_i64x2::<0x44>(low, high);
         walk.next[v] = join::<16, 16>(third, second);
         walk.after[v] = join::<16, 16>(second, first);
-        let chunk = _mm512_permutexvar_epi32(_mm512_srli_epi32::<28>(third), chunks);
-        let slot = _mm512_and_si512(_mm512_srli_epi32::<16>(third), set(0xfff));
-        let at = _mm512_add_epi32(chunk, slot);
         // SAFETY: a root's chunks lie in its arena.
-        walk.entry[v] = unsafe { _mm512_i32gather_epi32::<4>(at, base) };
+        walk.entry[v] = unsafe { _mm512_i32gather_epi32::<4>(slots(chunks, third), base) };
     }
     walk
 }
@@ -278,13 +268,6 @@ fn at_tables<const V: usize>(walk: &Walk<V>) -> bool {
 #[target_feature(enable = "avx512f")]
 fn tables(entry: __m512i) -> __mmask16 {
     _mm512_cmpge_epu32_mask(entry, set(BLOCK | TABLE))
-}
-
-/// The lanes whose entry refers to a table or block: those with the highest bit.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn blocks(entry: __m512i) -> __mmask16 {
-    _mm512_cmplt_epi32_mask(entry, _mm512_setzero_si512())
 }
 
 /// The first word of what entries refer to.

@@ -2,17 +2,12 @@
 //! AVX2 use.
 
 use super::{LINE, SPLIT, Shape, TABLE, depth, key, words};
-use crate::shared::fib::GroupId;
 use crate::shared::fib::address::Address;
 use crate::shared::fib::root::{BLOCK, Root};
 
 /// The leaf code of an address; 0 for the default route.
 pub(super) fn lookup(root: &Root, address: u128) -> u32 {
-    resume(root, root.entry(address.top()), address)
-}
-
-/// Goes on from an entry on an address's way.
-pub(super) fn resume(root: &Root, mut entry: u32, address: u128) -> u32 {
+    let mut entry = root.entry(address.top());
     let shape = Shape::of(root.wide);
     while entry & BLOCK != 0 {
         let start = words(entry);
@@ -44,13 +39,4 @@ pub(super) fn resume(root: &Root, mut entry: u32, address: u128) -> u32 {
 fn rank(root: &Root, start: usize, count: usize, key: i32) -> usize {
     let bounds = (start..start + count).map(|at| root.arena.load(at).cast_signed());
     bounds.filter(|bound| key > *bound).count()
-}
-
-pub(super) fn lookup_burst(root: &Root, addresses: &[u128], groups: &mut [GroupId]) {
-    for (address, group) in addresses.iter().zip(groups) {
-        *group = match lookup(root, *address) {
-            0 => GroupId::from_leaf(root.default),
-            leaf => GroupId::from_leaf(leaf),
-        };
-    }
 }
