@@ -69,8 +69,7 @@ impl<A: Lpm> Fib<A> {
         A::lookup_burst(&self.root, Path::best(), addresses, groups);
     }
 
-    /// As [`Fib::lookup_burst`], by a path of the caller's choice where the machine has it, else by
-    /// the scalar one.
+    /// As [`Fib::lookup_burst`], by a path of the caller's choice.
     pub fn lookup_burst_by(&self, path: Path, addresses: &[A], groups: &mut [GroupId]) {
         A::lookup_burst(&self.root, path, addresses, groups);
     }

@@ -31,7 +31,7 @@ fn scan<A: Family>(routes: &Routes<A>, address: A) -> GroupId {
 fn check<A: Family>(fib: &Fib<A>, routes: &Routes<A>, probes: &[A]) {
     assert_eq!(fib.routes(), routes.len());
     let expected: Vec<GroupId> = probes.iter().map(|probe| scan(routes, *probe)).collect();
-    for path in Path::ALL {
+    for path in Path::all() {
         let mut groups = vec![group(77); probes.len()];
         fib.lookup_burst_by(path, probes, &mut groups);
         assert_eq!(groups, expected, "by {path} for {probes:x?} in {routes:x?}");

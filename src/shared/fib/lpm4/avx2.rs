@@ -8,23 +8,23 @@
 use std::arch::x86_64::*;
 
 use super::{PLACES, ZERO_BLOCK, deep, scalar};
+use crate::shared::fib::GroupId;
 use crate::shared::fib::compile::Structure;
 use crate::shared::fib::fetch::{self, LANES, Lanes};
+use crate::shared::fib::path::Avx2;
 use crate::shared::fib::root::Root;
-use crate::shared::fib::{GroupId, Path};
 
 /// Addresses of a vector.
 const WIDTH: usize = 8;
 
-/// Looks up as many addresses as both slices have; one by one where the machine lacks the
-/// instructions, or the root never was a table's.
-pub(super) fn lookup_burst(root: &Root, addresses: &[u32], groups: &mut [GroupId]) {
-    if !Path::Avx2.is_here() || root.live == 0 {
+/// Looks up as many addresses as both slices have; one by one if the root never was a table's.
+pub(super) fn lookup_burst(_here: Avx2, root: &Root, addresses: &[u32], groups: &mut [GroupId]) {
+    if root.live == 0 {
         return u32::lookup_each(root, addresses, groups);
     }
     for (addresses, groups) in addresses.chunks(LANES).zip(groups.chunks_mut(LANES)) {
         let count = addresses.len().min(groups.len());
-        // SAFETY: the instructions are here.
+        // SAFETY: an Avx2 exists only where its instructions are.
         unsafe { burst(root, &addresses[..count], &mut groups[..count]) };
     }
 }

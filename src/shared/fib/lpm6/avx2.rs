@@ -13,21 +13,21 @@ use std::arch::x86_64::*;
 
 use super::walk::{Bits, PASSES};
 use super::{LINE, LINE_MASK, SPLIT, Shape, TABLE, bound};
+use crate::shared::fib::GroupId;
 use crate::shared::fib::compile::Structure;
 use crate::shared::fib::fetch::{self, LANES, Lanes};
+use crate::shared::fib::path::Avx2;
 use crate::shared::fib::root::{BLOCK, Root};
-use crate::shared::fib::{GroupId, Path};
 
-/// Looks up as many addresses as both slices have; one by one where the machine lacks the
-/// instructions, or the root never was a table's.
-pub(super) fn lookup_burst(root: &Root, addresses: &[u128], groups: &mut [GroupId]) {
-    if !Path::Avx2.is_here() || root.live == 0 {
+/// Looks up as many addresses as both slices have; one by one if the root never was a table's.
+pub(super) fn lookup_burst(_here: Avx2, root: &Root, addresses: &[u128], groups: &mut [GroupId]) {
+    if root.live == 0 {
         return u128::lookup_each(root, addresses, groups);
     }
     for (addresses, groups) in addresses.chunks(LANES).zip(groups.chunks_mut(LANES)) {
         let count = addresses.len().min(groups.len());
         let (addresses, groups) = (&addresses[..count], &mut groups[..count]);
-        // SAFETY: the instructions are here.
+        // SAFETY: an Avx2 exists only where its instructions are.
         unsafe {
             match root.wide {
                 true => burst::<true>(root, addresses, groups),

@@ -10,22 +10,22 @@ use std::arch::x86_64::*;
 
 use super::walk::{Bits, PASSES};
 use super::{LINE, LINE_MASK, LINE_SHIFT, SPLIT, Shape, TABLE, ZERO_BLOCK};
+use crate::shared::fib::GroupId;
 use crate::shared::fib::compile::Structure;
 use crate::shared::fib::fetch::{self, LANES, Lanes};
+use crate::shared::fib::path::Avx512;
 use crate::shared::fib::root::{BLOCK, Root};
 use crate::shared::fib::vector::{WIDTH, blocks, chunks, finish, load, set, slots, store};
-use crate::shared::fib::{GroupId, Path};
 
-/// Looks up as many addresses as both slices have; one by one where the machine lacks the
-/// instructions, or the root never was a table's.
-pub(super) fn lookup_burst(root: &Root, addresses: &[u128], groups: &mut [GroupId]) {
-    if !Path::Avx512.is_here() || root.live == 0 {
+/// Looks up as many addresses as both slices have; one by one if the root never was a table's.
+pub(super) fn lookup_burst(_here: Avx512, root: &Root, addresses: &[u128], groups: &mut [GroupId]) {
+    if root.live == 0 {
         return u128::lookup_each(root, addresses, groups);
     }
     for (addresses, groups) in addresses.chunks(LANES).zip(groups.chunks_mut(LANES)) {
         let count = addresses.len().min(groups.len());
         let (addresses, groups) = (&addresses[..count], &mut groups[..count]);
-        // SAFETY: the instructions are here.
+        // SAFETY: an Avx512 exists only where its instructions are.
         unsafe {
             match (count.div_ceil(WIDTH), root.wide) {
                 (1, false) => burst::<1, 16, false>(root, addresses, groups),

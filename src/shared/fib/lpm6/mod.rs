@@ -124,9 +124,9 @@ impl Structure for u128 {
     fn lookup_burst(root: &Root, path: Path, addresses: &[u128], groups: &mut [GroupId]) {
         match path {
             #[cfg(target_arch = "x86_64")]
-            Path::Avx512 => avx512::lookup_burst(root, addresses, groups),
+            Path::Avx512(here) => avx512::lookup_burst(here, root, addresses, groups),
             #[cfg(target_arch = "x86_64")]
-            Path::Avx2 => avx2::lookup_burst(root, addresses, groups),
+            Path::Avx2(here) => avx2::lookup_burst(here, root, addresses, groups),
             _ => Self::lookup_each(root, addresses, groups),
         }
     }
