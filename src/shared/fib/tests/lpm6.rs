@@ -100,7 +100,7 @@ fn thousands_of_routes_below_one_prefix_cost_nothing_above_it() {
     assert!(bytes_of(128, |n| hosts | n) <= 22 << 10);
     assert!(bytes_of(64, |n| SITE | n << 64) <= 22 << 10);
     // A line for each host, or part of one for each /64, and tables of their first bits.
-    let scattered = |n| (n + 1) * 0x9e37_79b9_7f4a_7c15 & u128::from(u64::MAX);
+    let scattered = |n| ((n + 1) * 0x9e37_79b9_7f4a_7c15) & u128::from(u64::MAX);
     assert!(bytes_of(128, |n| hosts | scattered(n)) <= 5000 * 90);
     assert!(bytes_of(64, |n| SITE | scattered(n) >> 32 << 64) <= 5000 * 20);
 }
