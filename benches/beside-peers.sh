@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Measures ixmap's FIB beside its peers on the real tables, in one run: DPDK's rte_fib interleaved with
-# it, then the crates treebitmap, prefix-trie and poptrie once each. All programs are given the same
-# streams, and all must give the same answers, before and after the replayed updates.
+# it, also with more next hops than the tables have, then the crates treebitmap, prefix-trie and poptrie
+# once each. All programs are given the same streams, and all must give the same answers, before and after
+# the replayed updates.
 # What is measured, and what is fair about it: benches/README.md.
 set -euo pipefail
 
@@ -16,7 +17,10 @@ readonly STREAMS=(uniform-address uniform-prefix zipf sequential)
 readonly COMMITS=(1 256)
 # Packets in flight: frames of 2 KiB that hold the cache lines of 64 KiB, 1 MiB and 16 MiB of packets.
 readonly FRAMES=(1024 16384 262144)
-readonly PACKET_STREAMS=(uniform-prefix zipf)
+# Random next hops in place of a table's own; DPDK's 2-byte entries end at 32,767.
+readonly NEXT_HOPS=(4096 32000)
+# What packets and random next hops are measured with.
+readonly FEW_STREAMS=(uniform-prefix zipf)
 readonly CRATES=(treebitmap prefix-trie poptrie)
 # What rte_fib6 takes for 400,000 tbl8s, and its RIB.
 readonly HUGEPAGES=768
@@ -107,18 +111,28 @@ build() {
         fail "rte_fib does not build"
 }
 
+# Of a family, or of a family with random next hops: 4, or 4-4096.
 table() { echo "$work/table$1"; }
 updates() { echo "$work/updates$1"; }
 stream() { echo "$work/v$1-$2"; }
 routes() { wc -l <"$(table "$1")"; }
 
+# A table with random ids below N in place of its own: Lehmer's generator, of which every awk makes the
+# same ones.
+random_ids() { # N < TABLE
+    awk -v n="$1" -v x=42 '{ x = 16807 * x % 2147483647; print $1, int(x / 2147483647 * n) }'
+}
+
 write_inputs() {
-    local v s
+    local v s n
     for v in 4 6; do
         xzcat "tests/data/bart$v.txt.xz" >"$(table $v)"
         xzcat "tests/data/upd$v-ris2016.txt.xz" >"$(updates $v)"
         for s in "${STREAMS[@]}"; do
             "$fib" "$(table $v)" --stream "$s" --write-stream "$(stream $v "$s")"
+        done
+        for n in "${NEXT_HOPS[@]}"; do
+            random_ids "$n" <"$(table $v)" >"$(table "$v-$n")"
         done
     done
 }
@@ -128,7 +142,7 @@ field() { # KEY < JSON
     sed -nE "s/.*\"$1\":\"?([^,\"}]*).*/\1/p"
 }
 
-# Remembers a measurement: family, what, program, value.
+# Remembers a measurement: family or table, what, program, value.
 note() { echo "$*" >>"$work/results"; }
 
 same() { # WHAT PROGRAM ANSWERS EXPECTED
@@ -139,17 +153,24 @@ same() { # WHAT PROGRAM ANSWERS EXPECTED
     differences=$((differences + 1))
 }
 
+# A stream's answers of ixmap and DPDK; ixmap's stay in a file.
+compare_on() { # TABLE STREAM
+    local addresses
+    addresses=$(stream "${1%-*}" "$2")
+    "$fib" "$(table "$1")" <"$addresses" >"$work/ixmap"
+    "$rte" --core "$core" --print "$(table "$1")" "$addresses" >"$work/rte"
+    same "IPv$1 $2" DPDK "$work/rte" "$work/ixmap"
+}
+
 # Every stream's answers of ixmap and DPDK; the crates' follow with their measurements.
 compare_answers() {
-    local v s all
+    local v s n all
     for v in 4 6; do
         for all in before after; do
             : >"$work/answers$v-$all"
         done
         for s in "${STREAMS[@]}"; do
-            "$fib" "$(table $v)" <"$(stream $v "$s")" >"$work/ixmap"
-            "$rte" --core "$core" --print "$(table $v)" "$(stream $v "$s")" >"$work/rte"
-            same "IPv$v $s" DPDK "$work/rte" "$work/ixmap"
+            compare_on $v "$s"
             cat "$work/ixmap" >>"$work/answers$v-before"
             "$fib" "$(table $v)" --updates "$(updates $v)" <"$(stream $v "$s")" | tail -n +2 >"$work/ixmap"
             "$rte" --core "$core" --print --updates "$(updates $v)" "$(table $v)" "$(stream $v "$s")" |
@@ -157,24 +178,38 @@ compare_answers() {
             same "IPv$v $s after the updates" DPDK "$work/rte" "$work/ixmap"
             cat "$work/ixmap" >>"$work/answers$v-after"
         done
+        for n in "${NEXT_HOPS[@]}"; do
+            compare_on "$v-$n" uniform-prefix
+        done
     done
 }
 
 # One round of lookups: ixmap and DPDK in turn.
-measure_lookups() {
-    local v s json
+measure_lookups() { # TABLE STREAM...
+    local t=$1 s json
+    shift
+    for s; do
+        json=$("${pinned[@]}" "$fib" "$(table "$t")" --bench --stream "$s")
+        note "$t $s ixmap $(field ns_per_lookup <<<"$json")"
+        note "$t build ixmap $(field build_seconds <<<"$json")"
+        echo "$json" >"$work/ixmap$t.json"
+        json=$("${pinned[@]}" "$rte" --core "$core" --lookup avx512 "$(table "$t")" "$(stream "${t%-*}" "$s")")
+        note "$t $s dpdk $(field ns_per_lookup <<<"$json")"
+        note "$t build dpdk $(field build_seconds <<<"$json")"
+        echo "$json" >"$work/rte$t.json"
+    done
+}
+
+measure_round() {
+    local v n
     for v in 4 6; do
-        for s in "${STREAMS[@]}"; do
-            json=$("${pinned[@]}" "$fib" "$(table $v)" --bench --stream "$s")
-            note "$v $s ixmap $(field ns_per_lookup <<<"$json")"
-            note "$v build ixmap $(field build_seconds <<<"$json")"
-            echo "$json" >"$work/ixmap$v.json"
-            json=$("${pinned[@]}" "$rte" --core "$core" --lookup avx512 "$(table $v)" "$(stream $v "$s")")
-            note "$v $s dpdk $(field ns_per_lookup <<<"$json")"
-            note "$v build dpdk $(field build_seconds <<<"$json")"
-            echo "$json" >"$work/rte$v.json"
+        measure_lookups $v "${STREAMS[@]}"
+        for n in "${NEXT_HOPS[@]}"; do
+            measure_lookups "$v-$n" "${FEW_STREAMS[@]}"
         done
     done
+    measure_updates
+    measure_packets
 }
 
 # One round of updates. DPDK's are in force one by one, as ixmap's are with a commit after each.
@@ -197,7 +232,7 @@ measure_updates() {
 measure_packets() {
     local v s n json
     for v in 4 6; do
-        for s in "${PACKET_STREAMS[@]}"; do
+        for s in "${FEW_STREAMS[@]}"; do
             for n in "${FRAMES[@]}"; do
                 json=$("${pinned[@]}" "$fib" "$(table $v)" --bench --rounds 3 --stream "$s" --frames "$n")
                 note "$v $s/$n ixmap $(field ns_per_packet <<<"$json")"
@@ -236,7 +271,7 @@ measure_crates() {
     done
 }
 
-values() { # FAMILY WHAT PROGRAM
+values() { # TABLE WHAT PROGRAM
     awk -v key="$1 $2 $3" '$1 " " $2 " " $3 == key { print $4 }' "$work/results"
 }
 
@@ -250,7 +285,7 @@ spread() {
 }
 
 # How many times as quick as DPDK, from the two measurements of each round.
-ratio() { # FAMILY WHAT PROGRAM
+ratio() { # TABLE WHAT PROGRAM
     paste <(values "$1" "$2" dpdk) <(values "$1" "$2" "$3") | awk '{ print $1 / $2 }' | spread
 }
 
@@ -279,6 +314,24 @@ report_family() { # FAMILY
     done
 }
 
+next_hops_row() { printf '%-34s %-22s %-22s %-22s %s\n' "$@"; }
+
+report_next_hops() {
+    local v t s n
+    printf '\nNanoseconds a lookup with random next hops in place of the 256 that the tables have.\n'
+    next_hops_row "" ixmap DPDK "times as quick" "ixmap hot, B"
+    for v in 4 6; do
+        for s in "${FEW_STREAMS[@]}"; do
+            for n in "" "${NEXT_HOPS[@]}"; do
+                t=$v${n:+-$n}
+                next_hops_row "IPv$v $s, ${n:-as it is}" "$(values "$t" "$s" ixmap | spread)" \
+                    "$(values "$t" "$s" dpdk | spread)" "$(ratio "$t" "$s" ixmap)" \
+                    "$(field hot_bytes <"$work/ixmap$t.json")"
+            done
+        done
+    done
+}
+
 packet_row() { printf '%-34s %-22s %-22s %-22s %-22s %s\n' "$@"; }
 
 report_packets() {
@@ -286,7 +339,7 @@ report_packets() {
     printf '\nNanoseconds a packet, from frame to lookup to frame.\n'
     packet_row "" ixmap "without lookup" DPDK "without lookup" "times as quick"
     for v in 4 6; do
-        for s in "${PACKET_STREAMS[@]}"; do
+        for s in "${FEW_STREAMS[@]}"; do
             for n in "${FRAMES[@]}"; do
                 packet_row "IPv$v $s, $n frames" \
                     "$(values $v "$s/$n" ixmap | spread)" "$(values $v "$s/$n/bare" ixmap | spread)" \
@@ -303,6 +356,7 @@ report() {
         "$(sed -nE 's/^model name[^:]*: //p' /proc/cpuinfo | sed 1q)" "$core" "$(uname -r)" \
         "$(pkg-config --modversion libdpdk)" "$load" "$rounds" "$(date +%F)"
     for v in 4 6; do report_family $v; done
+    report_next_hops
     report_packets
     echo
     echo "(/N): ixmap commits after each N updates; the others know no commits."
@@ -326,9 +380,7 @@ main() {
     compare_answers
     for ((round = 1; round <= rounds; round++)); do
         echo "measuring beside DPDK: round $round of $rounds" >&2
-        measure_lookups
-        measure_updates
-        measure_packets
+        measure_round
     done
     echo "measuring crates" >&2
     measure_crates

@@ -17,6 +17,8 @@ pub(super) const TOP: u8 = 16;
 const SLOTS: usize = 1 << TOP;
 /// Bits that a node adds.
 pub(super) const STRIDE: u8 = 8;
+/// Levels of nodes that one block may take in.
+pub(super) const LEVELS: u8 = 4;
 /// Nodes on the way to the longest prefix.
 const DEEPEST: usize = 14;
 
@@ -98,7 +100,8 @@ struct Slot {
 #[repr(align(64))]
 pub(super) struct Node {
     items: Vec<Item>,
-    /// Prefixes in the node and below.
+    /// What a block of [`LEVELS`] levels from here on would hold: their prefixes, and the children of
+    /// the last level, each as one however much is in it.
     pub(super) weight: u32,
     /// Something in it or below changed since it was compiled.
     pub(super) dirty: bool,
@@ -298,6 +301,9 @@ impl<A: Address> Rib<A> {
                     let child = self.new_node();
                     let items = &mut self.nodes[node as usize].items;
                     items.insert(at, Item { key, value: child });
+                    if let Some(holder) = path.holder_of_children(path.len - 1) {
+                        self.nodes[holder as usize].weight += 1;
+                    }
                     child
                 }
             };
@@ -316,9 +322,9 @@ impl<A: Address> Rib<A> {
                 0
             }
         };
-        for node in path.nodes() {
+        for (at, node) in path.nodes().iter().enumerate() {
             let node = &mut self.nodes[*node as usize];
-            node.weight += u32::from(old == 0);
+            node.weight += u32::from(old == 0 && at >= path.first_holder());
             node.dirty |= old != leaf;
         }
         if old != leaf {
@@ -348,9 +354,9 @@ impl<A: Address> Rib<A> {
         };
         let old = self.nodes[node as usize].items.remove(at).value;
         path.push(node);
-        for node in path.nodes() {
+        for (at, node) in path.nodes().iter().enumerate() {
             let node = &mut self.nodes[*node as usize];
-            node.weight -= 1;
+            node.weight -= u32::from(at >= path.first_holder());
             node.dirty = true;
         }
         self.prune(prefix, &path);
@@ -370,14 +376,17 @@ impl<A: Address> Rib<A> {
             self.orphans
                 .extend(gone.compiled.and_then(|compiled| compiled.block));
             self.free.push(*node);
-            match at.checked_sub(1).map(|above| path.nodes()[above]) {
-                None => self.slots[usize::from(prefix.top())].node = 0,
-                Some(parent) => {
-                    let key = key(prefix.byte(depth - STRIDE), CHILD);
-                    if let Ok(at) = self.find(parent, key) {
-                        self.nodes[parent as usize].items.remove(at);
-                    }
-                }
+            let Some(above) = at.checked_sub(1) else {
+                self.slots[usize::from(prefix.top())].node = 0;
+                return;
+            };
+            let parent = path.nodes()[above];
+            let key = key(prefix.byte(depth - STRIDE), CHILD);
+            if let Ok(at) = self.find(parent, key) {
+                self.nodes[parent as usize].items.remove(at);
+            }
+            if let Some(holder) = path.holder_of_children(above) {
+                self.nodes[holder as usize].weight -= 1;
             }
         }
     }
@@ -428,6 +437,17 @@ impl Path {
 
     fn nodes(&self) -> &[u32] {
         &self.nodes[..self.len]
+    }
+
+    /// Where the nodes begin whose blocks would take in the last one.
+    fn first_holder(&self) -> usize {
+        self.len.saturating_sub(LEVELS.into())
+    }
+
+    /// The node whose block would end with the node `at` and hold its children.
+    fn holder_of_children(&self, at: usize) -> Option<u32> {
+        let first = (at + 1).checked_sub(LEVELS.into())?;
+        Some(self.nodes[first])
     }
 }
 

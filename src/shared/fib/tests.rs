@@ -9,6 +9,7 @@ use super::{Fib, GroupId, Path, Table};
 
 mod interleaving;
 mod life;
+mod lpm6;
 mod shapes;
 
 /// Prefixes by length and address.

@@ -9,8 +9,8 @@ use crate::shared::fib::store::Full;
 
 /// Ranges that fill a block of narrow leaves.
 const MANY: u32 = LINES * 11;
-/// A node of more prefixes is a table without a try. Mostly so many make too many ranges; where they
-/// are all in a few places, tables are passed that a block could spare.
+/// A node that weighs more is a table without a try. Mostly so many prefixes make too many ranges;
+/// where they are all in a few places, tables are passed that a block could spare.
 const CROWD: u32 = 4 * MANY;
 
 /// A range of keys, up to the next range's first.
@@ -37,10 +37,10 @@ pub(super) fn compile(
     let was_table = state
         .compiled
         .is_some_and(|compiled| compiled.entry & (BLOCK | TABLE) == BLOCK | TABLE);
-    // A table shrinks back late: so that few prefixes that come and go turn it over each time.
-    let crowd = if was_table { MANY } else { CROWD };
+    // A table shrinks back late: no route that comes and goes turns it over each time.
+    let (crowd, share) = if was_table { (MANY, 2) } else { (CROWD, 1) };
     if state.weight <= crowd {
-        let mut taken = Taken::new(compiler.wide);
+        let mut taken = Taken::new(compiler.wide, share);
         if taken.take(compiler, node, 0, 0, cover) {
             // What the block takes in needs nothing of its own any more.
             for inner in taken.nodes.iter().filter(|inner| **inner != node) {
@@ -68,11 +68,12 @@ struct Taken {
 }
 
 impl Taken {
-    fn new(wide: bool) -> Taken {
+    /// As many ranges as a block holds, or a share of them.
+    fn new(wide: bool, share: usize) -> Taken {
         Taken {
             ranges: Vec::with_capacity(32),
             nodes: Vec::with_capacity(8),
-            most: LINES as usize * (Shape::of(wide).bounds + 1),
+            most: LINES as usize * (Shape::of(wide).bounds + 1) / share,
         }
     }
 

@@ -23,7 +23,7 @@ mod scalar;
 mod walk;
 
 use super::compile::{Compiler, Structure};
-use super::rib::Block;
+use super::rib::{Block, LEVELS, STRIDE};
 use super::root::{BLOCK, Root};
 use super::store::Full;
 use super::{GroupId, Path};
@@ -34,7 +34,7 @@ const LINE_SHIFT: u32 = 4;
 /// Lines of a block with a line of bounds before them.
 const LINES: u32 = 17;
 /// Bits of a block's keys.
-const KEY: u8 = 32;
+const KEY: u8 = LEVELS * STRIDE;
 
 /// The entry refers to a table; without it, to a block.
 const TABLE: u32 = 1 << 30;
