@@ -282,7 +282,7 @@ impl<A: Address> Rib<A> {
 
     fn insert_long(&mut self, prefix: A, len: u8, leaf: u32) -> u32 {
         let top = prefix.top();
-        let mut path = Path::default();
+        let mut path = Descent::default();
         let mut node = match self.node(top) {
             0 => {
                 let node = self.new_node();
@@ -335,7 +335,7 @@ impl<A: Address> Rib<A> {
 
     fn remove_long(&mut self, prefix: A, len: u8) -> u32 {
         let top = prefix.top();
-        let mut path = Path::default();
+        let mut path = Descent::default();
         let mut node = self.node(top);
         let mut depth = TOP;
         while node != 0 && len > depth + STRIDE {
@@ -365,7 +365,7 @@ impl<A: Address> Rib<A> {
     }
 
     /// Frees the nodes at the end of a path that have nothing left.
-    fn prune(&mut self, prefix: A, path: &Path) {
+    fn prune(&mut self, prefix: A, path: &Descent) {
         let mut depth = TOP + STRIDE * u8::try_from(path.nodes().len()).unwrap_or(0);
         for (at, node) in path.nodes().iter().enumerate().rev() {
             depth -= STRIDE;
@@ -424,12 +424,12 @@ fn span(top: u16, len: u8) -> std::ops::RangeInclusive<u16> {
 
 /// The nodes from a slot to a prefix.
 #[derive(Default)]
-struct Path {
+struct Descent {
     nodes: [u32; DEEPEST],
     len: usize,
 }
 
-impl Path {
+impl Descent {
     fn push(&mut self, node: u32) {
         self.nodes[self.len] = node;
         self.len += 1;
