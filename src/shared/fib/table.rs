@@ -109,6 +109,8 @@ pub struct Table<A> {
     wide_routes: usize,
     /// Words that no arena may exceed.
     limit: usize,
+    /// The prefixes of the last commit did not fit into those.
+    full: bool,
 }
 
 /// Where the blocks of the newest snapshot lie.
@@ -138,6 +140,7 @@ impl<A: Lpm> Table<A> {
             newest: Fib::default(),
             wide_routes: 0,
             limit: words.min(MANY_WORDS),
+            full: false,
         }
     }
 
@@ -188,7 +191,13 @@ impl<A: Lpm> Table<A> {
             || !dirty.is_empty()
             || (self.rib.default, self.rib.routes()) != (newest.default, newest.routes);
         if !updated {
-            self.built = Some(self.build()?);
+            if self.full && dirty.is_empty() {
+                // The same prefixes would not fit now.
+                return Err(Exhausted::Limit { words: self.limit });
+            }
+            let built = self.build();
+            self.full = matches!(built, Err(Exhausted::Limit { .. }));
+            self.built = Some(built?);
         }
         if let Some(built) = self.built.as_mut().filter(|_| changed) {
             self.newest.root = built.root(&self.rib);
