@@ -334,12 +334,9 @@ impl Daemon {
 
     /// Puts a port into service.
     async fn add_port(&mut self, config: &PortConfig) -> Result<(), PortError> {
-        let free = self
-            .ports
-            .iter()
-            .position(Option::is_none)
-            .and_then(PortId::new);
-        let id = free.ok_or(PortError::TooMany)?;
+        let world = self.publisher.current().load_full();
+        let id = ports::free_id(&self.ports, &world).ok_or(PortError::TooMany)?;
+        drop(world);
         let mut port = Port::open(id, config, &mut self.workers, &self.handle).await?;
         port.follow_carrier().await;
         if self.ready {
