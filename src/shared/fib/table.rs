@@ -24,7 +24,7 @@ const MANY_WORDS: usize = 1 << 27;
 /// Why a table could not be committed. Its prefixes are kept, earlier snapshots go on.
 #[derive(Debug, Error)]
 pub enum Exhausted {
-    #[error("the forwarding table needs more than {} MiB: let fewer or less scattered routes in", (words * 4) >> 20)]
+    #[error("the forwarding table needs more than {} MiB: let fewer or less scattered routes in, or raise [daemon] fib_memory_mib (at most 512) and restart", (words * 4) >> 20)]
     Limit { words: usize },
     #[error("no memory for a forwarding table of {} MiB ({error}): stop something else, or let fewer routes in", (words * 4) >> 20)]
     Memory { words: usize, error: io::Error },
