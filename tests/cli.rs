@@ -96,7 +96,7 @@ fn succeeds(words: &[&str], answer: &str, request: &str) -> String {
 #[test]
 fn status_shows_mirror_ports_and_workers() {
     let document = format!(
-        r#"{{"version":"1.2.3","uptime_seconds":93784,"ports":[{{{PORT}}}],"workers":[{WORKER}],"routes":{{"ipv4":10,"ipv6":11}},"neighbours":{{"ipv4":2,"ipv6":3}},"next_hops":{{"groups":5,"adjacencies":6}},"mirror":{{"in_sync":true,"resyncs":1,"overruns":0,"lag_seconds":0.0}}}}"#
+        r#"{{"version":"1.2.3","uptime_seconds":93784,"ports":[{{{PORT}}}],"workers":[{WORKER}],"routes":{{"ipv4":10,"ipv6":11}},"neighbours":{{"ipv4":2,"ipv6":3}},"next_hops":{{"groups":5,"adjacencies":6}},"mirror":{{"in_sync":true,"fault":null,"resyncs":1,"overruns":0,"lag_seconds":0.0}}}}"#
     );
     let answer = format!(r#"{{"ok":{document}}}"#);
     let request = r#"{"request":"status"}"#;
@@ -112,6 +112,19 @@ fn status_shows_mirror_ports_and_workers() {
     );
     let json = succeeds(&["status", "--json"], &answer, request);
     assert_eq!(json.trim_end(), document);
+    let faulty = answer.replace(
+        r#""in_sync":true,"fault":null"#,
+        r#""in_sync":false,"fault":"too large: let less in""#,
+    );
+    let text = succeeds(&["status"], &faulty, request);
+    let lines: Vec<&str> = text.lines().skip(1).take(2).collect();
+    assert_eq!(
+        lines,
+        [
+            "mirror: NOT in sync, 1 resyncs, 0 overruns, lag 0.000 s",
+            "fault: too large: let less in"
+        ]
+    );
 }
 
 #[test]

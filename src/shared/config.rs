@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,10 @@ pub const DEFAULT_SOCKET: &str = "/run/ixmap/ixmapd.sock";
 
 /// Where `/metrics` listens unless configured otherwise.
 pub const DEFAULT_METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9473);
+
+/// MiB that the forwarding table of a family may take: a huge page to what a table is made for, some
+/// hundred times the Internet's. The largest unless configured otherwise.
+pub const FIB_MEMORY_MIB: RangeInclusive<u16> = 2..=512;
 
 /// Which driver runs a port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,6 +92,8 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// A tracing filter: `info`, `debug`, `ixmap::control=trace` ...
     pub log: String,
+    /// MiB that the forwarding table of each family may take, within [`FIB_MEMORY_MIB`].
+    pub fib_memory_mib: u16,
     /// Worker cores; empty for one worker on the last core.
     pub cores: Vec<usize>,
     pub idle: Idle,
@@ -100,6 +107,7 @@ impl Default for Config {
             group: None,
             metrics: Some(DEFAULT_METRICS),
             log: "info".to_owned(),
+            fib_memory_mib: *FIB_MEMORY_MIB.end(),
             cores: Vec::new(),
             idle: Idle::default(),
             ports: Vec::new(),

@@ -11,6 +11,7 @@
 
 mod bad_input;
 mod ecmp;
+mod exhausted;
 mod frames;
 mod icmp;
 mod lifecycle;

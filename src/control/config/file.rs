@@ -47,7 +47,7 @@ pub(super) fn parse(text: &str, machine: &Machine) -> Result<Config, FileError> 
 }
 
 fn read_daemon(daemon: &Table, machine: &Machine, config: &mut Config) -> Result<(), FileError> {
-    daemon.only(&["socket", "group", "metrics", "log"])?;
+    daemon.only(&["socket", "group", "metrics", "log", "fib_memory_mib"])?;
     if let Some(socket) = daemon.get("socket", |v| value::socket(Path::new(string(v)?)))? {
         config.socket = socket;
     }
@@ -61,6 +61,9 @@ fn read_daemon(daemon: &Table, machine: &Machine, config: &mut Config) -> Result
     }
     if let Some(log) = daemon.get("log", |v| logging::check(string(v)?))? {
         config.log = log;
+    }
+    if let Some(mib) = daemon.get("fib_memory_mib", |v| value::fib_memory(integer(v)?))? {
+        config.fib_memory_mib = mib;
     }
     Ok(())
 }

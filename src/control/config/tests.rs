@@ -46,6 +46,7 @@ fn every_key_is_read() {
         group = "ixmap"
         metrics = "off"
         log = "info,ixmap::control=debug"
+        fib_memory_mib = 64
         [workers]
         cores = [2, 3]
         idle = "poll"
@@ -67,6 +68,7 @@ fn every_key_is_read() {
     assert_eq!(config.group.as_deref(), Some("ixmap"));
     assert_eq!(config.metrics, None);
     assert_eq!(config.log, "info,ixmap::control=debug");
+    assert_eq!(config.fib_memory_mib, 64);
     assert_eq!((config.cores, config.idle), (vec![2, 3], Idle::Poll));
     let [lan, wan] = &config.ports[..] else {
         panic!("{:?}", config.ports);
@@ -148,6 +150,18 @@ fn a_wrong_value_of_the_daemon_or_its_workers_is_one_line() {
         (
             "[daemon]\nlog = \"inof\"",
             "f.toml:2: daemon.log: unknown log level \"inof\": the nearest level is \"info\"; a module's is MODULE=LEVEL",
+        ),
+        (
+            "[daemon]\nfib_memory_mib = 0",
+            "f.toml:2: daemon.fib_memory_mib: 0 MiB is no size of a forwarding table: use 2 to 512, or leave the key out for 512",
+        ),
+        (
+            "[daemon]\nfib_memory_mib = 65537",
+            "f.toml:2: daemon.fib_memory_mib: 65537 MiB is no size of a forwarding table: use 2 to 512, or leave the key out for 512",
+        ),
+        (
+            "[daemon]\nfib_memory_mib = \"64M\"",
+            "f.toml:2: daemon.fib_memory_mib: a TOML string does not fit: write an integer",
         ),
         (
             "[workers]\ncores = 1",
@@ -264,6 +278,7 @@ fn the_example_file_stands_with_every_commented_key_in_force() {
     let full = read(&full).unwrap();
     assert_eq!(full.group.as_deref(), Some("ixmap"));
     assert_eq!(full.cores, [2, 3]);
+    assert_eq!(full.fib_memory_mib, 64);
     assert_eq!(
         (full.ports[0].mtu, full.ports[0].queues),
         (Some(1500), Some(1))

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::control::fault::{Fault, nearest};
 use crate::dataplane::port::afxdp;
-use crate::shared::config::{Driver, Idle, PortConfig};
+use crate::shared::config::{Driver, FIB_MEMORY_MIB, Idle, PortConfig};
 use crate::shared::port::MAX_PORTS;
 
 /// The longest interface name: IFNAMSIZ without its terminator.
@@ -87,6 +87,19 @@ pub(super) fn queues(value: i64) -> Result<u16, Fault> {
             Fault::new(
                 format!("{value} is no number of queues"),
                 "use 1 or more, or leave the key out for all of the device's",
+            )
+        })
+}
+
+pub(super) fn fib_memory(mib: i64) -> Result<u16, Fault> {
+    u16::try_from(mib)
+        .ok()
+        .filter(|mib| FIB_MEMORY_MIB.contains(mib))
+        .ok_or_else(|| {
+            let (least, most) = (FIB_MEMORY_MIB.start(), FIB_MEMORY_MIB.end());
+            Fault::new(
+                format!("{mib} MiB is no size of a forwarding table"),
+                format!("use {least} to {most}, or leave the key out for {most}"),
             )
         })
 }

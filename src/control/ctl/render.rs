@@ -74,6 +74,9 @@ pub(super) fn status(status: &Status) -> String {
         mirror.overruns,
         mirror.lag_seconds
     );
+    if let Some(fault) = &mirror.fault {
+        let _ = writeln!(out, "fault: {fault}");
+    }
     let _ = writeln!(
         out,
         "routes: {} IPv4, {} IPv6; neighbours: {} IPv4, {} IPv6; next hops: {} groups, {} adjacencies\n",

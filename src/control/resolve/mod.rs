@@ -78,6 +78,16 @@ pub struct Resolver {
 }
 
 impl Resolver {
+    /// A resolver whose forwarding tables take at most `mib` MiB each.
+    pub fn with_fib_memory(mib: u16) -> Resolver {
+        let words = (usize::from(mib) << 20) / size_of::<u32>();
+        Resolver {
+            fib4: Table::with_limit(words),
+            fib6: Table::with_limit(words),
+            ..Resolver::default()
+        }
+    }
+
     /// The snapshot of everything resolved so far. An error leaves the worlds before as they are;
     /// the next call tries again.
     pub fn world(&mut self) -> Result<World, Exhausted> {

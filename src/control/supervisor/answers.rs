@@ -27,7 +27,7 @@ impl Daemon {
     pub(super) async fn answer(&mut self, call: Call) {
         // Answers speak of worlds as workers have them: let none be pending, but for one that waits
         // for memory.
-        if self.publish_at.is_some() && !self.exhausted {
+        if self.publish_at.is_some() && self.exhausted.is_none() {
             self.publish();
         }
         let answer = match call.request {
@@ -100,7 +100,8 @@ impl Daemon {
                 adjacencies: count(adjacencies),
             },
             mirror: Mirror {
-                in_sync: self.in_sync && !self.exhausted,
+                in_sync: self.in_sync && self.exhausted.is_none(),
+                fault: self.exhausted.as_ref().map(ToString::to_string),
                 resyncs: netlink.resyncs,
                 overruns: netlink.overruns,
                 lag_seconds: netlink.lag.as_secs_f64(),

@@ -46,6 +46,9 @@ const PUBLISH_INTERVAL: Duration = Duration::from_millis(2);
 /// The least time between two tries of a table that did not fit: each compiles all of it.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How many times as long as the last try control attends to other things before the next.
+const RETRY_REST: u32 = 3;
+
 /// Why the daemon does not run (any longer).
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -151,8 +154,10 @@ struct Daemon {
     keeper: Keeper,
     /// The mirror has all that the kernel has said.
     in_sync: bool,
-    /// The tables do not fit in memory: workers go on with the last world that did.
-    exhausted: bool,
+    /// Why the tables do not fit in memory: workers go on with the last world that did.
+    exhausted: Option<Exhausted>,
+    /// How long it took to make the last world, or to find that it does not fit.
+    last_try: Duration,
     /// Every port is up and the kernel's state is in the FIB: from here on the log speaks.
     ready: bool,
     resolver: Resolver,
@@ -284,10 +289,9 @@ impl Daemon {
     /// Publishes now, or shortly when the last time was a moment ago: under a flood of changes
     /// worlds are made at a bounded rate.
     fn publish_soon(&mut self) {
-        let interval = if self.exhausted {
-            RETRY_INTERVAL
-        } else {
-            PUBLISH_INTERVAL
+        let interval = match self.exhausted {
+            Some(_) => RETRY_INTERVAL.max(self.last_try * RETRY_REST),
+            None => PUBLISH_INTERVAL,
         };
         let due = self.published + interval;
         if Instant::now() >= due {
@@ -300,26 +304,27 @@ impl Daemon {
     /// Publishes the state as it is. When it does not fit in memory, the operator hears of it once,
     /// and the next change tries again.
     fn publish(&mut self) {
-        let was_exhausted = self.exhausted;
-        match self.try_publish() {
-            Err(error) if self.ready && !was_exhausted => {
+        let was_exhausted = self.exhausted.is_some();
+        self.exhausted = self.try_publish().err();
+        match &self.exhausted {
+            Some(error) if self.ready && !was_exhausted => {
                 tracing::error!("{error}; until then the last table that fitted is in use");
             }
-            Ok(()) if self.ready && was_exhausted => {
+            None if self.ready && was_exhausted => {
                 tracing::info!("the forwarding table fits again and follows the kernel");
             }
-            Ok(()) | Err(_) => {}
+            Some(_) | None => {}
         }
     }
 
     fn try_publish(&mut self) -> Result<(), Exhausted> {
         let began = Instant::now();
         let world = self.resolver.world();
-        self.exhausted = world.is_err();
         let published = world.map(|world| self.publisher.publish(world));
         self.published = Instant::now();
         self.publish_at = None;
-        self.publish_times.observe(began.elapsed());
+        self.last_try = began.elapsed();
+        self.publish_times.observe(self.last_try);
         published
     }
 
@@ -334,12 +339,9 @@ impl Daemon {
 
     /// Puts a port into service.
     async fn add_port(&mut self, config: &PortConfig) -> Result<(), PortError> {
-        let free = self
-            .ports
-            .iter()
-            .position(Option::is_none)
-            .and_then(PortId::new);
-        let id = free.ok_or(PortError::TooMany)?;
+        let world = self.publisher.current().load_full();
+        let id = ports::free_id(&self.ports, &world).ok_or(PortError::TooMany)?;
+        drop(world);
         let mut port = Port::open(id, config, &mut self.workers, &self.handle).await?;
         port.follow_carrier().await;
         if self.ready {

@@ -13,6 +13,7 @@ use crate::dataplane::port::afxdp::{Device, OpenError};
 use crate::dataplane::ring::packet_ring;
 use crate::dataplane::worker::{Attachment, Injections};
 use crate::shared::config::PortConfig;
+use crate::shared::fib::World;
 use crate::shared::port::{MAX_PORTS, PortId};
 use crate::shared::stats::{PortCounters, PortTotals};
 
@@ -220,6 +221,14 @@ impl Port {
     }
 }
 
+/// An id that no port has, and that the world of the workers does not know. When the tables do not
+/// fit, that world is older than the ports: it still leads to those that are gone, and whoever got the
+/// id of one would get its packets.
+pub(super) fn free_id<P>(ports: &[Option<P>], world: &World) -> Option<PortId> {
+    let mut ids = (0..ports.len()).filter_map(PortId::new);
+    ids.find(|id| ports[id.index()].is_none() && world.interfaces.get(*id).is_none())
+}
+
 /// Which hardware queues each worker serves: queue i belongs to worker i, and round again.
 fn shares(queues: u32, workers: usize) -> Vec<Vec<u32>> {
     let mut shares = vec![Vec::new(); workers];
@@ -232,6 +241,32 @@ fn shares(queues: u32, workers: usize) -> Vec<Vec<u32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shared::fib::{Interface, Interfaces, ReversePath};
+    use crate::shared::mac::MacAddr;
+
+    #[test]
+    fn the_id_of_a_port_is_free_once_no_world_leads_to_it() {
+        let id = |index| PortId::new(index).unwrap();
+        let interface = Interface {
+            mac: MacAddr::default(),
+            up: true,
+            forward_ipv4: true,
+            forward_ipv6: true,
+            reverse_path: ReversePath::Off,
+        };
+        let mut interfaces = Interfaces::default();
+        interfaces.set(id(0), Some(interface));
+        interfaces.set(id(1), Some(interface));
+        let old = World {
+            interfaces: Arc::new(interfaces),
+            ..World::default()
+        };
+        assert_eq!(free_id(&[Some(()), None, None], &old), Some(id(2)));
+        assert_eq!(free_id(&[Some(()), None], &old), None);
+        let new = World::default();
+        assert_eq!(free_id(&[Some(()), None, None], &new), Some(id(1)));
+        assert_eq!(free_id(&[Some(()); 2], &new), None);
+    }
 
     #[test]
     fn every_queue_has_one_worker() {

@@ -83,6 +83,10 @@ fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
         ("[daemon] socket", old.socket != new.socket),
         ("[daemon] group", old.group != new.group),
         ("[daemon] metrics", old.metrics != new.metrics),
+        (
+            "[daemon] fib_memory_mib",
+            old.fib_memory_mib != new.fib_memory_mib,
+        ),
     ];
     changes
         .into_iter()

@@ -58,11 +58,12 @@ impl Daemon {
             ports: std::iter::repeat_with(|| None).take(MAX_PORTS).collect(),
             keeper: Keeper::start(&Settings::default())?,
             in_sync: false,
-            exhausted: false,
+            exhausted: None,
+            last_try: Duration::ZERO,
             ready: false,
             published: Instant::now(),
             publish_at: None,
-            resolver: Resolver::default(),
+            resolver: Resolver::with_fib_memory(config.fib_memory_mib),
             publisher,
             publish_times,
             handle,
@@ -108,8 +109,11 @@ impl Daemon {
         }
         // No world that workers have forwards yet: a table that does not fit must not look like one
         // that does.
-        self.try_publish()?;
-        Ok(())
+        self.publish();
+        match self.exhausted.take() {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
     }
 
     /// The kernel's state is mirrored, every port's TAP included.

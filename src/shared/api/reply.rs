@@ -40,10 +40,12 @@ pub struct NextHopCounts {
 }
 
 /// How well the FIB follows the kernel.
-#[derive(Clone, Copy, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
 pub struct Mirror {
     /// Everything that the kernel has said is in the FIB, and nothing it said was lost.
     pub in_sync: bool,
+    /// What an operator has to put right before it can be in sync.
+    pub fault: Option<String>,
     /// Full dumps since the first.
     pub resyncs: u64,
     /// Times the netlink socket's buffer overran.

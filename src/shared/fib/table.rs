@@ -24,7 +24,7 @@ const MANY_WORDS: usize = 1 << 27;
 /// Why a table could not be committed. Its prefixes are kept, earlier snapshots go on.
 #[derive(Debug, Error)]
 pub enum Exhausted {
-    #[error("the forwarding table needs more than {} MiB: let fewer or less scattered routes in", (words * 4) >> 20)]
+    #[error("the forwarding table needs more than {} MiB: let fewer or less scattered routes in, or raise [daemon] fib_memory_mib (at most 512) and restart", (words * 4) >> 20)]
     Limit { words: usize },
     #[error("no memory for a forwarding table of {} MiB ({error}): stop something else, or let fewer routes in", (words * 4) >> 20)]
     Memory { words: usize, error: io::Error },
@@ -108,6 +108,8 @@ pub struct Table<A> {
     wide_routes: usize,
     /// Words that no arena may exceed.
     limit: usize,
+    /// The prefixes of the last commit did not fit into those.
+    full: bool,
 }
 
 /// Where the blocks of the newest snapshot lie.
@@ -137,6 +139,7 @@ impl<A: Lpm> Table<A> {
             newest: Fib::default(),
             wide_routes: 0,
             limit: words.min(MANY_WORDS),
+            full: false,
         }
     }
 
@@ -187,7 +190,13 @@ impl<A: Lpm> Table<A> {
             || !dirty.is_empty()
             || (self.rib.default, self.rib.routes()) != (newest.default, newest.routes);
         if !updated {
-            self.built = Some(self.build()?);
+            if self.full && dirty.is_empty() {
+                // The same prefixes would not fit now.
+                return Err(Exhausted::Limit { words: self.limit });
+            }
+            let built = self.build();
+            self.full = matches!(built, Err(Exhausted::Limit { .. }));
+            self.built = Some(built?);
         }
         if let Some(built) = self.built.as_mut().filter(|_| changed) {
             self.newest.root = built.root(&self.rib);

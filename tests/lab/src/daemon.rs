@@ -32,14 +32,14 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts `binary` with the given `NAME=DRIVER:DEVICE` ports and one worker on the last core,
-    /// and waits for READY=1.
+    /// Starts `binary` with the given arguments and one worker on the last core, and waits for
+    /// READY=1.
     pub fn start(
         router: &Namespace,
         binary: &Path,
         ctl: &Path,
         scratch: &Path,
-        ports: &[String],
+        arguments: &[String],
     ) -> Result<Daemon> {
         let notify = scratch.join("notify");
         let _ = fs::remove_file(&notify);
@@ -53,9 +53,7 @@ impl Daemon {
         let stderr = File::create(&log).map_err(Error::io("create the daemon's log"))?;
         let workers = last_core().to_string();
         let mut words = vec![text(binary)];
-        for port in ports {
-            words.extend(["--port", port]);
-        }
+        words.extend(arguments.iter().map(String::as_str));
         words.extend(["--workers", &workers, "--socket", text(&socket)]);
         words.extend(["--metrics", METRICS_ADDRESS]);
         let child = router

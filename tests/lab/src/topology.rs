@@ -128,14 +128,18 @@ impl Lab {
 
     /// Starts the router and addresses its ports; returns once the hosts reach each other.
     pub fn start(&mut self) -> Result<()> {
+        self.start_with(&[])
+    }
+
+    /// The same with more arguments for ixmapd.
+    pub fn start_with(&mut self, arguments: &[&str]) -> Result<()> {
         if let Router::Ixmapd { daemon, ctl } = &self.kind {
             let hosts = self.hosts();
-            let ports: Vec<String> = self
-                .hosts_with_a_port()
-                .iter()
-                .map(|&index| port_argument(hosts[index]))
-                .collect();
-            let daemon = Daemon::start(&self.router, daemon, ctl, self.scratch.path(), &ports)?;
+            let ports = self.hosts_with_a_port().iter();
+            let ports = ports.flat_map(|&index| ["--port".to_owned(), port_argument(hosts[index])]);
+            let arguments = arguments.iter().map(|&word| word.to_owned());
+            let arguments: Vec<String> = ports.chain(arguments).collect();
+            let daemon = Daemon::start(&self.router, daemon, ctl, self.scratch.path(), &arguments)?;
             self.daemon = Some(daemon);
         }
         for &index in self.hosts_with_a_port() {

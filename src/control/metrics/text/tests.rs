@@ -43,6 +43,7 @@ fn status() -> Status {
         },
         mirror: Mirror {
             in_sync: true,
+            fault: None,
             resyncs: 1,
             overruns: 2,
             lag_seconds: 0.0,
