@@ -29,6 +29,8 @@ const LARGEST_ID: u32 = fib::GroupId::MAX_SLOT - 1;
 /// --write-stream, addresses are read from stdin, one a line, and the id of the longest matching
 /// prefix of each is printed, or "-" where there is none.
 ///
+/// A prefix with host bits set is refused, the last line of several for a prefix counts.
+///
 /// Bad input is exit 2, with file, line number and line on stderr.
 #[derive(Parser, Debug)]
 #[command(name = "fib")]
@@ -60,7 +62,7 @@ struct Arguments {
     /// addresses; and the time of all that but the lookup. A frame takes 2 KiB of memory.
     #[arg(long, value_name = "N", requires = "bench", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     frames: Option<u32>,
-    /// Replay updates first, `TIME a PREFIX ID` or `TIME w PREFIX` a line, and print a line of JSON
+    /// Replay updates first, `TIME a PREFIX ID` or `TIME w PREFIX [ID]` a line, and print a line of JSON
     ///
     /// An op's cost is its change to the table and its share of the commit, in which the snapshot
     /// before the last one is freed. ns_per_op_mean is the whole time by the number of ops.

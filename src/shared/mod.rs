@@ -1,4 +1,4 @@
-//! What both planes speak. No I/O, no tokio, no unsafe.
+//! What both planes speak. No I/O, no tokio; unsafe only in the lookups of `fib`.
 
 pub mod api;
 pub mod config;

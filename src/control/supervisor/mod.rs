@@ -302,7 +302,7 @@ impl Daemon {
     }
 
     /// Publishes the state as it is. When it does not fit in memory, the operator hears of it once,
-    /// and the next change tries again.
+    /// and it is tried again before long.
     fn publish(&mut self) {
         let was_exhausted = self.exhausted.is_some();
         self.exhausted = self.try_publish().err();
@@ -324,7 +324,9 @@ impl Daemon {
         self.published = Instant::now();
         self.publish_at = None;
         self.last_try = began.elapsed();
-        self.publish_times.observe(self.last_try);
+        if published.is_ok() {
+            self.publish_times.observe(self.last_try);
+        }
         published
     }
 
@@ -409,6 +411,9 @@ impl Daemon {
         }
         if news {
             self.publish();
+        } else if self.exhausted.is_some() {
+            // Memory may have come back, of which nobody tells.
+            self.publish_soon();
         }
         self.publisher.sweep();
         for id in (0..MAX_PORTS).filter_map(PortId::new) {

@@ -1,8 +1,9 @@
 //! From prefixes to blocks: what the two families' compilers have in common.
 
 use super::address::Address;
-use super::rib::{Block, Compiled, Rib, Run, TOP};
+use super::rib::{Block, Compiled, Rib, TOP};
 use super::root::Root;
+use super::runs::Run;
 use super::store::{Full, Store};
 use super::{GroupId, Path};
 
@@ -26,14 +27,14 @@ pub trait Structure: Address {
         cover: u32,
     ) -> Result<(u32, Option<Block>), Full>;
 
-    /// The leaf code of an address, one at a time: the reference for the rest. 0 means the default
-    /// route.
+    /// The leaf code of an address, one at a time: the reference for the rest. 0 means a default
+    /// route's.
     fn lookup(root: &Root, address: Self) -> u32;
 
     /// Looks up as many addresses as both slices have, one after the other.
     fn lookup_each(root: &Root, addresses: &[Self], groups: &mut [GroupId]) {
         for (address, group) in addresses.iter().zip(groups) {
-            *group = root.group(Self::lookup(root, *address));
+            *group = root.group(Self::lookup(root, *address), *address);
         }
     }
 

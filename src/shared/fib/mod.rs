@@ -21,6 +21,7 @@ mod lpm6;
 mod path;
 mod rib;
 mod root;
+mod runs;
 mod store;
 mod table;
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //!
 //! Prefixes of up to sixteen bits are spread over 65,536 slots as their *cover*. Longer ones hang
 //! below their slot in a tree with a stride of eight bits: a node `depth` bits down holds the prefixes
-//! of `depth` + 1 to `depth` + 8 bits, and its children. The default route stands apart: it is no
-//! slot's cover, so that changing it touches none.
+//! of `depth` + 1 to `depth` + 8 bits, and its children. Prefixes of up to four bits stand apart: default
+//! routes, and what stands in for them, are no slot's cover, so that changing them touches none.
 //!
 //! Groups are kept as leaf codes: 0 for none, else the group's number plus one.
 
@@ -11,10 +11,14 @@ use std::collections::HashMap;
 use std::marker::PhantomData;
 
 use super::address::Address;
+use super::root::CHUNKS;
+use super::runs::{Enclosing, Run, Target, push_run};
 
 /// Bits that a slot stands for.
 pub(super) const TOP: u8 = 16;
 const SLOTS: usize = 1 << TOP;
+/// Bits of the longest prefix that is no slot's cover.
+pub(super) const COARSE: u8 = 4;
 /// Bits that a node adds.
 pub(super) const STRIDE: u8 = 8;
 /// Levels of nodes that one block may take in.
@@ -49,24 +53,6 @@ impl Item {
     }
 }
 
-/// What a stretch of a node's 256 places leads to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Target {
-    Leaf(u32),
-    /// One place: a node, and the leaf code of what encloses it.
-    Child {
-        node: u32,
-        cover: u32,
-    },
-}
-
-/// A stretch of equal places, up to the next run's start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Run {
-    pub(super) start: u16,
-    pub(super) target: Target,
-}
-
 /// What a node was compiled to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Compiled {
@@ -87,7 +73,7 @@ pub struct Block {
 /// Sixteen bits of an address.
 #[derive(Clone, Copy, Default, Debug)]
 struct Slot {
-    /// Leaf code and length of the longest prefix of 1 to 16 bits that holds the slot.
+    /// Leaf code and length of the longest prefix of 5 to 16 bits that holds the slot.
     cover: u32,
     cover_len: u8,
     dirty: bool,
@@ -112,8 +98,9 @@ pub(super) struct Node {
 /// Prefixes and their leaf codes, and what changed since they were last compiled.
 #[derive(Clone, Debug)]
 pub(super) struct Rib<A> {
-    pub(super) default: u32,
-    /// By length and first bits.
+    /// The leaf codes of the prefixes of up to [`COARSE`] bits, each at its bits after a one.
+    coarse: [u32; 2 << COARSE],
+    /// By length and first bits, the others of up to sixteen bits.
     short: HashMap<(u8, u16), u32>,
     slots: Vec<Slot>,
     /// Node 0 is never used.
@@ -130,7 +117,7 @@ pub(super) struct Rib<A> {
 impl<A> Default for Rib<A> {
     fn default() -> Self {
         Rib {
-            default: 0,
+            coarse: [0; 2 << COARSE],
             short: HashMap::new(),
             slots: vec![Slot::default(); SLOTS],
             nodes: vec![Node::default()],
@@ -173,8 +160,8 @@ impl<A: Address> Rib<A> {
     /// Sets the leaf code of a prefix without host bits; returns the one it had, 0 for none.
     pub(super) fn insert(&mut self, prefix: A, len: u8, leaf: u32) -> u32 {
         let old = match len {
-            0 => std::mem::replace(&mut self.default, leaf),
-            1..=TOP => self.insert_short(prefix.top(), len, leaf),
+            _ if len <= COARSE => std::mem::replace(self.coarse(prefix.top(), len), leaf),
+            _ if len <= TOP => self.insert_short(prefix.top(), len, leaf),
             _ => self.insert_long(prefix, len, leaf),
         };
         self.routes += usize::from(old == 0);
@@ -184,8 +171,8 @@ impl<A: Address> Rib<A> {
     /// Removes a prefix without host bits; returns the leaf code it had, 0 for none.
     pub(super) fn remove(&mut self, prefix: A, len: u8) -> u32 {
         let old = match len {
-            0 => std::mem::take(&mut self.default),
-            1..=TOP => self.remove_short(prefix.top(), len),
+            _ if len <= COARSE => std::mem::take(self.coarse(prefix.top(), len)),
+            _ if len <= TOP => self.remove_short(prefix.top(), len),
             _ => self.remove_long(prefix, len),
         };
         self.routes -= usize::from(old != 0);
@@ -200,7 +187,22 @@ impl<A: Address> Rib<A> {
         std::mem::take(&mut self.dirty)
     }
 
-    /// All slots that a prefix other than the default reaches.
+    /// The leaf code for what no other prefix holds, by an address's first [`COARSE`] bits.
+    pub(super) fn defaults(&self) -> [u32; CHUNKS] {
+        std::array::from_fn(|chunk| {
+            let mut longest_first =
+                (0..=COARSE).map(|shorter| self.coarse[(chunk | CHUNKS) >> shorter]);
+            longest_first.find(|leaf| *leaf != 0).unwrap_or(0)
+        })
+    }
+
+    /// Where the leaf code of a prefix of up to [`COARSE`] bits stands.
+    fn coarse(&mut self, top: u16, len: u8) -> &mut u32 {
+        let bits = (usize::from(top) | 1 << TOP) >> (TOP - len);
+        &mut self.coarse[bits]
+    }
+
+    /// All slots that a prefix of more than [`COARSE`] bits reaches.
     pub(super) fn occupied(&self) -> impl Iterator<Item = u16> {
         (0..=u16::MAX).filter(|slot| self.node(*slot) != 0 || self.cover(*slot) != 0)
     }
@@ -263,7 +265,7 @@ impl<A: Address> Rib<A> {
         let Some(old) = self.short.remove(&(len, top)) else {
             return 0;
         };
-        let mut outer = (1..len).rev();
+        let mut outer = (COARSE + 1..len).rev();
         let parent = outer.find_map(|len| {
             let leaf = self.short.get(&(len, mask_top(top, len)))?;
             Some((*leaf, len))
@@ -448,46 +450,5 @@ impl Descent {
     fn holder_of_children(&self, at: usize) -> Option<u32> {
         let first = (at + 1).checked_sub(LEVELS.into())?;
         Some(self.nodes[first])
-    }
-}
-
-/// The prefixes that hold the place a walk has come to, the longest last.
-struct Enclosing {
-    /// (the place after its last, leaf code); lengths 0 to 8.
-    stack: [(u16, u32); STRIDE as usize + 1],
-    len: usize,
-}
-
-impl Enclosing {
-    fn new(cover: u32) -> Enclosing {
-        let mut stack = [(0, 0); STRIDE as usize + 1];
-        stack[0] = (256, cover);
-        Enclosing { stack, len: 1 }
-    }
-
-    fn leaf(&self) -> u32 {
-        self.stack[self.len - 1].1
-    }
-
-    fn open(&mut self, end: u16, leaf: u32) {
-        self.stack[self.len] = (end, leaf);
-        self.len += 1;
-    }
-
-    /// Ends the prefixes that do not reach `place`; what encloses them goes on.
-    fn close(&mut self, place: u16, out: &mut Vec<Run>) {
-        while self.len > 1 && self.stack[self.len - 1].0 <= place {
-            let (end, _) = self.stack[self.len - 1];
-            self.len -= 1;
-            push_run(out, end, Target::Leaf(self.leaf()));
-        }
-    }
-}
-
-/// Adds a run, in place of one of the same start.
-fn push_run(out: &mut Vec<Run>, start: u16, target: Target) {
-    match out.last_mut() {
-        Some(last) if last.start == start => last.target = target,
-        _ => out.push(Run { start, target }),
     }
 }

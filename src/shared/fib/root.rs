@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::GroupId;
+use super::address::Address;
 use super::arena::Arena;
+use super::rib::{COARSE, TOP};
 
 /// Slots of a chunk: commits copy the chunks that they change.
 pub(super) const CHUNK: u32 = 4096;
-pub(super) const CHUNKS: usize = 16;
+pub(super) const CHUNKS: usize = 1 << COARSE;
 
 /// Set in an entry that refers to a block; one without it is a leaf code.
 pub(super) const BLOCK: u32 = 1 << 31;
@@ -19,8 +21,9 @@ pub struct Root {
     pub(super) arena: Arc<Arena>,
     /// The first word of each chunk of slots, by an address's first four bits.
     pub(super) chunks: [u32; CHUNKS],
-    /// The leaf code of the default route; 0 for none.
-    pub(super) default: u32,
+    /// The leaf code for what the structure has no prefix for, by the same bits; 0 for none. Default
+    /// routes stand here, also in their halves or as 2000::/3: a change is no touch of every slot.
+    pub(super) defaults: [u32; CHUNKS],
     /// Leaves take 32 bits instead of 16.
     pub(super) wide: bool,
     pub(super) routes: usize,
@@ -36,9 +39,10 @@ impl Root {
         self.arena.load(chunk + usize::from(top & 0xfff))
     }
 
-    /// The group of a leaf code: the default route's for none.
+    /// The group of the leaf code that an address led to.
     #[inline]
-    pub(super) fn group(&self, leaf: u32) -> GroupId {
-        GroupId::from_leaf(if leaf == 0 { self.default } else { leaf })
+    pub(super) fn group<A: Address>(&self, leaf: u32, address: A) -> GroupId {
+        let default = self.defaults[usize::from(address.top() >> (TOP - COARSE))];
+        GroupId::from_leaf(if leaf == 0 { default } else { leaf })
     }
 }

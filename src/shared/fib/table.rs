@@ -7,7 +7,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::compile::{Compiler, Lpm};
-use super::rib::{Block, Rib};
+use super::rib::{Block, COARSE, Rib};
 use super::root::{CHUNK, CHUNKS, Root};
 use super::store::{Full, Store};
 use super::{GroupId, Path};
@@ -24,10 +24,18 @@ const MANY_WORDS: usize = 1 << 27;
 /// Why a table could not be committed. Its prefixes are kept, earlier snapshots go on.
 #[derive(Debug, Error)]
 pub enum Exhausted {
-    #[error("the forwarding table needs more than {} MiB: let fewer or less scattered routes in, or raise [daemon] fib_memory_mib (at most 512) and restart", (words * 4) >> 20)]
+    #[error("the forwarding table needs more than {} MiB: let fewer or less scattered routes in{}", (words * 4) >> 20, raise(*words))]
     Limit { words: usize },
     #[error("no memory for a forwarding table of {} MiB ({error}): stop something else, or let fewer routes in", (words * 4) >> 20)]
     Memory { words: usize, error: io::Error },
+}
+
+/// What else helps against a limit: the daemon's is the operator's choice.
+fn raise(words: usize) -> &'static str {
+    match words {
+        ..MANY_WORDS => ", or raise [daemon] fib_memory_mib (at most 512) and restart",
+        _ => "",
+    }
 }
 
 /// A committed table: immutable, shared with workers.
@@ -59,7 +67,7 @@ impl<A> Default for Fib<A> {
 impl<A: Lpm> Fib<A> {
     /// The group of the longest prefix that holds `address`; [`GroupId::NO_ROUTE`] when none does.
     pub fn lookup(&self, address: A) -> GroupId {
-        self.root.group(A::lookup(&self.root, address))
+        self.root.group(A::lookup(&self.root, address), address)
     }
 
     /// Looks up a whole burst: `groups[i]` becomes the answer for `addresses[i]`; the longer slice's
@@ -108,8 +116,8 @@ pub struct Table<A> {
     wide_routes: usize,
     /// Words that no arena may exceed.
     limit: usize,
-    /// The prefixes of the last commit did not fit into those.
-    full: bool,
+    /// The prefixes of the last commit did not fit into those, with leaves as wide as this says.
+    full: Option<bool>,
 }
 
 /// Where the blocks of the newest snapshot lie.
@@ -139,7 +147,7 @@ impl<A: Lpm> Table<A> {
             newest: Fib::default(),
             wide_routes: 0,
             limit: words.min(MANY_WORDS),
-            full: false,
+            full: None,
         }
     }
 
@@ -162,8 +170,8 @@ impl<A: Lpm> Table<A> {
     }
 
     fn count_wide(&mut self, len: u8, leaf: u32, old: u32) {
-        // The default route's leaf is in no structure.
-        if len > 0 {
+        // Default routes' leaves are in no structure.
+        if len > COARSE {
             self.wide_routes += usize::from(leaf > NARROW);
             self.wide_routes -= usize::from(old > NARROW);
         }
@@ -188,14 +196,15 @@ impl<A: Lpm> Table<A> {
         let newest = &self.newest.root;
         let changed = !updated
             || !dirty.is_empty()
-            || (self.rib.default, self.rib.routes()) != (newest.default, newest.routes);
+            || (self.rib.defaults(), self.rib.routes()) != (newest.defaults, newest.routes);
         if !updated {
-            if self.full && dirty.is_empty() {
+            let wide = self.wide_routes > 0;
+            if self.full == Some(wide) && dirty.is_empty() {
                 // The same prefixes would not fit now.
                 return Err(Exhausted::Limit { words: self.limit });
             }
             let built = self.build();
-            self.full = matches!(built, Err(Exhausted::Limit { .. }));
+            self.full = matches!(built, Err(Exhausted::Limit { .. })).then_some(wide);
             self.built = Some(built?);
         }
         if let Some(built) = self.built.as_mut().filter(|_| changed) {
@@ -234,8 +243,12 @@ impl<A: Lpm> Table<A> {
     /// Compiles everything into a new arena, with room to go on until many changes later.
     fn build(&mut self) -> Result<Built, Exhausted> {
         self.rib.shrink();
-        // A guess: real tables take half a word to two a route.
-        let mut words = arena_for(self.rib.routes()).min(self.limit);
+        let mut words = match self.full {
+            // It was too large a moment ago.
+            Some(_) => self.limit,
+            // A guess: real tables take half a word to two a route.
+            None => arena_for(self.rib.routes()).min(self.limit),
+        };
         loop {
             for node in &mut self.rib.nodes {
                 node.compiled = None;
@@ -344,7 +357,7 @@ impl Built {
         Arc::new(Root {
             arena: Arc::clone(self.store.arena()),
             chunks: self.chunks,
-            default: rib.default,
+            defaults: rib.defaults(),
             wide: self.wide,
             routes: rib.routes(),
             live: self.store.live(),

@@ -2,7 +2,7 @@
 //!
 //! - A **table** file has a route a line, `prefix id`: `192.0.2.0/24 7`. All IPv4 or all IPv6.
 //! - An **update** file has a change a line, in order: `time a prefix id` announces a route (or
-//!   gives it another id), `time w prefix` withdraws it; `time` is in seconds.
+//!   gives it another id), `time w prefix` withdraws it, whatever id follows; `time` is in seconds.
 //! - **Addresses** are one a line.
 //!
 //! Files are plain or xz; fields are apart by spaces or tabs; blank lines are skipped; there are no

@@ -18,7 +18,7 @@ pub(crate) fn route<A: Address>(line: &str, largest_id: u32) -> Result<Route<A>,
 pub(crate) fn update<A: Address>(line: &str, largest_id: u32) -> Result<Update<A>, Fault> {
     let (time, prefix, id) = match (fields(line), fields(line)) {
         (Some([time, "a", prefix, id]), _) => (time, prefix, Some(id)),
-        (_, Some([time, "w", prefix])) => (time, prefix, None),
+        (_, Some([time, "w", prefix])) | (Some([time, "w", prefix, _]), _) => (time, prefix, None),
         _ => return Err(Fault::Update),
     };
     let seconds = time.parse::<f64>().map_err(|_| Fault::Time)?;
@@ -190,10 +190,11 @@ mod tests {
         };
         let announced = change(1470931200.5, Change::Announce(7));
         assert_eq!(update("1470931200.5 a 10.0.0.0/8 7"), announced);
-        assert_eq!(update("0 w 10.0.0.0/8"), change(0.0, Change::Withdraw));
+        for line in ["0 w 10.0.0.0/8", "0 w 10.0.0.0/8 7"] {
+            assert_eq!(update(line), change(0.0, Change::Withdraw));
+        }
         for (line, fault) in [
             ("0 a 10.0.0.0/8", Fault::Update),
-            ("0 w 10.0.0.0/8 7", Fault::Update),
             ("0 x 10.0.0.0/8 7", Fault::Update),
             ("10.0.0.0/8 7", Fault::Update),
             ("x a 10.0.0.0/8 7", Fault::Time),

@@ -38,7 +38,7 @@ fn burst(root: &Root, addresses: &[u32], groups: &mut [GroupId]) {
         <= 0xff
         && let Some(leaf) = scalar::lookup24(root, first)
     {
-        groups.fill(root.group(leaf));
+        groups.fill(root.group(leaf, first));
         return;
     }
     let vectors = addresses.len().div_ceil(WIDTH);
@@ -62,8 +62,8 @@ fn burst(root: &Root, addresses: &[u32], groups: &mut [GroupId]) {
             step(base, vectors, &mut entries, &lanes, 0);
         }
     }
-    for (group, leaf) in groups.iter_mut().zip(entries.0) {
-        *group = root.group(leaf);
+    for ((group, leaf), address) in groups.iter_mut().zip(entries.0).zip(addresses) {
+        *group = root.group(leaf, *address);
     }
 }
 

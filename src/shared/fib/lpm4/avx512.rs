@@ -13,7 +13,7 @@ use crate::shared::fib::compile::Structure;
 use crate::shared::fib::fetch::{self, LANES, Lanes};
 use crate::shared::fib::path::Avx512;
 use crate::shared::fib::root::Root;
-use crate::shared::fib::vector::{WIDTH, blocks, chunks, finish, lanes, load, set, slots, store};
+use crate::shared::fib::vector::{WIDTH, blocks, by_chunk, finish, lanes, load, set, slots, store};
 
 /// Looks up as many addresses as both slices have; one by one if the root never was a table's.
 pub(super) fn lookup_burst(_here: Avx512, root: &Root, addresses: &[u32], groups: &mut [GroupId]) {
@@ -49,11 +49,11 @@ fn burst<const V: usize, const N: usize, const WIDE: bool>(
         *address = unsafe { _mm512_mask_loadu_epi32(*address, lanes(from), from.as_ptr().cast()) };
     }
     if let Some(leaf) = common(root, &address, addresses[0]) {
-        groups.fill(root.group(leaf));
+        groups.fill(root.group(leaf, addresses[0]));
         return;
     }
     let base = root.arena.words().as_ptr().cast::<u32>();
-    let chunks = chunks(root);
+    let chunks = by_chunk(&root.chunks);
     let (mut index, mut found) = (Lanes::ZERO, Lanes::ZERO);
     for (v, address) in address.iter().enumerate() {
         store(&mut index, v, slots(chunks, *address));
@@ -69,7 +69,7 @@ fn burst<const V: usize, const N: usize, const WIDE: bool>(
     while unsafe { step::<V, N, WIDE>(base, &mut entry, &address, shift, &mut index, &mut found) } {
         shift = 0;
     }
-    finish(root, entry, groups);
+    finish(root, entry, address, groups);
 }
 
 /// The leaf code that all addresses share because they are in one /24 that nothing divides.

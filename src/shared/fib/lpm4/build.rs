@@ -4,8 +4,9 @@ use arrayvec::ArrayVec;
 
 use super::{PLACES, deep, word_of};
 use crate::shared::fib::compile::Compiler;
-use crate::shared::fib::rib::{Block, STRIDE, Target};
+use crate::shared::fib::rib::{Block, STRIDE};
 use crate::shared::fib::root::BLOCK;
+use crate::shared::fib::runs::Target;
 use crate::shared::fib::store::Full;
 
 /// Words of a block whose places are taken one by one.

@@ -6,7 +6,7 @@ use crate::shared::fib::address::Address;
 use crate::shared::fib::rib::{STRIDE, TOP};
 use crate::shared::fib::root::{BLOCK, Root};
 
-/// The leaf code of an address; 0 for the default route.
+/// The leaf code of an address; 0 for a default route's.
 pub(super) fn lookup(root: &Root, address: u32) -> u32 {
     let mut entry = root.entry(address.top());
     let mut depth = TOP;

@@ -54,8 +54,8 @@ fn burst<const WIDE: bool>(root: &Root, addresses: &[u128], groups: &mut [GroupI
             bits.fill(addresses, &entries);
         }
     }
-    for (group, leaf) in groups.iter_mut().zip(entries.0) {
-        *group = root.group(leaf);
+    for ((group, leaf), address) in groups.iter_mut().zip(entries.0).zip(addresses) {
+        *group = root.group(leaf, *address);
     }
 }
 

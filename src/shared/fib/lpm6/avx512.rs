@@ -15,7 +15,7 @@ use crate::shared::fib::compile::Structure;
 use crate::shared::fib::fetch::{self, LANES, Lanes};
 use crate::shared::fib::path::Avx512;
 use crate::shared::fib::root::{BLOCK, Root};
-use crate::shared::fib::vector::{WIDTH, blocks, chunks, finish, load, set, slots, store};
+use crate::shared::fib::vector::{WIDTH, blocks, by_chunk, finish, load, set, slots, store};
 
 /// Looks up as many addresses as both slices have; one by one if the root never was a table's.
 pub(super) fn lookup_burst(_here: Avx512, root: &Root, addresses: &[u128], groups: &mut [GroupId]) {
@@ -42,6 +42,8 @@ pub(super) fn lookup_burst(_here: Avx512, root: &Root, addresses: &[u128], group
 struct Walk<const V: usize> {
     /// Entries, in the end leaf codes.
     entry: [__m512i; V],
+    /// The first 32 bits of the address.
+    first: [__m512i; V],
     /// The 64 bits of the address that come next.
     next: [__m512i; V],
     after: [__m512i; V],
@@ -73,7 +75,7 @@ fn burst<const V: usize, const N: usize, const WIDE: bool>(
         }
         refill(full, &mut walk);
     }
-    finish(root, walk.entry, groups);
+    finish(root, walk.entry, walk.first, groups);
 }
 
 /// At the slots of the addresses.
@@ -84,10 +86,11 @@ fn start<const V: usize>(root: &Root, addresses: &[u128]) -> Walk<V> {
     let third_second =
         _mm512_setr_epi32(3, 7, 11, 15, 19, 23, 27, 31, 2, 6, 10, 14, 18, 22, 26, 30);
     let first = _mm512_setr_epi32(1, 5, 9, 13, 17, 21, 25, 29, 1, 5, 9, 13, 17, 21, 25, 29);
-    let chunks = chunks(root);
+    let chunks = by_chunk(&root.chunks);
     let base = root.arena.words().as_ptr().cast();
     let mut walk = Walk {
         entry: [_mm512_setzero_si512(); V],
+        first: [_mm512_setzero_si512(); V],
         next: [_mm512_setzero_si512(); V],
         after: [_mm512_setzero_si512(); V],
     };
@@ -103,6 +106,7 @@ fn start<const V: usize>(root: &Root, addresses: &[u128]) -> Walk<V> {
         let low = _mm512_permutex2var_epi32(a, first, b);
         let high = _mm512_permutex2var_epi32(c, first, d);
         let first = _mm512_shuffle_i64x2::<0x44>(low, high);
+        walk.first[v] = third;
         walk.next[v] = join::<16, 16>(third, second);
         walk.after[v] = join::<16, 16>(second, first);
         // SAFETY: a root's chunks lie in its arena.

@@ -4,7 +4,8 @@ use super::{
     BLOCK, DEPTH_SHIFT, KEY, LINE, LINE_MASK, LINE_SHIFT, LINES, SPLIT, Shape, TABLE, bound,
 };
 use crate::shared::fib::compile::Compiler;
-use crate::shared::fib::rib::{Block, STRIDE, Target};
+use crate::shared::fib::rib::{Block, STRIDE};
+use crate::shared::fib::runs::Target;
 use crate::shared::fib::store::Full;
 
 /// Ranges that fill a block of narrow leaves.

@@ -5,7 +5,7 @@ use super::{LINE, SPLIT, Shape, TABLE, depth, key, words};
 use crate::shared::fib::address::Address;
 use crate::shared::fib::root::{BLOCK, Root};
 
-/// The leaf code of an address; 0 for the default route.
+/// The leaf code of an address; 0 for a default route's.
 pub(super) fn lookup(root: &Root, address: u128) -> u32 {
     let mut entry = root.entry(address.top());
     let shape = Shape::of(root.wide);

@@ -160,6 +160,29 @@ fn out_of_memory_and_back<A: Family>(prefixes: &[(A, u8)]) {
 }
 
 #[test]
+fn a_hidden_route_that_needs_wide_leaves_does_not_leave_the_table_full_when_it_goes() {
+    // Two /16s hide the /15; with leaves of 32 bits the rest does not fit.
+    let mut table: Table<u32> = Table::with_limit(1 << 19);
+    table.insert(10 << 24, 16, group(1));
+    table.insert(10 << 24 | 1 << 16, 16, group(2));
+    let mut n = 0u32;
+    while table.commit().is_ok() {
+        for _ in 0..1000 {
+            table.insert(n.wrapping_mul(0x9e37_79b1), 24, group(n % 1000));
+            n += 1;
+        }
+    }
+    while table.commit().is_err() {
+        n -= 1;
+        table.remove(n.wrapping_mul(0x9e37_79b1), 24);
+    }
+    table.insert(10 << 24, 15, group(40_000));
+    assert!(table.commit().is_err());
+    table.remove(10 << 24, 15);
+    assert!(table.commit().is_ok());
+}
+
+#[test]
 fn a_table_out_of_memory_keeps_its_routes_and_comes_back_when_some_go() {
     let chunks = 1..=12;
     let ipv4: Vec<(u32, u8)> = chunks.clone().map(|n| (n << 28, 17)).collect();
@@ -208,24 +231,44 @@ fn groups_go_back_and_forth_between_narrow_and_wide_leaves() {
     ]);
 }
 
-#[test]
-fn a_default_route_that_changes_takes_no_word_of_the_arena() {
-    let mut table: Table<u32> = Table::default();
-    for n in 0..2000u32 {
-        table.insert(n << 13, 20, group(n));
+/// Changes routes of `prefixes` in a table of `routes`: no word of the arena may be taken for it.
+fn costs_nothing<A: Family>(routes: &[(A, u8)], prefixes: &[(A, u8)]) {
+    let mut pair: Pair<A> = Pair::new();
+    for (id, (prefix, len)) in (0..).zip(routes) {
+        pair.insert(*prefix, *len, id);
     }
-    table.insert(0, 0, group(1));
-    table.commit().unwrap();
-    table.commit().unwrap();
-    let before = table.census();
-    for id in 2..50 {
-        table.insert(0, 0, group(id));
-        assert_eq!(table.commit().unwrap().lookup(u32::MAX), group(id));
-        let after = table.census();
+    pair.check();
+    pair.commit();
+    let before = pair.table.census();
+    for round in 0..20 {
+        for (at, (prefix, len)) in (0..).zip(prefixes) {
+            match (round + at) % 3 {
+                0 => pair.remove(*prefix, *len),
+                _ => pair.insert(*prefix, *len, 70_000 + round + at),
+            }
+        }
+        pair.check();
+        let after = pair.table.census();
         assert_eq!(after.used, before.used);
         assert_eq!(after.live, before.live);
         assert_eq!(after.retired, []);
     }
+}
+
+#[test]
+fn default_routes_and_what_stands_in_for_them_take_no_word_of_the_arena() {
+    let ipv4: Vec<(u32, u8)> = (0..500).map(|n| (n << 23, 20)).collect();
+    let halves = [
+        (0, 0),
+        (0, 1),
+        (1 << 31, 1),
+        (0xc000_0000, 2),
+        (0xe000_0000, 4),
+    ];
+    costs_nothing(&ipv4, &halves);
+    let ipv6: Vec<(u128, u8)> = (0..500).map(|n| (0x2001 << 112 | n << 88, 40)).collect();
+    let global = [(0, 0), (1 << 125, 3), (1 << 125, 4), (3 << 124, 4)];
+    costs_nothing(&ipv6, &global);
 }
 
 #[test]
