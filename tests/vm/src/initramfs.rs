@@ -24,7 +24,7 @@ const PROGRAMS: &[&str] = &[
 ];
 
 /// Drivers that tests load with modprobe.
-const MODULES: &[&str] = &["e1000e", "ixgbe"];
+const MODULES: &[&str] = &["e1000e", "ixgbe", "pktgen"];
 
 /// What modprobe looks modules up in.
 const INDEXES: &[&str] = &["modules.builtin.bin", "modules.dep.bin"];
