@@ -1,0 +1,32 @@
+//! A modelled Intel 82599 (331520, "the datasheet"): registers, rings, interrupts, EEPROM and link,
+//! with a strict judge of what the driver does.
+//!
+//! [`Nic`] is the device: deterministic, without clock, threads or I/O. What it reaches beyond its
+//! registers is a [`Host`]: memory, interrupts and the wire. [`Memory`] is the host of tests that
+//! run in this process. What a driver does wrong is a [`Violation`].
+
+#![deny(unsafe_code)]
+
+mod eeprom;
+mod host;
+mod interrupts;
+mod link;
+mod memory;
+mod nic;
+mod phy;
+mod receive;
+mod registers;
+mod rings;
+mod semaphores;
+mod state;
+mod statistics;
+mod transmit;
+mod violation;
+
+pub use host::{DmaFault, DmaFaultKind, Host};
+pub use interrupts::VECTORS;
+pub use memory::{Memory, Permission};
+pub use nic::{Nic, Settings, Variant};
+pub use registers::BAR0_SIZE;
+pub use rings::RingPages;
+pub use violation::{Violation, Why};
