@@ -16,10 +16,13 @@ mod nic;
 mod phy;
 mod receive;
 mod registers;
+mod ring_pages;
 mod rings;
 mod semaphores;
 mod state;
 mod statistics;
+#[cfg(test)]
+mod testing;
 mod transmit;
 mod violation;
 
@@ -28,5 +31,5 @@ pub use interrupts::VECTORS;
 pub use memory::{Memory, Permission};
 pub use nic::{Nic, Settings, Variant};
 pub use registers::BAR0_SIZE;
-pub use rings::RingPages;
+pub use ring_pages::{RingPage, RingPages};
 pub use violation::{Violation, Why};

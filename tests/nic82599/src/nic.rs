@@ -13,6 +13,7 @@ use crate::registers::{
     self, CTRL, CTRL_LNK_RST, CTRL_RST, FDIRCMD_CMD, FDIRCTRL_INIT_DONE, FDIRCTRL_PBALLOC, Hook,
     Reg, Row,
 };
+use crate::ring_pages::Agreed;
 use crate::state::State;
 use crate::violation::{Violation, Why};
 use crate::{receive, transmit};
@@ -38,7 +39,9 @@ pub struct Settings {
 
 /// One modelled 82599.
 pub struct Nic {
-    state: State,
+    pub(crate) state: State,
+    /// What mapped ring pages held at the last poll.
+    pub(crate) agreed: Agreed,
     removed: bool,
 }
 
@@ -46,6 +49,7 @@ impl Nic {
     pub fn new(settings: Settings) -> Nic {
         Nic {
             state: State::new(settings),
+            agreed: Agreed::new(),
             removed: false,
         }
     }
@@ -148,9 +152,8 @@ impl Nic {
         self.state.violations.count()
     }
 
-    #[cfg(test)]
-    pub(crate) fn state(&mut self) -> &mut State {
-        &mut self.state
+    pub(crate) fn is_removed(&self) -> bool {
+        self.removed
     }
 }
 

@@ -6,13 +6,12 @@
 
 use crate::host::Host;
 use crate::registers::{
-    DMATXCTL, DMATXCTL_TE, QUEUE_ENABLE, RDBAH, RDBAL, RDH, RDLEN, RDT, RXCTRL, RXCTRL_RXEN,
-    RXDCTL, Reg, TDBAH, TDBAL, TDH, TDLEN, TDT, TXDCTL, is_receive, queue_of,
+    DMATXCTL, DMATXCTL_TE, QUEUE_ENABLE, RDBAH, RDBAL, RDH, RDLEN, RDT, RXCTRL, RXCTRL_RXEN, Reg,
+    TDBAH, TDBAL, TDH, TDLEN, TDT, is_receive, queue_of,
 };
 use crate::state::State;
 use crate::transmit;
 use crate::violation::Why;
-use std::sync::atomic::AtomicU32;
 
 const DESCRIPTOR: u32 = 16;
 /// What base and length are aligned to.
@@ -57,15 +56,6 @@ impl Sides {
     }
 }
 
-/// The four pages of ring registers, at 0x1000, 0x6000, 0x7000 and 0xD000, as a front end shares
-/// them with the driver.
-pub struct RingPages<'a> {
-    pub receive_low: &'a [AtomicU32; 1024],
-    pub transmit_low: &'a [AtomicU32; 1024],
-    pub transmit_high: &'a [AtomicU32; 1024],
-    pub receive_high: &'a [AtomicU32; 1024],
-}
-
 /// Where a running ring stands. Descriptors from head up to tail belong to the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ring {
@@ -104,7 +94,6 @@ struct Names {
     length: Reg,
     head: Reg,
     tail: Reg,
-    control: Reg,
 }
 
 fn names(receive: bool, queue: usize) -> Names {
@@ -115,7 +104,6 @@ fn names(receive: bool, queue: usize) -> Names {
             length: RDLEN.at(queue),
             head: RDH.at(queue),
             tail: RDT.at(queue),
-            control: RXDCTL.at(queue),
         }
     } else {
         Names {
@@ -124,7 +112,6 @@ fn names(receive: bool, queue: usize) -> Names {
             length: TDLEN.at(queue),
             head: TDH.at(queue),
             tail: TDT.at(queue),
-            control: TXDCTL.at(queue),
         }
     }
 }
@@ -279,7 +266,6 @@ impl State {
             length,
             head,
             tail,
-            control,
             ..
         } = names(receive, queue);
         let size = self.regs[length] / DESCRIPTOR;
@@ -293,10 +279,6 @@ impl State {
         } else if self.regs[tail] >= size {
             self.violate(tail, self.regs[tail], Why::TailOutOfRange(size));
         }
-        debug_assert!(
-            self.regs[control] & QUEUE_ENABLE != 0,
-            "only enabled rings start"
-        );
     }
 }
 

@@ -56,7 +56,11 @@ impl fmt::Display for Violation {
             value,
             why,
         } = self;
-        write!(f, "{register} ({offset:#07x}) = {value:#010x}: {why}")
+        let section = registers::section(Reg(*offset));
+        write!(
+            f,
+            "{register} ({offset:#07x}, {section}) = {value:#010x}: {why}"
+        )
     }
 }
 

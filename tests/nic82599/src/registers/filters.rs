@@ -43,7 +43,7 @@ pub(super) const ROWS: &[Row] = &[
     reg("FCRECTL", Reg(0x0ED00), FCOE).rw(0x1),
     array("FCRETA", Array::new(0x0ED10, 4, 8), FCOE).rw(0x7F),
     reg("FDIRCTRL", FDIRCTRL, DIRECTOR)
-        .rw(0xFF1F_FFB3)
+        .rw(0xFF9F_7FB3)
         .known(0x8)
         .hook(Hook::FlowDirectorControl),
     array("FDIRSIPV6", Array::new(0x0EE0C, 4, 3), DIRECTOR).rw(!0),
@@ -57,7 +57,7 @@ pub(super) const ROWS: &[Row] = &[
         .hook(Hook::FlowDirectorCommand),
     reg("FDIRFREE", Reg(0x0EE38), DIRECTOR)
         .reset(0x8000)
-        .rw(0x7FFF_FFFF)
+        .rw(0x7FFF_7FFF)
         .known(!0),
     reg("FDIRDIP4M", Reg(0x0EE3C), DIRECTOR).rw(!0),
     reg("FDIRSIP4M", Reg(0x0EE40), DIRECTOR).rw(!0),

@@ -5,6 +5,7 @@
 //! and which are reserved; what a register does beyond that is its [`Hook`], carried out by
 //! [`crate::nic`]. [`decode`] finds an offset's row in one load. Aliases lead to one word.
 
+mod diagnostics;
 mod filters;
 mod general;
 mod interrupts;
@@ -20,10 +21,9 @@ pub(crate) use filters::*;
 pub(crate) use general::*;
 pub(crate) use interrupts::*;
 pub(crate) use mac::*;
-pub(crate) use other::*;
 pub(crate) use receive::*;
 pub(crate) use rings::*;
-pub(crate) use row::{Array, Hook, PerQueue, Reg, Row};
+pub(crate) use row::{Array, Hook, Reg, Row};
 pub(crate) use statistics::*;
 pub(crate) use transmit::*;
 
@@ -34,7 +34,7 @@ pub const BAR0_SIZE: u32 = 0x2_0000;
 
 const WORDS: usize = 0x8000;
 
-const TABLES: [&[Row]; 9] = [
+const TABLES: [&[Row]; 10] = [
     general::ROWS,
     interrupts::ROWS,
     receive::ROWS,
@@ -44,6 +44,7 @@ const TABLES: [&[Row]; 9] = [
     mac::ROWS,
     statistics::ROWS,
     other::ROWS,
+    diagnostics::ROWS,
 ];
 
 /// What an offset leads to: the row, and the word where the register is kept.
@@ -121,6 +122,11 @@ pub(crate) fn name(register: Reg) -> String {
         Some((row, _)) if row.is_single() => row.name.to_owned(),
         Some((row, _)) => format!("{}[{}]", row.name, row.index_of(register)),
     }
+}
+
+/// Where the datasheet describes the register.
+pub(crate) fn section(register: Reg) -> &'static str {
+    decode(register.0).map_or("not in the datasheet", |(row, _)| row.section)
 }
 
 /// The words behind the registers.

@@ -34,7 +34,7 @@ const DMAIDONE: u32 = 1 << 3;
 const RAH_LEFT_OVER: u32 = 0x003F_0000;
 
 pub(super) const ROWS: &[Row] = &[
-    reg("FCTRL", FCTRL, FILTER).rw(0x0000_8702),
+    reg("FCTRL", FCTRL, FILTER).rw(0x0000_F702),
     reg("VLNCTRL", VLNCTRL, FILTER)
         .reset(0x0000_8100)
         .rw(0xF000_FFFF),
@@ -80,5 +80,4 @@ pub(super) const ROWS: &[Row] = &[
         .first(1)
         .rw(0x000F_FC00),
     reg("DROPEN", Reg(0x03D04), DMA).rw(!0),
-    reg("RXNFGPC", Reg(0x041B0), DMA).rc(),
 ];

@@ -60,6 +60,9 @@ pub(super) const ROWS: &[Row] = &[
     array("PXOFFRXCNT", Array::new(0x04160, 4, 8), STATISTICS).rc(),
     reg("LXONRXCNT", Reg(0x041A4), STATISTICS).rc(),
     reg("LXOFFRXCNT", Reg(0x041A8), STATISTICS).rc(),
+    reg("RXNFGPC", Reg(0x041B0), STATISTICS).rc(),
+    reg("RXNFGBCL", Reg(0x041B4), STATISTICS).rc(),
+    reg("RXNFGBCH", Reg(0x041B8), STATISTICS).rc(),
     // 64, 65-127, 128-255, 256-511, 512-1023 and 1024-maximum bytes.
     array("PRC64", PRC64, STATISTICS).rc(),
     reg("GPRC", GPRC, STATISTICS).rc(),

@@ -43,8 +43,8 @@ pub(super) const ROWS: &[Row] = &[
     reg("MTQC", MTQC, TRANSMIT).rw(0xF),
     reg("MNGTXMAP", Reg(0x0CD10), TRANSMIT).rw(0x7),
     reg("RTTDCS", RTTDCS, DCB)
-        .rw(0x0043_0073)
-        .known(0xFF80_0000),
+        .rw(0x00C3_0073)
+        .known(0xFF00_0000),
     reg("RTTPCS", Reg(0x0CD00), DCB).rw(0xFFC0_01FF),
     reg("RTTUP2TC", Reg(0x0C800), DCB).rw(0x00FF_FFFF),
     array("RTTPT2C", Array::new(0x0CD20, 4, 8), DCB).rw(!0),
