@@ -44,8 +44,8 @@ pub enum MapError {
     TooMany,
     #[error("the range passes the end of the shared file, or the file is not memory")]
     File,
-    #[error("no such range is mapped")]
-    Missing,
+    #[error("the range ends inside one that is mapped")]
+    Partial,
     #[error("cannot map the shared file: {0}")]
     Map(std::io::Error),
 }
@@ -54,10 +54,9 @@ impl MapError {
     /// The error number that answers the client.
     pub fn errno(&self) -> Errno {
         match self {
-            MapError::Range | MapError::File => Errno::INVAL,
+            MapError::Range | MapError::Partial | MapError::File => Errno::INVAL,
             MapError::Overlap => Errno::EXIST,
             MapError::TooMany => Errno::NOSPC,
-            MapError::Missing => Errno::NOENT,
             MapError::Map(_) => Errno::NOMEM,
         }
     }
@@ -75,9 +74,8 @@ struct Range {
     /// The last address, not one past it: a range may end at the top of the address space.
     last: u64,
     writable: bool,
-    /// Where in `file` the range begins.
-    offset: usize,
-    file: Rc<File>,
+    /// The file and where in it the range begins; none for what the client did not share.
+    backing: Option<(Rc<File>, usize)>,
 }
 
 /// A translation: valid while no range was unmapped since.
@@ -120,19 +118,17 @@ impl GuestMemory {
         }
     }
 
-    /// Makes `size` bytes of `file` from `offset` on visible at `address`.
+    /// Makes `size` bytes of `file` from `offset` on visible at `address`. Without a file (a ROM,
+    /// say) the range is known and a transfer to it faults.
     pub fn map(
         &mut self,
         address: u64,
         size: u64,
-        file: OwnedFd,
+        file: Option<OwnedFd>,
         offset: u64,
         writable: bool,
     ) -> Result<(), MapError> {
-        let last = size
-            .checked_sub(1)
-            .and_then(|n| address.checked_add(n))
-            .ok_or(MapError::Range)?;
+        let last = last(address, size).ok_or(MapError::Range)?;
         if self.ranges.len() >= MAX_RANGES {
             return Err(MapError::TooMany);
         }
@@ -144,34 +140,37 @@ impl GuestMemory {
         {
             return Err(MapError::Overlap);
         }
-        let file = self.file(file.as_fd(), writable)?;
-        let end = offset
-            .checked_add(size)
-            .and_then(|end| usize::try_from(end).ok());
-        if end.is_none_or(|end| end > file.map.len()) {
-            return Err(MapError::File);
-        }
-        let offset = usize::try_from(offset).map_err(|_| MapError::File)?;
+        let backing = match file {
+            Some(file) => Some(self.backing(file.as_fd(), offset, size, writable)?),
+            None => None,
+        };
         self.ranges.insert(
             address,
             Range {
                 last,
                 writable,
-                offset,
-                file,
+                backing,
             },
         );
         Ok(())
     }
 
-    /// Takes back a range that was mapped with just this address and size.
+    /// Takes back the ranges from `address` on for `size` bytes, of which there may be none: behind
+    /// an IOMMU a client takes back whole windows. A range that is only partly inside is an error,
+    /// and nothing is taken back.
     pub fn unmap(&mut self, address: u64, size: u64) -> Result<(), MapError> {
-        let range = self.ranges.get(&address).ok_or(MapError::Missing)?;
-        if size.checked_sub(1).and_then(|n| address.checked_add(n)) != Some(range.last) {
-            return Err(MapError::Missing);
+        let last = last(address, size).ok_or(MapError::Range)?;
+        let before = self.ranges.range(..address).next_back();
+        let end = self.ranges.range(address..=last).next_back();
+        if before.is_some_and(|(_, range)| range.last >= address)
+            || end.is_some_and(|(_, range)| range.last > last)
+        {
+            return Err(MapError::Partial);
         }
         self.generation += 1;
-        self.ranges.remove(&address);
+        while let Some((&first, _)) = self.ranges.range(address..=last).next() {
+            self.ranges.remove(&first);
+        }
         Ok(())
     }
 
@@ -244,7 +243,8 @@ impl GuestMemory {
         if address > range.last {
             return None;
         }
-        let base = range.file.map.as_mut_ptr().wrapping_add(range.offset);
+        let (file, offset) = range.backing.as_ref()?;
+        let base = file.map.as_mut_ptr().wrapping_add(*offset);
         let Range { last, writable, .. } = *range;
         let hit = Hit {
             generation: self.generation,
@@ -255,6 +255,24 @@ impl GuestMemory {
         };
         self.cache[slot] = hit;
         Some(hit)
+    }
+
+    fn backing(
+        &mut self,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        size: u64,
+        writable: bool,
+    ) -> Result<(Rc<File>, usize), MapError> {
+        let file = self.file(file, writable)?;
+        let end = offset
+            .checked_add(size)
+            .and_then(|end| usize::try_from(end).ok());
+        if end.is_none_or(|end| end > file.map.len()) {
+            return Err(MapError::File);
+        }
+        let offset = usize::try_from(offset).map_err(|_| MapError::File)?;
+        Ok((file, offset))
     }
 
     /// The mapping of a shared file: the one that is there, or a new one.
@@ -315,6 +333,12 @@ fn next(address: u64, room: usize) -> Option<u64> {
         .and_then(|room| address.checked_add(room))
 }
 
+/// The last address of a range; none when it is empty or passes the top of the address space.
+fn last(address: u64, size: u64) -> Option<u64> {
+    size.checked_sub(1)
+        .and_then(|more| address.checked_add(more))
+}
+
 fn cache_slot(address: u64) -> usize {
     usize::try_from(address >> PAGE_SHIFT).unwrap_or_default() % CACHED
 }
@@ -373,8 +397,8 @@ mod tests {
         fd.into()
     }
 
-    fn fd(file: &StdFile) -> OwnedFd {
-        file.try_clone().unwrap().into()
+    fn fd(file: &StdFile) -> Option<OwnedFd> {
+        Some(file.try_clone().unwrap().into())
     }
 
     fn why(result: Result<(), DmaFault>) -> DmaFaultKind {
@@ -474,6 +498,37 @@ mod tests {
     }
 
     #[test]
+    fn a_window_is_taken_back_with_all_that_is_in_it() {
+        let file = shared(1);
+        let mut memory = GuestMemory::new();
+        for page in 0..4 {
+            memory.map(page * PAGE, PAGE, fd(&file), 0, true).unwrap();
+        }
+        memory.unmap(PAGE, 2 * PAGE).unwrap();
+        assert_eq!(memory.len(), 2);
+        memory.unmap(PAGE, 2 * PAGE).unwrap();
+        memory.read(3 * PAGE, &mut [0; 8]).unwrap();
+        memory.unmap(0, u64::MAX).unwrap();
+        assert!(memory.is_empty());
+        assert!(matches!(
+            memory.unmap(1, u64::MAX),
+            Err(MapError::Range | MapError::Partial)
+        ));
+    }
+
+    #[test]
+    fn a_range_that_is_not_shared_is_known_and_faults() {
+        let mut memory = GuestMemory::new();
+        memory.map(0, PAGE, None, 0, false).unwrap();
+        assert_eq!(why(memory.read(0, &mut [0; 8])), DmaFaultKind::Unmapped);
+        assert!(matches!(
+            memory.map(0, 1, None, 0, false),
+            Err(MapError::Overlap)
+        ));
+        memory.unmap(0, PAGE).unwrap();
+    }
+
+    #[test]
     fn ranges_that_cannot_be_are_refused() {
         let file = shared(2);
         let mut memory = GuestMemory::new();
@@ -503,7 +558,7 @@ mod tests {
         }
         let (pipe, _other) = std::io::pipe().unwrap();
         assert!(matches!(
-            memory.map(0, 1, pipe.into(), 0, true),
+            memory.map(0, 1, Some(pipe.into()), 0, true),
             Err(MapError::File)
         ));
         assert_eq!(memory.len(), 1);

@@ -33,6 +33,8 @@ pub enum DmaFaultKind {
     Unmapped,
     #[error("mapped read-only")]
     ReadOnly,
+    #[error("bus mastering is off")]
+    NotBusMaster,
     /// The fabric answers nothing: an injected fault, not the driver's.
     #[error("stuck")]
     Stuck,

@@ -14,6 +14,10 @@ pub struct Loopback {
 }
 
 impl Loopback {
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.frames.is_empty()
+    }
+
     pub(super) fn receive(&mut self, frame: &mut [u8; MAX_FRAME]) -> Option<usize> {
         let sent = self.frames.pop_front()?;
         let len = sent.len();

@@ -88,6 +88,11 @@ impl Wire {
         }
     }
 
+    /// Whether there is a frame that `fd` does not tell of.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self, Wire::Loop(own) if own.is_waiting())
+    }
+
     /// Whether there is somebody at the other end.
     pub fn is_up(&self) -> bool {
         match self {

@@ -1,0 +1,227 @@
+//! The device: register accesses, frames from the wire, the clock.
+//!
+//! A front end calls [`Nic::read`] and [`Nic::write`] for the driver's accesses, [`Nic::receive`]
+//! for frames, and [`Nic::tick`] with the time, at the latest when the last tick said. The device
+//! knows no other clock: what throttles interrupts is the time of the last tick.
+//!
+//! A front end may let the driver write the ring pages (0x1000, 0x6000, 0x7000, 0xD000) without
+//! being asked: it then calls [`Nic::poll_rings`] with these pages, often, and before and after
+//! every access it does see.
+
+use crate::host::Host;
+use crate::registers::{
+    self, CTRL, CTRL_LNK_RST, CTRL_RST, FDIRCMD_CMD, FDIRCTRL_INIT_DONE, FDIRCTRL_PBALLOC, Hook,
+    Reg, Row,
+};
+use crate::ring_pages::Agreed;
+use crate::state::State;
+use crate::violation::{Violation, Why};
+use crate::{receive, transmit};
+use std::time::Duration;
+
+/// What a read of nothing gives, as on the 82599.
+const NOTHING: u32 = 0xDEAD_BEEF;
+
+/// Which controller is modelled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Variant {
+    /// 82599ES with an SFP+ cage: PCI device 0x10FB.
+    #[default]
+    I82599,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The address in the EEPROM.
+    pub mac: [u8; 6],
+    pub variant: Variant,
+}
+
+/// One modelled 82599.
+pub struct Nic {
+    pub(crate) state: State,
+    /// What mapped ring pages held at the last poll.
+    pub(crate) agreed: Agreed,
+    removed: bool,
+}
+
+impl Nic {
+    pub fn new(settings: Settings) -> Nic {
+        Nic {
+            state: State::new(settings),
+            agreed: Agreed::new(),
+            removed: false,
+        }
+    }
+
+    /// A read of 32 bits of BAR0. Wider accesses are split by the front end.
+    pub fn read(&mut self, _host: &mut dyn Host, offset: u32) -> u32 {
+        if self.removed {
+            return !0;
+        }
+        let Some((row, register)) = self.find(offset, NOTHING, Why::UnknownRead) else {
+            return NOTHING;
+        };
+        let value = match row.hook {
+            Hook::None => self.state.regs[register],
+            hook => self.state.read_hooked(hook, row, register),
+        };
+        if row.read_clears != 0 {
+            self.state.regs[register] &= !row.read_clears;
+        }
+        value
+    }
+
+    /// A write of 32 bits of BAR0.
+    pub fn write(&mut self, host: &mut dyn Host, offset: u32, value: u32) {
+        if self.removed {
+            return;
+        }
+        let Some((row, register)) = self.find(offset, value, Why::UnknownWrite) else {
+            return;
+        };
+        let state = &mut self.state;
+        let old = state.regs[register];
+        let reserved = value & row.reserved & !old;
+        if reserved != 0 {
+            state.violate(register, value, Why::Reserved(reserved));
+        }
+        let kept = old & !row.writable & !(value & row.one_clears);
+        state.regs[register] = kept | value & row.writable;
+        if row.hook != Hook::None {
+            state.written(host, row, register, old, value);
+        }
+    }
+
+    /// The register at an offset; the judge hears of an offset without one.
+    fn find(&mut self, offset: u32, value: u32, unknown: Why) -> Option<(&'static Row, Reg)> {
+        let found = registers::decode(offset);
+        if offset & 3 != 0 {
+            self.state.violate(Reg(offset), value, Why::Misaligned);
+        } else if found.is_none() {
+            self.state.violate(Reg(offset), value, unknown);
+        }
+        found.filter(|_| offset & 3 == 0)
+    }
+
+    /// A frame from the wire, without its FCS.
+    pub fn receive(&mut self, host: &mut dyn Host, frame: &[u8]) {
+        if !self.removed && self.state.link.is_up() {
+            receive::receive(&mut self.state, host, frame);
+        }
+    }
+
+    /// Lets time pass. Says when it wants to be called at the latest, if at all.
+    pub fn tick(&mut self, host: &mut dyn Host, now: Duration) -> Option<Duration> {
+        if self.removed {
+            return None;
+        }
+        let state = &mut self.state;
+        state.now = state.now.max(now);
+        state.train_link(host);
+        transmit::run(state, host);
+        state.deliver(host);
+        [state.throttled_until(), state.link.up_at()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Plugs the cable, or pulls it.
+    pub fn set_link(&mut self, host: &mut dyn Host, up: bool) {
+        self.state.plug(host, up);
+    }
+
+    /// PCI function reset.
+    pub fn reset(&mut self) {
+        self.state.reset();
+    }
+
+    /// Surprise removal: reads are all ones from now on, nothing else happens.
+    pub fn remove(&mut self) {
+        self.removed = true;
+    }
+
+    /// The first things that the driver did wrong.
+    pub fn violations(&self) -> &[Violation] {
+        self.state.violations.kept()
+    }
+
+    /// How many things the driver did wrong.
+    pub fn violation_count(&self) -> u64 {
+        self.state.violations.count()
+    }
+
+    pub(crate) fn is_removed(&self) -> bool {
+        self.removed
+    }
+}
+
+impl State {
+    /// Reads a register that is more than its bits.
+    fn read_hooked(&mut self, hook: Hook, row: &Row, register: Reg) -> u32 {
+        let index = row.index_of(register);
+        match hook {
+            Hook::Status => self.status(),
+            Hook::SoftwarePins => self.software_pins(),
+            Hook::I2c => self.read_i2c(),
+            Hook::Semaphore => self.take_semaphore(),
+            Hook::LinkStatus => self.links(),
+            Hook::Cause => self.read_causes(),
+            Hook::CauseSet | Hook::CauseSetEx => self.peek_causes(hook, index),
+            Hook::MaskSet | Hook::MaskSetEx => self.read_mask(hook, index),
+            Hook::MaskClear | Hook::MaskClearEx => self.read_mask(hook, index),
+            Hook::AutoMask | Hook::AutoMaskEx => self.read_auto_mask(hook, index),
+            _ => self.regs[register],
+        }
+    }
+
+    /// Does what a write brings about, after the bits that stay have been stored.
+    fn written(&mut self, host: &mut dyn Host, row: &Row, register: Reg, old: u32, value: u32) {
+        let index = row.index_of(register);
+        match row.hook {
+            Hook::None | Hook::Status | Hook::LinkStatus => {}
+            Hook::Control if value & (CTRL_RST | CTRL_LNK_RST) != 0 => self.software_reset(),
+            Hook::Control => {}
+            Hook::SoftwarePins => {}
+            Hook::I2c => self.write_i2c(value),
+            Hook::EepromControl => self.eeprom_control(value),
+            Hook::EepromRead => self.read_eeprom(value),
+            Hook::EepromWrite => self.write_eeprom(value),
+            Hook::Semaphore => {}
+            Hook::SoftwareFirmwareSync => self.judge_sync(old, value),
+            Hook::Mdio => self.mdio(value),
+            Hook::LinkControl => self.link_control(host, value),
+            Hook::Cause => self.clear_causes(value),
+            Hook::CauseSet | Hook::CauseSetEx => self.set_causes(host, row.hook, index, value),
+            Hook::MaskSet | Hook::MaskSetEx => self.set_mask(host, row.hook, index, value),
+            Hook::MaskClear | Hook::MaskClearEx => self.clear_mask(row.hook, index, value),
+            Hook::AutoMask | Hook::AutoMaskEx => self.set_auto_mask(row.hook, index, value),
+            Hook::InterruptEnable | Hook::InterruptRoute => self.deliver(host),
+            Hook::Throttle => self.throttle(host, index, value),
+            Hook::FlowDirectorControl if value & FDIRCTRL_PBALLOC != 0 => {
+                self.regs[register] |= FDIRCTRL_INIT_DONE;
+            }
+            Hook::FlowDirectorControl => self.regs[register] &= !FDIRCTRL_INIT_DONE,
+            Hook::FlowDirectorCommand => self.regs[register] &= !FDIRCMD_CMD,
+            Hook::ReceiveEnable => self.receive_enabled(),
+            Hook::TransmitEnable => self.transmit_enabled(host),
+            Hook::RingBase => self.ring_base(register, value),
+            Hook::RingLength => self.ring_length(register, value),
+            Hook::RingHead => self.ring_head(register, value),
+            Hook::ReceiveTail => self.receive_tail(register, value),
+            Hook::TransmitTail => self.transmit_tail(host, register, value),
+            Hook::ReceiveControl => self.receive_control(register, value),
+            Hook::TransmitControl => self.transmit_control(host, register, value),
+        }
+    }
+
+    /// CTRL.RST or CTRL.LNK_RST, which clear themselves. The semaphores outlive them: they are
+    /// between drivers and firmware.
+    fn software_reset(&mut self) {
+        let semaphores = self.semaphores();
+        self.reset();
+        self.restore_semaphores(semaphores);
+        self.regs[CTRL] = 0;
+    }
+}

@@ -1,0 +1,142 @@
+//! Ring pages that the driver writes without the device being asked: a front end maps the pages at
+//! 0x1000, 0x6000, 0x7000 and 0xD000 into the guest and calls [`crate::Nic::poll_rings`].
+//!
+//! The pages are plain memory to the driver, so some of the hardware's ways are lost: ENABLE reads
+//! back before the device has seen it, read-only bits read as written until the next poll, and the
+//! statistics there (QPRC, QPTC, ...) stay zero, for a read could not clear them. A ring whose set-up
+//! changed between two polls was stopped and started between them, as far as the judge can tell.
+
+use crate::host::Host;
+use crate::nic::Nic;
+use crate::registers::{QUEUE_ENABLE, RDBAL, Reg, TDBAL};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Words of the registers of one queue.
+const QUEUE_WORDS: usize = 16;
+/// Queues in a page.
+const QUEUES: usize = 64;
+
+/// A page of ring registers, shared with the driver.
+pub type RingPage = [AtomicU32; QUEUES * QUEUE_WORDS];
+
+/// The four pages of ring registers.
+pub struct RingPages<'a> {
+    /// Receive queues 0 to 63, at 0x1000.
+    pub receive_low: &'a RingPage,
+    /// Transmit queues 0 to 63, at 0x6000.
+    pub transmit_low: &'a RingPage,
+    /// Transmit queues 64 to 127, at 0x7000.
+    pub transmit_high: &'a RingPage,
+    /// Receive queues 64 to 127, at 0xD000.
+    pub receive_high: &'a RingPage,
+}
+
+/// Words of a ring, as bits: base, length and head, then control, then tail.
+const SET_UP: u16 = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 4;
+const CONTROL: u16 = 1 << 10;
+const TAIL: u16 = 1 << 6;
+/// Words that the driver is shown: no statistics.
+const SHOWN: [u16; 2] = [
+    SET_UP | CONTROL | TAIL | 1 << 3 | 1 << 5 | 1 << 11,
+    SET_UP | CONTROL | TAIL | 1 << 3 | 1 << 14 | 1 << 15,
+];
+
+/// What the pages held when the driver and the device last agreed: at first, zeros.
+pub(crate) struct Agreed {
+    rings: Vec<[u32; QUEUE_WORDS]>,
+}
+
+impl Agreed {
+    pub(crate) fn new() -> Agreed {
+        Agreed {
+            rings: vec![[0; QUEUE_WORDS]; 4 * QUEUES],
+        }
+    }
+}
+
+impl Nic {
+    /// Takes what the driver wrote to ring pages that it has mapped, and shows it the heads.
+    /// To be called often, and before and after each access that the front end does see: a reset
+    /// must show at once.
+    pub fn poll_rings(&mut self, host: &mut dyn Host, pages: &RingPages<'_>) {
+        if self.is_removed() {
+            return;
+        }
+        let pages = [
+            (pages.receive_low, RDBAL.low.base, SHOWN[0]),
+            (pages.receive_high, RDBAL.high.base, SHOWN[0]),
+            (pages.transmit_low, TDBAL.low.base, SHOWN[1]),
+            (pages.transmit_high, TDBAL.high.base, SHOWN[1]),
+        ];
+        let mut agreed = std::mem::take(&mut self.agreed.rings);
+        let mut rings = agreed.iter_mut();
+        for (page, base, shown) in pages {
+            let offsets = (base..).step_by(4 * QUEUE_WORDS);
+            let queues = page.as_chunks().0.iter().zip(offsets);
+            for ((words, base), agreed) in queues.zip(&mut rings) {
+                self.take_writes(host, base, words, agreed);
+                self.show(base, shown, words, agreed);
+            }
+        }
+        self.agreed.rings = agreed;
+    }
+
+    /// Carries out what the driver wrote to one ring since the last poll.
+    fn take_writes(
+        &mut self,
+        host: &mut dyn Host,
+        base: u32,
+        words: &[AtomicU32; QUEUE_WORDS],
+        agreed: &mut [u32; QUEUE_WORDS],
+    ) {
+        let mut changed = 0u16;
+        for (n, (word, agreed)) in words.iter().zip(agreed.iter_mut()).enumerate() {
+            let value = word.load(Ordering::Acquire);
+            if value != *agreed {
+                *agreed = value;
+                changed |= 1 << n;
+            }
+        }
+        if changed == 0 {
+            return;
+        }
+        let control = base + 4 * CONTROL.trailing_zeros();
+        if changed & SET_UP != 0 {
+            let stopped = self.state.regs[Reg(control)] & !QUEUE_ENABLE;
+            self.write(host, control, stopped);
+            changed |= CONTROL;
+        }
+        for part in [!(CONTROL | TAIL), CONTROL, TAIL] {
+            let mut written = changed & part;
+            while written != 0 {
+                let n = written.trailing_zeros();
+                written &= written - 1;
+                self.write(host, base + 4 * n, agreed[n as usize]);
+            }
+        }
+    }
+
+    /// Shows the driver what differs from what it wrote. A word that it writes meanwhile stays, and
+    /// is taken by the next poll.
+    fn show(
+        &self,
+        base: u32,
+        shown: u16,
+        words: &[AtomicU32; QUEUE_WORDS],
+        agreed: &mut [u32; QUEUE_WORDS],
+    ) {
+        let mut offset = base;
+        for (n, (word, agreed)) in words.iter().zip(agreed).enumerate() {
+            let value = self.state.regs[Reg(offset)];
+            offset += 4;
+            if shown & 1 << n != 0
+                && value != *agreed
+                && word
+                    .compare_exchange(*agreed, value, Ordering::AcqRel, Ordering::Relaxed)
+                    .is_ok()
+            {
+                *agreed = value;
+            }
+        }
+    }
+}
