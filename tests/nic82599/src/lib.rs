@@ -26,7 +26,6 @@ mod statistics;
 #[cfg(test)]
 mod testing;
 mod transmit;
-
 pub mod vfio;
 mod violation;
 pub mod wire;

@@ -129,11 +129,11 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// An address that is the same for the same socket and differs between sockets.
-fn own_mac(socket: &Path) -> [u8; 6] {
+fn own_mac(socket: &Path) -> Mac {
     let mut hasher = DefaultHasher::new();
     socket.hash(&mut hasher);
     let [a, b, c, ..] = hasher.finish().to_le_bytes();
-    [0x02, 0x82, 0x59, a, b, c]
+    Mac([0x02, 0x82, 0x59, a, b, c])
 }
 
 /// The file of violations, for a program to read.

@@ -48,7 +48,7 @@ pub struct Server {
     told: usize,
 }
 
-struct Client {
+pub(super) struct Client {
     socket: OwnedFd,
     inbox: Inbox,
     outbox: Outbox,
@@ -56,8 +56,8 @@ struct Client {
 }
 
 /// What a look at the client gave.
-#[derive(PartialEq, Eq)]
-enum Served {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Served {
     Commands,
     Nothing,
     Gone,
@@ -85,6 +85,11 @@ impl Server {
 
     pub fn function(&self) -> &Function {
         &self.function
+    }
+
+    #[cfg(test)]
+    pub(super) fn function_mut(&mut self) -> &mut Function {
+        &mut self.function
     }
 
     /// Serves until `stop` is readable. Each violation is told as soon as it is on record.
@@ -121,7 +126,7 @@ impl Server {
     }
 
     /// Looks once at the client, the rings and the wire; says whether there was anything.
-    fn step(&mut self) -> bool {
+    pub(super) fn step(&mut self) -> bool {
         let served = match &mut self.client {
             Some(client) => client.serve(&mut self.function),
             None => self.accept(),
@@ -140,12 +145,7 @@ impl Server {
         let Ok(socket) = accept_with(&self.listener, flags) else {
             return Served::Nothing;
         };
-        self.client = Some(Client {
-            socket,
-            inbox: Inbox::new(),
-            outbox: Outbox::default(),
-            session: Session::default(),
-        });
+        self.client = Some(Client::new(socket));
         Served::Commands
     }
 
@@ -185,8 +185,17 @@ impl Drop for Server {
 }
 
 impl Client {
+    pub(super) fn new(socket: OwnedFd) -> Client {
+        Client {
+            socket,
+            inbox: Inbox::new(),
+            outbox: Outbox::default(),
+            session: Session::default(),
+        }
+    }
+
     /// Carries out what the client sent, as far as it takes the replies.
-    fn serve(&mut self, function: &mut Function) -> Served {
+    pub(super) fn serve(&mut self, function: &mut Function) -> Served {
         if self.outbox.flush(self.socket.as_fd()).is_err() {
             return Served::Gone;
         }
@@ -230,7 +239,7 @@ impl Client {
     }
 
     /// What to wait for: room for replies if some wait, commands if they can be taken.
-    fn interest(&self) -> PollFlags {
+    pub(super) fn interest(&self) -> PollFlags {
         let mut interest = PollFlags::empty();
         interest.set(PollFlags::IN, !self.outbox.is_full());
         interest.set(PollFlags::OUT, !self.outbox.is_empty());
