@@ -225,3 +225,72 @@ impl State {
         self.regs[CTRL] = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registers::{FDIRCMD, FDIRCTRL, LINKS, RAH, RAL};
+    use crate::testing::{Bench, MAC};
+
+    #[test]
+    fn the_first_address_filter_holds_the_address_of_the_eeprom() {
+        let mut bench = Bench::new();
+        for _ in 0..2 {
+            let low = bench.read(RAL.at(0)).to_le_bytes();
+            let high = bench.read(RAH.at(0)).to_le_bytes();
+            assert_eq!([&low[..], &high[..2]].concat(), MAC);
+            assert_eq!(high[3], 0x80, "valid");
+            bench.write(RAL.at(0), 0);
+            bench.write(CTRL, CTRL_RST);
+        }
+    }
+
+    #[test]
+    fn a_reset_takes_the_link_down_until_it_is_trained() {
+        for bit in [CTRL_RST, CTRL_LNK_RST] {
+            let mut bench = Bench::linked();
+            bench.write(CTRL, bit);
+            assert_eq!(bench.read(CTRL), 0);
+            assert_eq!(bench.read(LINKS), 0);
+            bench.pass(Duration::from_secs(1));
+            assert_ne!(bench.read(LINKS), 0);
+        }
+    }
+
+    #[test]
+    fn flow_director_commands_are_done_at_once() {
+        let mut bench = Bench::new();
+        bench.write(FDIRCTRL, 0x1);
+        assert_eq!(bench.read(FDIRCTRL), 0x1 | FDIRCTRL_INIT_DONE);
+        bench.write(FDIRCMD, 0x0000_0101);
+        assert_eq!(bench.read(FDIRCMD) & FDIRCMD_CMD, 0);
+        bench.assert_clean();
+    }
+
+    #[test]
+    fn a_removed_device_reads_as_ones_and_does_nothing() {
+        let mut bench = Bench::linked();
+        bench.nic.remove();
+        assert_eq!(bench.read(LINKS), !0);
+        bench.write(CTRL, CTRL_RST);
+        assert_eq!(bench.pass(Duration::from_secs(1)), None);
+        assert!(bench.raised().is_empty());
+        bench.assert_clean();
+    }
+
+    #[test]
+    fn the_record_of_violations_is_bounded_and_their_count_is_not() {
+        let mut bench = Bench::new();
+        for _ in 0..1000 {
+            bench.read(Reg(0x4));
+        }
+        assert_eq!(bench.nic.violation_count(), 1000);
+        assert_eq!(bench.nic.violations().len(), 256);
+        let shown = bench.nic.violations()[0].to_string();
+        assert_eq!(
+            shown,
+            "unknown (0x00004, not in the datasheet) = 0xdeadbeef: \
+             read of a register that the 82599 does not have"
+        );
+    }
+}
