@@ -5,8 +5,8 @@
 //! knows no other clock: what throttles interrupts is the time of the last tick.
 //!
 //! A front end may let the driver write the ring pages (0x1000, 0x6000, 0x7000, 0xD000) without
-//! being asked: it then calls [`Nic::poll_rings`] with these pages, often, and before and after
-//! every access it does see.
+//! being asked: it then calls [`Nic::poll_rings`] with these pages, often, and [`Nic::sync_rings`]
+//! before and after every access it does see.
 
 use crate::host::Host;
 use crate::registers::{
@@ -129,7 +129,9 @@ impl Nic {
 
     /// Plugs the cable, or pulls it.
     pub fn set_link(&mut self, host: &mut dyn Host, up: bool) {
-        self.state.plug(host, up);
+        if !self.removed {
+            self.state.plug(host, up);
+        }
     }
 
     /// PCI function reset.
@@ -160,7 +162,7 @@ impl Nic {
 impl State {
     /// Reads a register that is more than its bits.
     fn read_hooked(&mut self, hook: Hook, row: &Row, register: Reg) -> u32 {
-        let index = row.index_of(register);
+        let index = || row.index_of(register);
         match hook {
             Hook::Status => self.status(),
             Hook::SoftwarePins => self.software_pins(),
@@ -168,37 +170,36 @@ impl State {
             Hook::Semaphore => self.take_semaphore(),
             Hook::LinkStatus => self.links(),
             Hook::Cause => self.read_causes(),
-            Hook::CauseSet | Hook::CauseSetEx => self.peek_causes(hook, index),
-            Hook::MaskSet | Hook::MaskSetEx => self.read_mask(hook, index),
-            Hook::MaskClear | Hook::MaskClearEx => self.read_mask(hook, index),
-            Hook::AutoMask | Hook::AutoMaskEx => self.read_auto_mask(hook, index),
+            Hook::CauseSet | Hook::CauseSetEx => self.peek_causes(hook, index()),
+            Hook::MaskSet | Hook::MaskSetEx => self.read_mask(hook, index()),
+            Hook::MaskClear | Hook::MaskClearEx => self.read_mask(hook, index()),
+            Hook::AutoMask | Hook::AutoMaskEx => self.read_auto_mask(hook, index()),
             _ => self.regs[register],
         }
     }
 
     /// Does what a write brings about, after the bits that stay have been stored.
     fn written(&mut self, host: &mut dyn Host, row: &Row, register: Reg, old: u32, value: u32) {
-        let index = row.index_of(register);
+        let index = || row.index_of(register);
         match row.hook {
             Hook::None | Hook::Status | Hook::LinkStatus => {}
+            Hook::SoftwarePins | Hook::Semaphore => {}
             Hook::Control if value & (CTRL_RST | CTRL_LNK_RST) != 0 => self.software_reset(),
             Hook::Control => {}
-            Hook::SoftwarePins => {}
             Hook::I2c => self.write_i2c(value),
             Hook::EepromControl => self.eeprom_control(value),
             Hook::EepromRead => self.read_eeprom(value),
             Hook::EepromWrite => self.write_eeprom(value),
-            Hook::Semaphore => {}
             Hook::SoftwareFirmwareSync => self.judge_sync(old, value),
             Hook::Mdio => self.mdio(value),
             Hook::LinkControl => self.link_control(host, value),
             Hook::Cause => self.clear_causes(value),
-            Hook::CauseSet | Hook::CauseSetEx => self.set_causes(host, row.hook, index, value),
-            Hook::MaskSet | Hook::MaskSetEx => self.set_mask(host, row.hook, index, value),
-            Hook::MaskClear | Hook::MaskClearEx => self.clear_mask(row.hook, index, value),
-            Hook::AutoMask | Hook::AutoMaskEx => self.set_auto_mask(row.hook, index, value),
+            Hook::CauseSet | Hook::CauseSetEx => self.set_causes(host, row.hook, index(), value),
+            Hook::MaskSet | Hook::MaskSetEx => self.set_mask(host, row.hook, index(), value),
+            Hook::MaskClear | Hook::MaskClearEx => self.clear_mask(row.hook, index(), value),
+            Hook::AutoMask | Hook::AutoMaskEx => self.set_auto_mask(row.hook, index(), value),
             Hook::InterruptEnable | Hook::InterruptRoute => self.deliver(host),
-            Hook::Throttle => self.throttle(host, index, value),
+            Hook::Throttle => self.throttle(host, index(), value),
             Hook::FlowDirectorControl if value & FDIRCTRL_PBALLOC != 0 => {
                 self.regs[register] |= FDIRCTRL_INIT_DONE;
             }
