@@ -280,6 +280,25 @@ mod tests {
     }
 
     #[test]
+    fn no_accesses_make_the_device_panic() {
+        let mut bench = Bench::linked();
+        let mut seed = 0x8259_9000_1234_5678u64;
+        for _ in 0..100_000 {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            let [a, b, c, d, low, middle, high, kind] = seed.to_le_bytes();
+            let offset = u32::from_le_bytes([low & !3, middle, high & 1, 0]);
+            match kind & 3 {
+                0 => drop(bench.read(Reg(offset))),
+                1 => drop(bench.pass(Duration::from_micros(u64::from(a)))),
+                _ => bench.write(Reg(offset), u32::from_le_bytes([a, b, c, d])),
+            }
+        }
+        assert!(bench.nic.violation_count() > 0);
+    }
+
+    #[test]
     fn the_record_of_violations_is_bounded_and_their_count_is_not() {
         let mut bench = Bench::new();
         for _ in 0..1000 {

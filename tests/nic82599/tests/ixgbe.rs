@@ -54,7 +54,7 @@ impl Driver {
 
     fn modify(&mut self, offset: u32, clear: u32, set: u32) {
         let value = self.read(offset);
-        self.write(offset, value & !clear | set);
+        self.write(offset, (value & !clear) | set);
     }
 
     fn sleep(&mut self, milliseconds: u64) {
