@@ -102,3 +102,74 @@ impl State {
         self.regs[EEWR] = value & !START | DONE;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Bench;
+
+    fn word(bench: &mut Bench, at: u16) -> u16 {
+        bench.write(EERD, u32::from(at) << 2 | START);
+        let value = bench.read(EERD);
+        assert_eq!(value & DONE, DONE);
+        u16::try_from(value >> 16).unwrap()
+    }
+
+    #[test]
+    fn the_first_words_sum_to_the_checksum() {
+        let mut bench = Bench::new();
+        let sum = (0..=0x3F).fold(0u16, |sum, at| sum.wrapping_add(word(&mut bench, at)));
+        assert_eq!(sum, 0xBABA);
+        bench.assert_clean();
+    }
+
+    #[test]
+    fn the_firmware_is_newer_than_what_linux_warns_of() {
+        let mut bench = Bench::new();
+        let firmware = word(&mut bench, 0x0F);
+        let set_up = word(&mut bench, firmware + 4);
+        assert!(word(&mut bench, set_up + 7) > 5);
+    }
+
+    #[test]
+    fn the_list_of_modules_has_direct_attach_copper() {
+        let mut bench = Bench::new();
+        let mut at = word(&mut bench, 0x2B) + 1;
+        while word(&mut bench, at) != 3 {
+            assert_ne!(word(&mut bench, at), 0xFFFF, "the end of the list");
+            at += 2;
+        }
+        let sequence = word(&mut bench, at + 1);
+        assert_ne!(word(&mut bench, sequence + 1), 0xFFFF);
+        assert_eq!(word(&mut bench, sequence + 2), 0xFFFF);
+    }
+
+    #[test]
+    fn a_written_word_reads_back_and_outlives_a_reset() {
+        let mut bench = Bench::new();
+        bench.write(EEWR, 0xCAFE << 16 | 0x200 << 2 | START);
+        assert_eq!(bench.read(EEWR) & DONE, DONE);
+        bench.nic.reset();
+        assert_eq!(word(&mut bench, 0x200), 0xCAFE);
+    }
+
+    #[test]
+    fn a_word_past_the_end_is_a_violation() {
+        let mut bench = Bench::new();
+        bench.write(EERD, 1024 << 2 | START);
+        assert_eq!(bench.read(EERD) & DONE, 0);
+        bench.assert_violation("EERD", Why::Protocol("a word past the EEPROM's end"));
+    }
+
+    #[test]
+    fn the_pins_are_granted_while_asked_for() {
+        let mut bench = Bench::new();
+        let idle = bench.read(EEC);
+        assert_eq!(idle & GRANT, 0);
+        bench.write(EEC, idle | REQUEST);
+        assert_eq!(bench.read(EEC), idle | REQUEST | GRANT);
+        bench.write(EEC, idle);
+        assert_eq!(bench.read(EEC), idle);
+        bench.assert_clean();
+    }
+}

@@ -272,3 +272,199 @@ fn throttle_of(vector: u16) -> Reg {
         _ => EITR_FROM_24.at(usize::from(vector) - 24),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registers::{
+        EIAM, EIAM_EX, EICR, EICS, EICS_EX, EIMC, EIMC_EX, EIMS, EIMS_EX, GPIE_AUTO_MASK,
+    };
+    use crate::testing::Bench;
+
+    const MICROSECOND: Duration = Duration::from_micros(1);
+
+    /// MSI-X with a vector for each queue cause, as Linux has it, and no automatics.
+    fn bench() -> Bench {
+        let mut bench = Bench::new();
+        bench.write(GPIE, GPIE_MULTIPLE_MSIX | GPIE_OTHER_CLEAR_DISABLE);
+        bench
+    }
+
+    fn receive(bench: &mut Bench, queue: usize) {
+        bench.with(|state, host| state.receive_cause(host, queue));
+    }
+
+    #[test]
+    fn ivar_routes_each_queue_s_causes() {
+        let mut bench = bench();
+        bench.write(IVAR.at(1), 0x8584_8382);
+        bench.write(EIMS_EX.at(0), !0);
+        bench.with(|state, host| {
+            state.receive_cause(host, 2);
+            state.transmit_cause(host, 2);
+            state.receive_cause(host, 3);
+            state.transmit_cause(host, 3);
+            state.receive_cause(host, 4);
+        });
+        assert_eq!(bench.raised(), [2, 3, 4, 5], "and queue 4 goes nowhere");
+        assert_eq!(bench.read(EICS), 0b11_1100);
+        bench.assert_clean();
+    }
+
+    #[test]
+    fn a_masked_cause_waits_for_its_mask() {
+        let mut bench = bench();
+        bench.write(IVAR.at(0), 0x81);
+        receive(&mut bench, 0);
+        assert_eq!(bench.raised(), []);
+        assert_eq!(bench.read(EICS), 0b10);
+        bench.write(EIMS, 0b10);
+        assert_eq!(bench.raised(), [1]);
+        assert_eq!(bench.read(EIMS), 0b10);
+        bench.write(EIMC, 0b10);
+        assert_eq!(bench.read(EIMS), 0);
+    }
+
+    #[test]
+    fn eics_fires_and_reads_as_eicr_without_clearing() {
+        let mut bench = bench();
+        bench.write(EIMS, 0b1);
+        bench.write(EICS, 0b1);
+        assert_eq!(bench.raised(), [0]);
+        assert_eq!([bench.read(EICS), bench.read(EICS)], [1, 1]);
+        bench.write(EICR, 0b1);
+        assert_eq!(bench.read(EICS), 0);
+        bench.write(EICS, 0b1);
+        assert_eq!(bench.raised(), [0], "a cause that was cleared rises again");
+    }
+
+    #[test]
+    fn the_ex_registers_reach_all_vectors() {
+        let mut bench = bench();
+        bench.write(EIMS_EX.at(1), 1 << 31);
+        bench.write(EIMS_EX.at(0), 1 << 20 | 1);
+        assert_eq!(bench.read(EIMS), 1, "EIMS shows the first 16");
+        assert_eq!(bench.read(EIMS_EX.at(0)), 1 << 20 | 1);
+        bench.write(EICS_EX.at(1), 1 << 31);
+        bench.write(EICS_EX.at(0), 1 << 20);
+        assert_eq!(bench.raised(), [63, 20]);
+        bench.write(EIMC_EX.at(1), 1 << 31);
+        assert_eq!(bench.read(EIMS_EX.at(1)), 0);
+        bench.write(EIAM_EX.at(1), 5);
+        assert_eq!([bench.read(EIAM_EX.at(1)), bench.read(EIAM)], [5, 0]);
+        bench.write(EIAM, 0x0010_0001);
+        assert_eq!(
+            [bench.read(EIAM), bench.read(EIAM_EX.at(0))],
+            [0x0010_0001, 1]
+        );
+        bench.assert_clean();
+    }
+
+    #[test]
+    fn eiac_clears_a_cause_as_its_message_is_sent() {
+        let mut bench = bench();
+        bench.write(EIAC, 0b01);
+        bench.write(EIMS, 0b11);
+        bench.write(EICS, 0b11);
+        assert_eq!(bench.read(EICS), 0b10);
+        bench.write(EICS, 0b11);
+        assert_eq!(
+            bench.raised(),
+            [0, 1, 0],
+            "only the cleared cause can rise again"
+        );
+    }
+
+    #[test]
+    fn eiam_masks_a_cause_as_its_message_is_sent() {
+        let mut bench = bench();
+        bench.write(GPIE, GPIE_MULTIPLE_MSIX | GPIE_AUTO_MASK);
+        bench.write(EIAC, 0xFFFF);
+        bench.write(EIAM_EX.at(0), 0b01);
+        bench.write(EIMS, 0b11);
+        bench.write(EICS, 0b11);
+        assert_eq!(bench.read(EIMS), 0b10);
+        bench.write(EICS, 0b11);
+        assert_eq!(bench.raised(), [0, 1, 1]);
+        bench.write(EIMS, 0b01);
+        assert_eq!(bench.raised(), [0], "what came while it was masked");
+    }
+
+    #[test]
+    fn a_read_clears_eicr_or_with_ocd_the_other_causes_only() {
+        let mut bench = bench();
+        bench.write(EICS, 0x0010_0003);
+        assert_eq!(bench.read(EICR), 0x0010_0003);
+        assert_eq!(bench.read(EICR), 0x0000_0003);
+        bench.write(GPIE, GPIE_MULTIPLE_MSIX);
+        assert_eq!([bench.read(EICR), bench.read(EICR)], [3, 0]);
+    }
+
+    #[test]
+    fn eitr_holds_messages_back_and_sends_one_when_it_opens() {
+        let mut bench = bench();
+        bench.write(EIAC, 0xFFFF);
+        bench.write(EIMS, 0b10);
+        // 10 units of 2.048 microseconds; leave the counter.
+        bench.write(EITR.at(1), 1 << 31 | 10 << 3);
+        bench.write(EICS, 0b10);
+        assert_eq!(bench.raised(), [1], "the first goes at once");
+        bench.write(EICS, 0b10);
+        bench.write(EICS, 0b10);
+        assert_eq!(bench.raised(), []);
+        let opens = Duration::from_nanos(20480);
+        assert_eq!(bench.state().throttled_until(), Some(opens));
+        bench.pass(20 * MICROSECOND);
+        assert_eq!(bench.raised(), []);
+        bench.pass(MICROSECOND);
+        assert_eq!(bench.raised(), [1]);
+        assert_eq!(bench.state().throttled_until(), None);
+        bench.assert_clean();
+    }
+
+    #[test]
+    fn a_write_of_eitr_s_counter_opens_it() {
+        let mut bench = bench();
+        bench.write(EIAC, 0xFFFF);
+        bench.write(EIMS_EX.at(0), 1 << 30);
+        bench.write(EITR_FROM_24.at(6), 100 << 3);
+        bench.write(EICS_EX.at(0), 1 << 30);
+        bench.write(EICS_EX.at(0), 1 << 30);
+        assert_eq!(bench.raised(), [30]);
+        bench.write(EITR_FROM_24.at(6), 100 << 3);
+        assert_eq!(bench.raised(), [30]);
+    }
+
+    #[test]
+    fn tick_asks_to_be_called_when_a_vector_opens() {
+        let mut bench = Bench::linked();
+        bench.write(GPIE, GPIE_MULTIPLE_MSIX);
+        bench.write(EIAC, 0xFFFF);
+        bench.write(EIMS, 1);
+        bench.write(EITR.at(0), 1 << 31 | 1 << 3);
+        bench.write(EICS, 1);
+        bench.write(EICS, 1);
+        let next = bench.pass(Duration::ZERO);
+        assert_eq!(next, Some(Duration::from_secs(1) + EITR_UNIT));
+        assert_eq!(bench.pass(EITR_UNIT), None);
+        assert_eq!(bench.raised(), [0, 0]);
+    }
+
+    #[test]
+    fn without_msi_x_every_cause_has_vector_0() {
+        let mut bench = Bench::new();
+        bench.write(EIMS, CAUSE_LINK | 1 << 4);
+        bench.write(EICS, CAUSE_LINK | 1 << 4);
+        assert_eq!(bench.raised(), [0]);
+    }
+
+    #[test]
+    fn other_causes_without_a_route_raise_nothing() {
+        let mut bench = bench();
+        bench.write(EIMS, CAUSE_LINK);
+        bench.write(EICS, CAUSE_LINK);
+        assert_eq!(bench.raised(), []);
+        bench.write(IVAR_MISC, 0x8900);
+        assert_eq!(bench.raised(), [9]);
+    }
+}

@@ -107,3 +107,89 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registers::{AUTOC, EICR, EIMS, GPIE, GPIE_MULTIPLE_MSIX, IVAR_MISC, LINKS, STATUS};
+    use crate::testing::Bench;
+
+    /// Routes the link's interrupt to a vector.
+    fn route(bench: &mut Bench, vector: u32) {
+        bench.write(GPIE, GPIE_MULTIPLE_MSIX);
+        bench.write(IVAR_MISC, (0x80 | vector) << 8);
+        bench.write(EIMS, CAUSE_LINK);
+    }
+
+    #[test]
+    fn the_link_comes_up_when_training_is_over() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.read(LINKS), 0);
+        assert_eq!(bench.pass(Duration::ZERO), Some(TRAINING));
+        assert_eq!(bench.pass(TRAINING), None);
+        assert_eq!(bench.read(LINKS), LINKS_UP_10G);
+        assert_eq!(bench.read(STATUS) & STATUS_LINK_UP, STATUS_LINK_UP);
+    }
+
+    #[test]
+    fn each_change_of_the_link_is_an_interrupt() {
+        let mut bench = Bench::linked();
+        bench.read(EICR);
+        route(&mut bench, 3);
+        assert_eq!(bench.raised(), []);
+        bench.with(|state, host| state.plug(host, false));
+        assert_eq!(bench.raised(), [3]);
+        assert_eq!(bench.read(LINKS), 0);
+        bench.write(EICR, CAUSE_LINK);
+        bench.with(|state, host| state.plug(host, true));
+        assert_eq!(bench.read(LINKS), 0, "not before training is over");
+        bench.pass(TRAINING);
+        assert_eq!(bench.raised(), [3]);
+        assert_eq!(bench.read(LINKS), LINKS_UP_10G);
+    }
+
+    #[test]
+    fn a_link_that_came_up_unseen_interrupts_once_when_unmasked() {
+        let mut bench = Bench::linked();
+        route(&mut bench, 5);
+        assert_eq!(bench.raised(), [5]);
+        bench.write(EIMS, CAUSE_LINK);
+        assert_eq!(bench.raised(), []);
+    }
+
+    #[test]
+    fn a_restart_of_auto_negotiation_trains_the_link_anew() {
+        let mut bench = Bench::linked();
+        let value = bench.read(AUTOC);
+        bench.write(AUTOC, value | AUTOC_RESTART);
+        assert_eq!(bench.read(AUTOC), value, "the restart clears itself");
+        assert_eq!(bench.read(LINKS), 0);
+        bench.pass(TRAINING);
+        assert_eq!(bench.read(LINKS), LINKS_UP_10G);
+        bench.assert_clean();
+    }
+
+    #[test]
+    fn a_pulled_cable_does_not_train() {
+        let mut bench = Bench::linked();
+        bench.with(|state, host| state.plug(host, false));
+        assert_eq!(bench.pass(TRAINING * 100), None);
+        assert_eq!(bench.read(LINKS), 0);
+    }
+
+    #[test]
+    fn the_bus_master_stops_when_told() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.read(STATUS) & STATUS_GIO, STATUS_GIO);
+        bench.write(CTRL, CTRL_GIO_DIS);
+        assert_eq!(bench.read(STATUS) & STATUS_GIO, 0);
+    }
+
+    #[test]
+    fn the_cage_holds_a_module() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.read(ESDP) & MODULE_PRESENT, MODULE_PRESENT);
+        bench.write(ESDP, MODULE_PRESENT_IS_OUTPUT);
+        assert_eq!(bench.read(ESDP) & MODULE_PRESENT, 0);
+    }
+}

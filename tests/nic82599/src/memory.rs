@@ -144,3 +144,69 @@ impl Host for Memory {
         self.sent.push(frame.to_vec());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dma_crosses_adjacent_mappings() {
+        let mut memory = Memory::new();
+        memory.map(0x1000, 16, Permission::ReadWrite);
+        memory.map(0x1010, 16, Permission::ReadWrite);
+        let written: Vec<u8> = (1..=8).collect();
+        memory.dma_write(0x100C, &written).unwrap();
+        let mut read = [0; 8];
+        memory.dma_read(0x100C, &mut read).unwrap();
+        assert_eq!(read, *written);
+        assert_eq!(memory.bytes(0x1010)[..4], [5, 6, 7, 8]);
+    }
+
+    #[test]
+    fn dma_outside_the_mappings_or_against_their_permission_fails() {
+        let mut memory = Memory::new();
+        memory.map(0x1000, 16, Permission::Read);
+        let fault = |address, len, why| Err(DmaFault { address, len, why });
+        assert_eq!(
+            memory.dma_write(0x1000, &[1]),
+            fault(0x1000, 1, DmaFaultKind::ReadOnly)
+        );
+        let mut read = [0; 17];
+        assert_eq!(
+            memory.dma_read(0x1000, &mut read),
+            fault(0x1000, 17, DmaFaultKind::Unmapped)
+        );
+        memory.dma_read(0x1000, &mut read[..16]).unwrap();
+        memory.unmap(0x1000);
+        assert_eq!(
+            memory.dma_read(0x1000, &mut read[..1]),
+            fault(0x1000, 1, DmaFaultKind::Unmapped)
+        );
+    }
+
+    #[test]
+    fn dma_that_is_stuck_fails_until_it_is_not() {
+        let mut memory = Memory::new();
+        memory.map(0, 4, Permission::ReadWrite);
+        memory.stuck = true;
+        assert_eq!(
+            memory.dma_write(0, &[1]).map_err(|fault| fault.why),
+            Err(DmaFaultKind::Stuck)
+        );
+        memory.stuck = false;
+        assert_eq!(memory.dma_write(0, &[1]), Ok(()));
+    }
+
+    #[test]
+    fn one_write_is_corrupted_where_it_was_asked() {
+        let mut memory = Memory::new();
+        memory.map(0, 8, Permission::ReadWrite);
+        memory.corrupt_next_write(2..4, 0xFF);
+        memory.dma_write(4, &[0; 4]).unwrap();
+        assert_eq!(memory.bytes(0), [0; 8], "a write elsewhere");
+        memory.dma_write(1, &[1, 1]).unwrap();
+        assert_eq!(memory.bytes(0)[..4], [0, 1, 0xFE, 0]);
+        memory.dma_write(1, &[1, 1]).unwrap();
+        assert_eq!(memory.bytes(0)[..4], [0, 1, 1, 0], "only the next write");
+    }
+}

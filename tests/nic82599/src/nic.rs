@@ -5,8 +5,8 @@
 //! knows no other clock: what throttles interrupts is the time of the last tick.
 //!
 //! A front end may let the driver write the ring pages (0x1000, 0x6000, 0x7000, 0xD000) without
-//! being asked: it then calls [`Nic::poll_rings`] with these pages, often, and before and after
-//! every access it does see.
+//! being asked: it then calls [`Nic::poll_rings`] with these pages, often, and [`Nic::sync_rings`]
+//! before and after every access it does see.
 
 use crate::host::Host;
 use crate::registers::{
@@ -129,7 +129,9 @@ impl Nic {
 
     /// Plugs the cable, or pulls it.
     pub fn set_link(&mut self, host: &mut dyn Host, up: bool) {
-        self.state.plug(host, up);
+        if !self.removed {
+            self.state.plug(host, up);
+        }
     }
 
     /// PCI function reset.
@@ -160,7 +162,7 @@ impl Nic {
 impl State {
     /// Reads a register that is more than its bits.
     fn read_hooked(&mut self, hook: Hook, row: &Row, register: Reg) -> u32 {
-        let index = row.index_of(register);
+        let index = || row.index_of(register);
         match hook {
             Hook::Status => self.status(),
             Hook::SoftwarePins => self.software_pins(),
@@ -168,37 +170,36 @@ impl State {
             Hook::Semaphore => self.take_semaphore(),
             Hook::LinkStatus => self.links(),
             Hook::Cause => self.read_causes(),
-            Hook::CauseSet | Hook::CauseSetEx => self.peek_causes(hook, index),
-            Hook::MaskSet | Hook::MaskSetEx => self.read_mask(hook, index),
-            Hook::MaskClear | Hook::MaskClearEx => self.read_mask(hook, index),
-            Hook::AutoMask | Hook::AutoMaskEx => self.read_auto_mask(hook, index),
+            Hook::CauseSet | Hook::CauseSetEx => self.peek_causes(hook, index()),
+            Hook::MaskSet | Hook::MaskSetEx => self.read_mask(hook, index()),
+            Hook::MaskClear | Hook::MaskClearEx => self.read_mask(hook, index()),
+            Hook::AutoMask | Hook::AutoMaskEx => self.read_auto_mask(hook, index()),
             _ => self.regs[register],
         }
     }
 
     /// Does what a write brings about, after the bits that stay have been stored.
     fn written(&mut self, host: &mut dyn Host, row: &Row, register: Reg, old: u32, value: u32) {
-        let index = row.index_of(register);
+        let index = || row.index_of(register);
         match row.hook {
             Hook::None | Hook::Status | Hook::LinkStatus => {}
+            Hook::SoftwarePins | Hook::Semaphore => {}
             Hook::Control if value & (CTRL_RST | CTRL_LNK_RST) != 0 => self.software_reset(),
             Hook::Control => {}
-            Hook::SoftwarePins => {}
             Hook::I2c => self.write_i2c(value),
             Hook::EepromControl => self.eeprom_control(value),
             Hook::EepromRead => self.read_eeprom(value),
             Hook::EepromWrite => self.write_eeprom(value),
-            Hook::Semaphore => {}
             Hook::SoftwareFirmwareSync => self.judge_sync(old, value),
             Hook::Mdio => self.mdio(value),
             Hook::LinkControl => self.link_control(host, value),
             Hook::Cause => self.clear_causes(value),
-            Hook::CauseSet | Hook::CauseSetEx => self.set_causes(host, row.hook, index, value),
-            Hook::MaskSet | Hook::MaskSetEx => self.set_mask(host, row.hook, index, value),
-            Hook::MaskClear | Hook::MaskClearEx => self.clear_mask(row.hook, index, value),
-            Hook::AutoMask | Hook::AutoMaskEx => self.set_auto_mask(row.hook, index, value),
+            Hook::CauseSet | Hook::CauseSetEx => self.set_causes(host, row.hook, index(), value),
+            Hook::MaskSet | Hook::MaskSetEx => self.set_mask(host, row.hook, index(), value),
+            Hook::MaskClear | Hook::MaskClearEx => self.clear_mask(row.hook, index(), value),
+            Hook::AutoMask | Hook::AutoMaskEx => self.set_auto_mask(row.hook, index(), value),
             Hook::InterruptEnable | Hook::InterruptRoute => self.deliver(host),
-            Hook::Throttle => self.throttle(host, index, value),
+            Hook::Throttle => self.throttle(host, index(), value),
             Hook::FlowDirectorControl if value & FDIRCTRL_PBALLOC != 0 => {
                 self.regs[register] |= FDIRCTRL_INIT_DONE;
             }
@@ -223,5 +224,93 @@ impl State {
         self.reset();
         self.restore_semaphores(semaphores);
         self.regs[CTRL] = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registers::{FDIRCMD, FDIRCTRL, LINKS, RAH, RAL};
+    use crate::testing::{Bench, MAC};
+
+    #[test]
+    fn the_first_address_filter_holds_the_address_of_the_eeprom() {
+        let mut bench = Bench::new();
+        for _ in 0..2 {
+            let low = bench.read(RAL.at(0)).to_le_bytes();
+            let high = bench.read(RAH.at(0)).to_le_bytes();
+            assert_eq!([&low[..], &high[..2]].concat(), MAC);
+            assert_eq!(high[3], 0x80, "valid");
+            bench.write(RAL.at(0), 0);
+            bench.write(CTRL, CTRL_RST);
+        }
+    }
+
+    #[test]
+    fn a_reset_takes_the_link_down_until_it_is_trained() {
+        for bit in [CTRL_RST, CTRL_LNK_RST] {
+            let mut bench = Bench::linked();
+            bench.write(CTRL, bit);
+            assert_eq!(bench.read(CTRL), 0);
+            assert_eq!(bench.read(LINKS), 0);
+            bench.pass(Duration::from_secs(1));
+            assert_ne!(bench.read(LINKS), 0);
+        }
+    }
+
+    #[test]
+    fn flow_director_commands_are_done_at_once() {
+        let mut bench = Bench::new();
+        bench.write(FDIRCTRL, 0x1);
+        assert_eq!(bench.read(FDIRCTRL), 0x1 | FDIRCTRL_INIT_DONE);
+        bench.write(FDIRCMD, 0x0000_0101);
+        assert_eq!(bench.read(FDIRCMD) & FDIRCMD_CMD, 0);
+        bench.assert_clean();
+    }
+
+    #[test]
+    fn a_removed_device_reads_as_ones_and_does_nothing() {
+        let mut bench = Bench::linked();
+        bench.nic.remove();
+        assert_eq!(bench.read(LINKS), !0);
+        bench.write(CTRL, CTRL_RST);
+        assert_eq!(bench.pass(Duration::from_secs(1)), None);
+        assert!(bench.raised().is_empty());
+        bench.assert_clean();
+    }
+
+    #[test]
+    fn no_accesses_make_the_device_panic() {
+        let mut bench = Bench::linked();
+        let mut seed = 0x8259_9000_1234_5678u64;
+        for _ in 0..100_000 {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            let [a, b, c, d, low, middle, high, kind] = seed.to_le_bytes();
+            let offset = u32::from_le_bytes([low & !3, middle, high & 1, 0]);
+            match kind & 3 {
+                0 => drop(bench.read(Reg(offset))),
+                1 => drop(bench.pass(Duration::from_micros(u64::from(a)))),
+                _ => bench.write(Reg(offset), u32::from_le_bytes([a, b, c, d])),
+            }
+        }
+        assert!(bench.nic.violation_count() > 0);
+    }
+
+    #[test]
+    fn the_record_of_violations_is_bounded_and_their_count_is_not() {
+        let mut bench = Bench::new();
+        for _ in 0..1000 {
+            bench.read(Reg(0x4));
+        }
+        assert_eq!(bench.nic.violation_count(), 1000);
+        assert_eq!(bench.nic.violations().len(), 256);
+        let shown = bench.nic.violations()[0].to_string();
+        assert_eq!(
+            shown,
+            "unknown (0x00004, not in the datasheet) = 0xdeadbeef: \
+             read of a register that the 82599 does not have"
+        );
     }
 }

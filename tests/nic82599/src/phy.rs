@@ -215,3 +215,125 @@ impl State {
         self.regs[I2CCTL] & (CLOCK_OUT | DATA_OUT) | clock | data
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Bench;
+
+    /// A driver that bit-bangs the bus.
+    struct Bus {
+        bench: Bench,
+        pins: u32,
+    }
+
+    impl Bus {
+        fn new() -> Bus {
+            Bus {
+                bench: Bench::new(),
+                pins: CLOCK_OUT | DATA_OUT,
+            }
+        }
+
+        fn pin(&mut self, pin: u32, high: bool) {
+            self.pins = if high {
+                self.pins | pin
+            } else {
+                self.pins & !pin
+            };
+            self.bench.write(I2CCTL, self.pins);
+        }
+
+        /// One clock; what the data line was.
+        fn clock(&mut self, bit: bool) -> bool {
+            self.pin(DATA_OUT, bit);
+            self.pin(CLOCK_OUT, true);
+            let lines = self.bench.read(I2CCTL);
+            assert_ne!(lines & CLOCK_IN, 0, "the module does not stretch the clock");
+            self.pin(CLOCK_OUT, false);
+            lines & DATA_IN != 0
+        }
+
+        fn start(&mut self) {
+            self.pin(DATA_OUT, true);
+            self.pin(CLOCK_OUT, true);
+            self.pin(DATA_OUT, false);
+            self.pin(CLOCK_OUT, false);
+        }
+
+        fn stop(&mut self) {
+            self.pin(DATA_OUT, false);
+            self.pin(CLOCK_OUT, true);
+            self.pin(DATA_OUT, true);
+        }
+
+        /// Sends a byte; whether it was acknowledged.
+        fn send(&mut self, byte: u8) -> bool {
+            for bit in (0..8).rev() {
+                self.clock(byte >> bit & 1 != 0);
+            }
+            !self.clock(true)
+        }
+
+        fn receive(&mut self, more: bool) -> u8 {
+            let byte = (0..8).fold(0, |byte, _| byte << 1 | u8::from(self.clock(true)));
+            self.clock(!more);
+            byte
+        }
+
+        fn read(&mut self, offset: u8, count: usize) -> Vec<u8> {
+            self.start();
+            assert!(self.send(0xA0), "address");
+            assert!(self.send(offset), "offset");
+            self.start();
+            assert!(self.send(0xA1), "address to read");
+            let bytes = (1..=count).map(|n| self.receive(n < count)).collect();
+            self.stop();
+            bytes
+        }
+    }
+
+    #[test]
+    fn the_module_says_that_it_is_direct_attach_copper() {
+        let mut bus = Bus::new();
+        assert_eq!(bus.read(0, 1), [3], "an SFP");
+        assert_eq!(bus.read(8, 1), [4], "passive copper");
+        assert_eq!(bus.read(20, 5), *b"MODEL");
+        bus.bench.assert_clean();
+    }
+
+    #[test]
+    fn the_module_s_checksums_are_right() {
+        let mut bus = Bus::new();
+        let base = bus.read(0, 64);
+        assert_eq!(base[63], sum(&base[..63]));
+        let extended = bus.read(64, 32);
+        assert_eq!(extended[31], sum(&extended[..31]));
+    }
+
+    #[test]
+    fn another_address_is_not_acknowledged() {
+        let mut bus = Bus::new();
+        bus.start();
+        assert!(!bus.send(0xA2));
+        bus.stop();
+        assert_eq!(bus.read(0, 1), [3], "and the bus is free again");
+    }
+
+    #[test]
+    fn the_bus_shows_what_the_driver_pulls_down() {
+        let mut bus = Bus::new();
+        assert_eq!(bus.bench.read(I2CCTL), 0xF);
+        bus.pin(DATA_OUT, false);
+        assert_eq!(bus.bench.read(I2CCTL), CLOCK_OUT | CLOCK_IN);
+    }
+
+    #[test]
+    fn nobody_answers_on_mdio() {
+        let mut bench = Bench::new();
+        bench.write(MSCA, MDI_COMMAND | 2 << 26 | 1 << 16 | 2);
+        assert_eq!(bench.read(MSCA) & MDI_COMMAND, 0, "done");
+        assert_eq!(bench.read(MSRWD) >> 16, 0xFFFF);
+        bench.assert_clean();
+    }
+}

@@ -292,3 +292,173 @@ fn set(queues: &mut Queues, queue: usize, enabled: bool) -> bool {
     };
     *queues & !before != 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registers::{CTRL, CTRL_GIO_DIS, RXDCTL, TXDCTL};
+    use crate::testing::Bench;
+
+    const QUEUE: usize = 70;
+
+    /// Programs a ring of `size` descriptors and enables it.
+    fn program(bench: &mut Bench, receive: bool, base: u64, length: u32) {
+        let names = names(receive, QUEUE);
+        bench.write(names.base_low, u32::try_from(base & 0xFFFF_FFFF).unwrap());
+        bench.write(names.base_high, u32::try_from(base >> 32).unwrap());
+        bench.write(names.length, length);
+        bench.write(names.head, 0);
+        bench.write(names.tail, 0);
+        let control = if receive {
+            RXDCTL.at(QUEUE)
+        } else {
+            TXDCTL.at(QUEUE)
+        };
+        bench.write(control, QUEUE_ENABLE);
+        assert_eq!(bench.read(control) & QUEUE_ENABLE, QUEUE_ENABLE);
+    }
+
+    fn running() -> Bench {
+        let mut bench = Bench::new();
+        bench.write(RXCTRL, RXCTRL_RXEN);
+        bench.write(DMATXCTL, DMATXCTL_TE);
+        program(&mut bench, true, 0x1_2345_6780, 64 * 16);
+        program(&mut bench, false, 0x2_0000_0000, 8 * 16);
+        bench
+    }
+
+    #[test]
+    fn a_programmed_ring_runs() {
+        let mut bench = running();
+        bench.write(RDT.at(QUEUE), 63);
+        let expected = Ring {
+            base: 0x1_2345_6780,
+            size: 64,
+            head: 0,
+            tail: 63,
+        };
+        assert_eq!(bench.state().receive_ring(QUEUE), Some(expected));
+        let expected = Ring {
+            base: 0x2_0000_0000,
+            size: 8,
+            head: 0,
+            tail: 0,
+        };
+        assert_eq!(bench.state().transmit_ring(QUEUE), Some(expected));
+        assert_eq!(bench.state().receive_ring(QUEUE - 64), None);
+        bench.assert_clean();
+    }
+
+    #[test]
+    fn a_ring_rests_while_its_engine_or_the_bus_master_is_off() {
+        let mut bench = running();
+        bench.write(CTRL, CTRL_GIO_DIS);
+        assert_eq!(bench.state().receive_ring(QUEUE), None);
+        bench.write(CTRL, 0);
+        bench.write(RXCTRL, 0);
+        bench.write(DMATXCTL, 0);
+        assert_eq!(bench.state().receive_ring(QUEUE), None);
+        assert_eq!(bench.state().transmit_ring(QUEUE), None);
+    }
+
+    #[test]
+    fn a_disabled_ring_reads_back_so_and_can_be_programmed_anew() {
+        let mut bench = running();
+        bench.write(RXDCTL.at(QUEUE), 0);
+        assert_eq!(bench.read(RXDCTL.at(QUEUE)), 0);
+        assert_eq!(bench.state().receive_ring(QUEUE), None);
+        program(&mut bench, true, 0x4000, 128);
+        assert_eq!(
+            bench.state().receive_ring(QUEUE).map(|ring| ring.size),
+            Some(8)
+        );
+        bench.assert_clean();
+    }
+
+    #[test]
+    fn a_tail_that_moves_makes_its_queue_ready() {
+        let mut bench = running();
+        bench.state().rings.transmit_ready = 0;
+        bench.write(TDT.at(QUEUE - 1), 1);
+        assert_eq!(
+            bench.state().rings.transmit_ready,
+            0,
+            "a queue that is not enabled"
+        );
+    }
+
+    #[test]
+    fn set_up_of_an_enabled_ring_is_a_violation() {
+        for receive in [true, false] {
+            let Names {
+                base_low,
+                base_high,
+                length,
+                head,
+                ..
+            } = names(receive, QUEUE);
+            for register in [base_low, base_high, length, head] {
+                let mut bench = running();
+                bench.write(register, 0);
+                bench.assert_violation(&crate::registers::name(register), Why::RingEnabled);
+            }
+        }
+    }
+
+    #[test]
+    fn a_tail_outside_the_ring_is_a_violation_and_stops_it() {
+        let mut bench = running();
+        bench.write(TDT.at(QUEUE), 8);
+        bench.assert_violation("TDT[70]", Why::TailOutOfRange(8));
+        assert_eq!(bench.state().transmit_ring(QUEUE), None);
+
+        let mut bench = running();
+        bench.write(RDT.at(QUEUE), 0xFFFF);
+        bench.assert_violation("RDT[70]", Why::TailOutOfRange(64));
+    }
+
+    #[test]
+    fn an_odd_length_or_base_is_a_violation_when_the_ring_starts() {
+        for (base, length, register, why) in [
+            (0x1000, 0, "RDLEN[70]", Why::RingLength),
+            (0x1000, 100, "RDLEN[70]", Why::RingLength),
+            (0x1000, 1000, "RDLEN[70]", Why::RingLength),
+            (0x1010, 1024, "RDBAL[70]", Why::RingBase),
+        ] {
+            let mut bench = Bench::new();
+            program(&mut bench, true, base, length);
+            bench.assert_clean();
+            bench.write(RXCTRL, RXCTRL_RXEN);
+            bench.assert_violation(register, why);
+        }
+    }
+
+    #[test]
+    fn a_self_test_may_write_anything_to_rings_that_do_not_run() {
+        let mut bench = Bench::new();
+        for pattern in [0x5A5A_5A5A, 0xA5A5_A5A5, 0, !0] {
+            bench.write(RDBAL.at(0), pattern);
+            bench.write(RDLEN.at(0), pattern & 0x000F_FFFF);
+            bench.write(RXDCTL.at(0), QUEUE_ENABLE);
+            bench.write(RDT.at(0), pattern & 0xFFFF);
+            assert_eq!(bench.read(RDT.at(0)), pattern & 0xFFFF);
+            bench.write(RXDCTL.at(0), 0);
+        }
+        bench.assert_clean();
+    }
+
+    #[test]
+    fn a_ring_counts_what_is_between_head_and_tail() {
+        let ring = |head, tail| Ring {
+            base: 0x1000,
+            size: 8,
+            head,
+            tail,
+        };
+        assert_eq!(ring(2, 5).available(), 3);
+        assert_eq!(ring(5, 2).available(), 5);
+        assert_eq!(ring(3, 3).available(), 0);
+        assert_eq!(ring(0, 0).after(7), 0);
+        assert_eq!(ring(0, 0).address(7), 0x1070);
+    }
+}

@@ -35,3 +35,54 @@ impl State {
         self.regs[SW_FW_SYNC] = sync;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registers::{CTRL, CTRL_RST};
+    use crate::testing::Bench;
+
+    /// What a driver does: SMBI by reading, SWESMBI by writing and reading back, then the bits.
+    fn lock(bench: &mut Bench, bits: u32) {
+        assert_eq!(bench.read(SWSM) & SMBI, 0, "free");
+        let held = bench.read(SWSM);
+        bench.write(SWSM, held | SWESMBI);
+        assert_eq!(bench.read(SWSM), SMBI | SWESMBI);
+        bench.write(SW_FW_SYNC, bits);
+        bench.write(SWSM, 0);
+    }
+
+    #[test]
+    fn the_first_reader_takes_smbi_until_it_writes_zero() {
+        let mut bench = Bench::new();
+        assert_eq!([bench.read(SWSM), bench.read(SWSM)], [0, SMBI]);
+        bench.write(SWSM, 0);
+        assert_eq!(bench.read(SWSM), 0);
+        bench.assert_clean();
+    }
+
+    #[test]
+    fn sw_fw_sync_under_the_semaphore_is_allowed_and_outlives_a_software_reset() {
+        let mut bench = Bench::new();
+        lock(&mut bench, 0x9);
+        bench.write(CTRL, CTRL_RST);
+        assert_eq!(bench.read(SW_FW_SYNC), 0x9);
+        bench.assert_clean();
+        bench.nic.reset();
+        assert_eq!(
+            bench.read(SW_FW_SYNC),
+            0,
+            "a function reset frees everything"
+        );
+    }
+
+    #[test]
+    fn sw_fw_sync_without_the_semaphore_is_a_violation() {
+        let mut bench = Bench::new();
+        bench.write(SW_FW_SYNC, 1);
+        bench.assert_violation(
+            "SW_FW_SYNC",
+            Why::Protocol("written without holding SWSM.SWESMBI"),
+        );
+    }
+}

@@ -117,3 +117,85 @@ fn cast(frame: &[u8]) -> Cast {
         _ => Cast::Unicast,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registers::QBRCH;
+    use crate::testing::Bench;
+
+    fn frame(first: u8, len: usize) -> Vec<u8> {
+        let mut frame = vec![0; len];
+        frame[..6].fill(first);
+        frame
+    }
+
+    #[test]
+    fn received_frames_count_by_size_with_their_fcs() {
+        let mut bench = Bench::new();
+        let lengths = [60, 61, 123, 124, 251, 252, 507, 508, 1019, 1020, 9000];
+        bench.with(|state, _| {
+            lengths
+                .iter()
+                .for_each(|len| state.count_received(&frame(2, *len)));
+        });
+        let classes: Vec<_> = (0..6).map(|n| bench.read(PRC64.at(n))).collect();
+        assert_eq!(classes, [1, 2, 2, 2, 2, 2]);
+        assert_eq!(bench.read(GPRC), 11);
+        let octets: usize = lengths.iter().map(|len| len + 4).sum();
+        assert_eq!(bench.read(GORCL) as usize, octets);
+        assert_eq!(bench.read(GORCL), 0, "cleared by the read");
+    }
+
+    #[test]
+    fn multicast_and_broadcast_count_apart() {
+        let mut bench = Bench::new();
+        bench.with(|state, _| {
+            for first in [0x02, 0x01, 0x01, 0xFF, 0xFF, 0xFF] {
+                state.count_received(&frame(first, 60));
+                state.count_transmitted(0, &frame(first, 60));
+            }
+        });
+        assert_eq!([bench.read(MPRC), bench.read(BPRC)], [2, 3]);
+        assert_eq!([bench.read(MPTC), bench.read(BPTC)], [2, 3]);
+        assert_eq!(bench.read(GPTC), 6);
+    }
+
+    #[test]
+    fn queues_count_where_the_map_says() {
+        let mut bench = Bench::new();
+        bench.write(RQSMR.at(1), 0x0F00_0003);
+        bench.write(TQSM.at(31), 0x0900_0000);
+        bench.with(|state, _| {
+            state.count_queue_received(4, 60);
+            state.count_queue_received(7, 100);
+            state.count_queue_dropped(7);
+            state.count_transmitted(127, &frame(2, 60));
+        });
+        assert_eq!([bench.read(QPRC.at(3)), bench.read(QBRCL.at(3))], [1, 60]);
+        assert_eq!(
+            [bench.read(QPRC.at(15)), bench.read(QBRCL.at(15))],
+            [1, 100]
+        );
+        assert_eq!(bench.read(QPRDC.at(15)), 1);
+        assert_eq!([bench.read(QPTC.at(9)), bench.read(QBTCL.at(9))], [1, 60]);
+        bench.assert_clean();
+    }
+
+    #[test]
+    fn octets_carry_into_four_more_bits() {
+        let mut bench = Bench::new();
+        bench.state().regs[QBRCL.at(0)] = u32::MAX - 9;
+        bench.state().regs[QBRCH.at(0)] = 0xF;
+        bench.with(|state, _| state.count_queue_received(0, 60));
+        assert_eq!([bench.read(QBRCL.at(0)), bench.read(QBRCH.at(0))], [50, 0]);
+    }
+
+    #[test]
+    fn packets_stop_at_the_maximum() {
+        let mut bench = Bench::new();
+        bench.state().regs[MPC.at(0)] = u32::MAX;
+        bench.with(|state, _| state.count_missed(0));
+        assert_eq!(bench.read(MPC.at(0)), u32::MAX);
+    }
+}

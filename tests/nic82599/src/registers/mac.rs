@@ -21,8 +21,6 @@ pub(crate) const HLREG0_JUMBOEN: u32 = 1 << 2;
 pub(crate) const HLREG0_LPBK: u32 = 1 << 15;
 /// AUTOC.Restart_AN: the link is set up again.
 pub(crate) const AUTOC_RESTART: u32 = 1 << 12;
-/// AUTOC.FLU: the link is forced up.
-pub(crate) const AUTOC_FORCE_UP: u32 = 1;
 /// LINKS of a link that is up at 10 Gb/s.
 pub(crate) const LINKS_UP_10G: u32 = 0x7000_0000;
 

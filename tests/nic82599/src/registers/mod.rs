@@ -167,3 +167,161 @@ impl IndexMut<Reg> for Registers {
         &mut self.words[(register.0 / 4) as usize % WORDS]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Bench;
+    use crate::violation::Why;
+
+    #[test]
+    fn registers_show_their_reset_values() {
+        let mut bench = Bench::new();
+        for (register, value) in [
+            (RXPBSIZE.at(0), 0x8_0000),
+            (RXPBSIZE.at(1), 0),
+            (FWSM, 0x8000),
+            (AUTOC, 0x6000),
+            (AUTOC2, 0x2_0000),
+            (MAXFRS, 0x05EE_0000),
+            (SRRCTL.at(127), 0x402),
+            (DTXTCPFLGL, 0x0FF6_0FF6),
+        ] {
+            assert_eq!(bench.read(register), value, "{}", name(register));
+        }
+        bench.assert_clean();
+    }
+
+    #[test]
+    fn a_reset_brings_the_reset_values_back() {
+        let mut bench = Bench::new();
+        bench.write(MAXFRS, 0x2400_0000);
+        bench.write(MTA.at(5), 7);
+        bench.write(CTRL, CTRL_RST);
+        assert_eq!(bench.read(CTRL), 0, "CTRL.RST clears itself");
+        assert_eq!(bench.read(MAXFRS), 0x05EE_0000);
+        assert_eq!(bench.read(MTA.at(5)), 0);
+    }
+
+    #[test]
+    fn only_writable_bits_keep_what_is_written() {
+        let mut bench = Bench::new();
+        bench.write(RDBAL.at(3), !0);
+        bench.write(RDLEN.at(3), 0x000F_FFFF);
+        bench.write(RAH.at(1), 0x800F_FFFF);
+        assert_eq!(bench.read(RDBAL.at(3)), 0xFFFF_FF80);
+        assert_eq!(bench.read(RDLEN.at(3)), 0x000F_FF80);
+        assert_eq!(bench.read(RAH.at(1)), 0x8000_FFFF);
+        bench.assert_clean();
+    }
+
+    #[test]
+    fn aliases_are_the_same_register() {
+        let mut bench = Bench::new();
+        for (seen_at, register) in [
+            (0x05400 + 8 * 15, RAL.at(15)),
+            (0x05404 + 8 * 2, RAH.at(2)),
+            (0x02100 + 4 * 7, SRRCTL.at(7)),
+            (0x02200 + 4 * 7, DCA_RXCTRL.at(7)),
+            (0x05480 + 4 * 3, PSRTYPE.at(3)),
+            (0x05C80 + 4 * 9, RSSRK.at(9)),
+            (0x05C00 + 4 * 31, RETA.at(31)),
+            (0x05818, MRQC),
+        ] {
+            bench.write(Reg(seen_at), 0x0000_0001);
+            assert_eq!(bench.read(register), 0x0000_0001, "{}", name(register));
+            bench.write(register, 0);
+            assert_eq!(bench.read(Reg(seen_at)), 0, "{}", name(register));
+        }
+        bench.assert_clean();
+    }
+
+    #[test]
+    fn a_one_clears_what_is_cleared_by_a_one() {
+        const PICAUSE: Reg = Reg(0x110B0);
+        let mut bench = Bench::new();
+        bench.state().regs[PICAUSE] = 0b110;
+        bench.write(PICAUSE, 0b011);
+        assert_eq!(bench.read(PICAUSE), 0b100);
+    }
+
+    #[test]
+    fn a_read_clears_statistics() {
+        let mut bench = Bench::new();
+        bench.state().regs[GPRC] = 9;
+        assert_eq!((bench.read(GPRC), bench.read(GPRC)), (9, 0));
+    }
+
+    #[test]
+    fn a_reserved_bit_is_a_violation_and_does_not_stay() {
+        let mut bench = Bench::new();
+        bench.write(MCSTCTRL, 0x8007);
+        assert_eq!(bench.read(MCSTCTRL), 7);
+        bench.assert_violation("MCSTCTRL", Why::Reserved(0x8000));
+    }
+
+    #[test]
+    fn a_reserved_bit_written_as_it_reads_is_allowed() {
+        let mut bench = Bench::new();
+        let value = bench.read(EEC);
+        bench.write(EEC, value);
+        let value = bench.read(FWSM);
+        bench.write(FWSM, value);
+        bench.assert_clean();
+    }
+
+    #[test]
+    fn a_write_to_a_statistic_is_a_violation() {
+        let mut bench = Bench::new();
+        bench.write(QPRC.at(2), 1);
+        bench.assert_violation("QPRC[2]", Why::Reserved(1));
+    }
+
+    #[test]
+    fn an_access_outside_the_table_is_a_violation() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.read(Reg(0x0_0004)), 0xDEAD_BEEF);
+        bench.assert_violation("unknown", Why::UnknownRead);
+
+        let mut bench = Bench::new();
+        bench.write(Reg(0x1_FFFC), 1);
+        bench.assert_violation("unknown", Why::UnknownWrite);
+
+        let mut bench = Bench::new();
+        bench.read(Reg(BAR0_SIZE));
+        bench.assert_violation("unknown", Why::UnknownRead);
+    }
+
+    #[test]
+    fn an_access_that_is_not_aligned_is_a_violation() {
+        let mut bench = Bench::new();
+        bench.write(Reg(MTA.base + 2), !0);
+        assert_eq!(bench.read(MTA.at(0)), 0);
+        bench.assert_violation("MTA[0]", Why::Misaligned);
+    }
+
+    #[test]
+    fn names_carry_the_index_in_the_datasheet() {
+        for (register, expected) in [
+            (CTRL, "CTRL"),
+            (RDT.at(63), "RDT[63]"),
+            (RDT.at(64), "RDT[64]"),
+            (TDT.at(100), "TDT[100]"),
+            (EITR_FROM_24.at(0), "EITR[24]"),
+            (RXPBSIZE.at(7), "RXPBSIZE[7]"),
+            (RAH.at(127), "RAH[127]"),
+        ] {
+            assert_eq!(name(register), expected);
+        }
+    }
+
+    #[test]
+    fn no_bit_is_both_kept_and_reserved() {
+        for row in TABLES.into_iter().flatten() {
+            assert_eq!(row.writable & row.reserved, 0, "{}", row.name);
+            assert_eq!(row.writable & row.one_clears, 0, "{}", row.name);
+            let last = row.offset_of(row.count - 1);
+            assert!(last < BAR0_SIZE && last % 4 == 0, "{}", row.name);
+        }
+    }
+}
