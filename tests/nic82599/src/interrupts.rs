@@ -316,7 +316,7 @@ mod tests {
         let mut bench = bench();
         bench.write(IVAR.at(0), 0x81);
         receive(&mut bench, 0);
-        assert_eq!(bench.raised(), []);
+        assert!(bench.raised().is_empty());
         assert_eq!(bench.read(EICS), 0b10);
         bench.write(EIMS, 0b10);
         assert_eq!(bench.raised(), [1]);
@@ -411,11 +411,11 @@ mod tests {
         assert_eq!(bench.raised(), [1], "the first goes at once");
         bench.write(EICS, 0b10);
         bench.write(EICS, 0b10);
-        assert_eq!(bench.raised(), []);
+        assert!(bench.raised().is_empty());
         let opens = Duration::from_nanos(20480);
         assert_eq!(bench.state().throttled_until(), Some(opens));
         bench.pass(20 * MICROSECOND);
-        assert_eq!(bench.raised(), []);
+        assert!(bench.raised().is_empty());
         bench.pass(MICROSECOND);
         assert_eq!(bench.raised(), [1]);
         assert_eq!(bench.state().throttled_until(), None);
@@ -463,7 +463,7 @@ mod tests {
         let mut bench = bench();
         bench.write(EIMS, CAUSE_LINK);
         bench.write(EICS, CAUSE_LINK);
-        assert_eq!(bench.raised(), []);
+        assert!(bench.raised().is_empty());
         bench.write(IVAR_MISC, 0x8900);
         assert_eq!(bench.raised(), [9]);
     }

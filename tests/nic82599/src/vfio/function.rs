@@ -136,7 +136,7 @@ impl Function {
         self.config.reset();
         self.slot.bus_master = false;
         self.msix.fill(0);
-        self.poll_rings();
+        self.sync_rings();
     }
 
     /// The client is gone, and with it the machine: its memory, its interrupts and its power.
@@ -146,10 +146,17 @@ impl Function {
         self.slot.vectors.clear();
     }
 
-    /// Takes what the guest wrote to ring pages that it has mapped.
+    /// Takes what the guest wrote to mapped pages of rings that run.
     pub(super) fn poll_rings(&mut self) {
         if let Some(rings) = &self.rings {
             self.nic.poll_rings(&mut self.slot, &rings.pages());
+        }
+    }
+
+    /// The same for all rings: the pages and the registers agree afterwards.
+    pub(super) fn sync_rings(&mut self) {
+        if let Some(rings) = &self.rings {
+            self.nic.sync_rings(&mut self.slot, &rings.pages());
         }
     }
 
@@ -180,7 +187,7 @@ impl Function {
     }
 
     fn read_registers(&mut self, at: usize, bytes: &mut [u8]) {
-        self.poll_rings();
+        self.sync_rings();
         let whole = is_whole(at, bytes.len());
         let mut offset = register(at);
         for word in bytes.chunks_mut(4) {
@@ -191,11 +198,11 @@ impl Function {
             word.copy_from_slice(&value[..word.len()]);
             offset += 4;
         }
-        self.poll_rings();
+        self.sync_rings();
     }
 
     fn write_registers(&mut self, at: usize, bytes: &[u8]) {
-        self.poll_rings();
+        self.sync_rings();
         let whole = is_whole(at, bytes.len());
         let mut offset = register(at);
         for word in bytes.chunks(4) {
@@ -205,7 +212,7 @@ impl Function {
             self.nic.write(&mut self.slot, judged(offset, whole), value);
             offset += 4;
         }
-        self.poll_rings();
+        self.sync_rings();
     }
 
     /// The table is written, the pending bits are not.

@@ -1,5 +1,5 @@
 //! The pages of ring registers as memory that the client maps into the guest: writes to them cost
-//! the guest nothing, and [`crate::Nic::poll_rings`] finds them. The client sees one file in the
+//! the guest nothing, and [`crate::Nic::poll_rings`] finds what was written. The client sees one file in the
 //! layout of the register BAR, of which it maps these pages only.
 
 #![allow(unsafe_code, reason = "views pages shared with the guest as atomics")]

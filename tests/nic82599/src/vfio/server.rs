@@ -21,8 +21,9 @@ use thiserror::Error;
 /// How long after traffic the loop goes on without sleeping.
 const BUSY: Duration = Duration::from_micros(50);
 
-/// How long mapped ring pages are left alone when nothing happens.
-const RINGS_IDLE: Duration = Duration::from_micros(200);
+/// How often all mapped ring pages are looked at, those of rings not yet enabled too. It is also
+/// the longest sleep with mapped rings.
+const RINGS_SYNC: Duration = Duration::from_micros(200);
 
 #[derive(Debug, Error)]
 pub enum ServerError {
@@ -98,7 +99,7 @@ impl Server {
         stop: BorrowedFd<'_>,
         mut tell: impl FnMut(&Violation),
     ) -> Result<(), ServerError> {
-        let mut busy_until = Duration::ZERO;
+        let (mut busy_until, mut sync_at) = (Duration::ZERO, Duration::ZERO);
         loop {
             let worked = self.step();
             let violations = self.function.nic().violations();
@@ -106,6 +107,10 @@ impl Server {
             self.told = violations.len();
 
             let now = self.start.elapsed();
+            if now >= sync_at {
+                self.function.sync_rings();
+                sync_at = now + RINGS_SYNC;
+            }
             let next = self.function.tick(now);
             if worked {
                 busy_until = now + BUSY;
@@ -137,7 +142,7 @@ impl Server {
         }
         self.function.poll_rings();
         let frames = self.function.poll_wire();
-        served == Served::Commands || frames > 0
+        served != Served::Nothing || frames > 0
     }
 
     fn accept(&mut self) -> Served {
@@ -153,7 +158,7 @@ impl Server {
     fn wait(&self, now: Duration, next: Option<Duration>) -> Option<Duration> {
         let device = next.map(|next| next.saturating_sub(now));
         let rings =
-            (self.client.is_some() && self.function.rings().is_some()).then_some(RINGS_IDLE);
+            (self.client.is_some() && self.function.rings().is_some()).then_some(RINGS_SYNC);
         device.into_iter().chain(rings).min()
     }
 
