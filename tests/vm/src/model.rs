@@ -13,10 +13,10 @@ use tempfile::TempDir;
 
 use crate::agent::TICK;
 use crate::error::{Error, Result};
-use crate::process::{PATIENCE, Process, note, run, tied};
+use crate::process::{PATIENCE, Process, note, read_log, run, tied};
 
-/// How the model begins a line of its output that accuses the driver.
-const VIOLATION: &str = "violation: ";
+/// The model's record of what the driver did wrong, a line each, in its scratch directory.
+const VIOLATIONS: &str = "violations.json";
 
 /// The other end of the NIC's cable: a TAP called `tap0`, up, in a namespace of its own.
 pub struct Wire {
@@ -68,7 +68,8 @@ impl Model {
             .args(program.get_args())
             .arg("--socket")
             .arg(scratch.path().join("nic.sock"))
-            .args(["--wire", "tap:tap0", "--mac", mac]);
+            .args(["--wire", "tap:tap0", "--mac", mac, "--violations"])
+            .arg(scratch.path().join(VIOLATIONS));
         if rings == Rings::Mapped {
             command.arg("--mmap-rings");
         }
@@ -88,9 +89,8 @@ impl Model {
     pub fn violations(&mut self) -> Result<Vec<String>> {
         // A model that is gone has no judgement.
         self.process.alive()?;
-        let log = self.process.log();
-        let lines = log.lines().filter(|line| line.starts_with(VIOLATION));
-        Ok(lines.map(str::to_owned).collect())
+        let record = read_log(&self.scratch.path().join(VIOLATIONS));
+        Ok(record.lines().map(str::to_owned).collect())
     }
 
     /// Surprise removal: the process ends without a word to QEMU.

@@ -103,6 +103,13 @@ impl Bench {
         Ok(bits / 1e6)
     }
 
+    /// Starts the guest's iperf3 server and waits until it listens on port 5201.
+    pub(crate) fn serve_iperf(&mut self) -> Result<()> {
+        self.guest.check("serve iperf3", "iperf3 -s -D")?;
+        let listens = "grep -qs ':1451 0*:0000 0A' /proc/net/tcp /proc/net/tcp6";
+        self.guest.wait_until("iperf3 listens", listens)
+    }
+
     /// Sends `count` frames of 60 bytes by the guest's pktgen; how many a second it made.
     pub(crate) fn pktgen(&mut self, count: u64) -> Result<u64> {
         let script = format!(

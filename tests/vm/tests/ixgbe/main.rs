@@ -112,7 +112,7 @@ fn all_five_self_tests_of_the_driver_pass() -> Result<()> {
 fn traffic_flows_with_every_offload_off_and_on() -> Result<()> {
     let mut bench = Bench::boot(Rings::Trapped)?;
     bench.configure()?;
-    bench.guest.check("serve iperf3", "iperf3 -s -D")?;
+    bench.serve_iperf()?;
     for switch in ["off", "on"] {
         let features = [
             "rx", "tx", "sg", "tso", "gso", "gro", "rxvlan", "txvlan", "rxhash",
@@ -169,7 +169,7 @@ fn the_driver_binds_again_and_after_a_warm_reboot() -> Result<()> {
 fn carries_load(rings: Rings) -> Result<()> {
     let mut bench = Bench::boot(rings)?;
     bench.configure()?;
-    bench.guest.check("serve iperf3", "iperf3 -s -D")?;
+    bench.serve_iperf()?;
     for direction in [&["--parallel=4"][..], &["--parallel=4", "--reverse"]] {
         let rate = bench.iperf(direction)?;
         println!("{rings:?}, {direction:?}: {rate:.1} Mbit/s");

@@ -1,0 +1,71 @@
+//! A TAP interface: made when it is not there, opened when it is. Bringing it up, giving it
+//! addresses or a bridge is left to whoever uses it.
+
+use super::{MAX_FRAME, WireError};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::ioctl::{Opcode, Setter};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// `struct ifreq` as TUNSETIFF reads it: a name, flags, and the rest of the union.
+#[repr(C)]
+struct InterfaceRequest {
+    name: [u8; libc::IFNAMSIZ],
+    flags: libc::c_short,
+    rest: [u8; 22],
+}
+
+const SET_INTERFACE: Opcode = rustix::ioctl::opcode::write::<libc::c_int>(b'T', 202);
+
+pub struct Tap {
+    file: OwnedFd,
+}
+
+impl Tap {
+    pub(super) fn open(name: &str) -> Result<Tap, WireError> {
+        let taken = name
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"/:%".contains(&byte));
+        if name.is_empty() || name.len() >= libc::IFNAMSIZ || !taken || [".", ".."].contains(&name)
+        {
+            return Err(WireError::TapName(name.to_owned()));
+        }
+        attach(name).map_err(|error| WireError::Tap {
+            name: name.to_owned(),
+            error: error.into(),
+        })
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    pub(super) fn receive(&mut self, frame: &mut [u8; MAX_FRAME]) -> Option<usize> {
+        rustix::io::read(&self.file, frame)
+            .ok()
+            .filter(|&len| len > 0)
+    }
+
+    pub(super) fn transmit(&mut self, frame: &[u8]) {
+        // An interface that is down or has a full queue loses the frame.
+        let _lost = rustix::io::write(&self.file, frame);
+    }
+}
+
+#[allow(unsafe_code, reason = "an ioctl")]
+fn attach(name: &str) -> Result<Tap, Errno> {
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open("/dev/net/tun", flags, Mode::empty())?;
+    let flags = libc::c_short::try_from(libc::IFF_TAP | libc::IFF_NO_PI).unwrap_or_default();
+    let mut request = InterfaceRequest {
+        name: [0; libc::IFNAMSIZ],
+        flags,
+        rest: [0; 22],
+    };
+    request.name[..name.len()].copy_from_slice(name.as_bytes());
+    // SAFETY: TUNSETIFF reads a `struct ifreq`, which is 40 bytes, and nothing else of ours.
+    unsafe { rustix::ioctl::ioctl(&file, Setter::<SET_INTERFACE, _>::new(request)) }?;
+    Ok(Tap { file })
+}
+
+const _: () = assert!(size_of::<InterfaceRequest>() == size_of::<libc::ifreq>());
