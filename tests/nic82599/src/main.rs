@@ -116,7 +116,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
 
     let mut unwritten = None;
     server.run(stop.as_fd(), |violation| {
-        eprintln!("nic82599: violation: {violation}");
+        eprintln!("violation: {violation}");
         if let Some(record) = &mut record {
             unwritten = record.write(violation).err().or(unwritten.take());
         }
