@@ -28,6 +28,8 @@ const REGION_INFO_SIZE: u32 = 32;
 const CAPABILITY_SPARSE: u16 = 1;
 
 const MSIX_INDEX: u32 = 2;
+/// Fatal errors, which the device does not have: offered so that QEMU does not warn.
+const ERROR_INDEX: u32 = 3;
 /// INTx, MSI, MSI-X, errors, requests.
 const INTERRUPT_KINDS: u32 = 5;
 const IRQ_EVENTFD: u32 = 1 << 0;
@@ -270,6 +272,7 @@ fn irq_info(mut fields: Fields<'_>) -> Handled {
     let (_argsz, _flags, index) = (fields.u32()?, fields.u32()?, fields.u32()?);
     let (flags, count) = match index {
         MSIX_INDEX => (IRQ_EVENTFD | IRQ_NO_RESIZE, u32::from(MSIX_VECTORS)),
+        ERROR_INDEX => (IRQ_EVENTFD, 1),
         _ if index < INTERRUPT_KINDS => (0, 0),
         _ => return Err(Errno::INVAL),
     };
@@ -293,6 +296,9 @@ fn set_irqs(function: &mut Function, mut fields: Fields<'_>, fds: Vec<OwnedFd>) 
         if index == MSIX_INDEX {
             vectors.clear();
         }
+        return Ok(Answer::default());
+    }
+    if index == ERROR_INDEX && range == (0..1) {
         return Ok(Answer::default());
     }
     if index != MSIX_INDEX || !vectors.has(&range) {
