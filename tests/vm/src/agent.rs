@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -9,6 +10,9 @@ use crate::process::PATIENCE;
 
 /// How often a wait looks whether there is still somebody to wait for.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
+
+/// How many ticks a process may take to end after its channel was closed.
+const CLOSED_TICKS: u32 = 20;
 
 /// The longest output of a step that is taken.
 const OUTPUT_LIMIT: usize = 16 << 20;
@@ -93,15 +97,11 @@ impl Agent {
                 return Ok(self.received.drain(..length).collect());
             }
             match self.stream.read(&mut chunk) {
-                Ok(0) => {
-                    watch()?;
-                    let gone = std::io::Error::from(ErrorKind::UnexpectedEof);
-                    return Err(Error::io("listen to the guest")(gone));
-                }
+                Ok(0) => return Err(gone(ErrorKind::UnexpectedEof.into(), watch)),
                 Ok(length) => self.received.extend_from_slice(&chunk[..length]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => watch()?,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::io("listen to the guest")(error)),
+                Err(error) => return Err(gone(error, watch)),
             }
             if start.elapsed() > PATIENCE {
                 return Err(Error::Timeout {
@@ -111,6 +111,17 @@ impl Agent {
             }
         }
     }
+}
+
+/// Why the channel was closed: what the watch says, when it finds out soon, tells more.
+fn gone(error: std::io::Error, watch: Watch<'_>) -> Error {
+    for _ in 0..CLOSED_TICKS {
+        if let Err(reason) = watch() {
+            return reason;
+        }
+        thread::sleep(TICK);
+    }
+    Error::io("listen to the guest")(error)
 }
 
 fn unreadable(text: &str) -> Error {
