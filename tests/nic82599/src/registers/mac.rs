@@ -38,7 +38,10 @@ pub(super) const ROWS: &[Row] = &[
     reg("PFCTOP", Reg(0x03008), FLOW).reset(0x0001_0001).rw(!0),
     array("FCTTV", Array::new(0x03200, 4, 4), FLOW).rw(!0),
     array("FCRTL", Array::new(0x03220, 4, 8), FLOW).rw(THRESHOLD),
-    array("FCRTH", Array::new(0x03260, 4, 8), FLOW).rw(THRESHOLD),
+    // For a packet buffer of no size, Linux writes a threshold below zero.
+    array("FCRTH", Array::new(0x03260, 4, 8), FLOW)
+        .rw(THRESHOLD)
+        .known(!0),
     reg("FCRTV", Reg(0x032A0), FLOW).rw(0xFFFF),
     reg("FCCFG", Reg(0x03D00), FLOW).rw(0x18),
     reg("PCS1GCFIG", Reg(0x04200), MAC)

@@ -58,6 +58,7 @@ pub(super) const ROWS: &[Row] = &[
     reg("MANC2H", Reg(0x05860), MANAGEMENT).rw(!0),
     array("FLEX_MNG", Array::new(0x15800, 4, 448), MANAGEMENT).rw(!0),
     reg("HICR", Reg(0x15F00), MANAGEMENT).rw(0xC6),
+    reg("FWSTS", Reg(0x15F0C), MANAGEMENT).w1c(1 << 9),
     reg("TSYNCRXCTL", Reg(0x05188), TIME).rw(0x1F),
     reg("TSYNCTXCTL", Reg(0x08C00), TIME).rw(0x11),
     reg("RXSTMPL", Reg(0x051E8), TIME).known(!0),
