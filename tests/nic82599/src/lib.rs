@@ -13,6 +13,7 @@ mod interrupts;
 mod link;
 mod memory;
 mod nic;
+mod packet;
 mod phy;
 mod receive;
 mod registers;
