@@ -15,6 +15,7 @@ mod interrupts;
 mod link;
 mod memory;
 mod nic;
+mod packet;
 pub mod pci;
 mod phy;
 mod receive;
