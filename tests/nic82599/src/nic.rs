@@ -121,7 +121,8 @@ impl Nic {
         state.train_link(host);
         transmit::run(state, host);
         state.deliver(host);
-        [state.throttled_until(), state.link.up_at()]
+        let unsent = (state.rings.transmit_ready != 0).then_some(state.now);
+        [state.throttled_until(), state.link.up_at(), unsent]
             .into_iter()
             .flatten()
             .min()
