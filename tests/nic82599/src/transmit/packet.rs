@@ -234,8 +234,8 @@ fn length_fault(
     };
     if request.payload.map(|payload| payload + headers(context)) != Some(length) {
         Some("PAYLEN other than the length of the data to be segmented")
-    } else if !request.sum_transport || context.ipv4 && !request.sum_network {
-        Some("segmentation without IXSM and TXSM")
+    } else if !request.sum_transport || request.sum_network != context.ipv4 {
+        Some("segmentation asks for TXSM, and for IXSM when it is IPv4")
     } else {
         None
     }

@@ -5,6 +5,8 @@ use super::context::{Context, Transport};
 use super::offload::{self, sum_network};
 use super::packet::LONGEST_FRAME;
 
+/// What the device keeps of a packet's headers.
+const MOST_HEADERS: usize = 512;
 const TCP_SEQUENCE: usize = 4;
 const TCP_FLAGS: usize = 12;
 const UDP_LENGTH: usize = 4;
@@ -54,6 +56,9 @@ impl<'a> Segments<'a> {
         }
         if context.transport_length < least {
             return Err("segmentation with an L4LEN of less than a header");
+        }
+        if headers > MOST_HEADERS {
+            return Err("segmentation with more than 512 bytes of headers");
         }
         if packet.len() <= headers {
             return Err("segmentation of headers without data");

@@ -185,21 +185,33 @@ fn headers_alone_cannot_be_segmented() {
 }
 
 #[test]
-fn payload_that_is_not_the_data_or_missing_checksums_are_violations() {
-    for (payload, options, why) in [
-        (
-            554,
-            IXSM | TXSM,
-            "PAYLEN other than the length of the data to be segmented",
-        ),
-        (500, TXSM, "segmentation without IXSM and TXSM"),
-        (500, IXSM, "segmentation without IXSM and TXSM"),
+fn payload_that_is_not_the_data_or_other_checksums_are_violations() {
+    let length = "PAYLEN other than the length of the data to be segmented";
+    let sums = "segmentation asks for TXSM, and for IXSM when it is IPv4";
+    for (ipv4, payload, options, why) in [
+        (true, 566, IXSM | TXSM, length),
+        (true, 500, TXSM, sums),
+        (true, 500, IXSM, sums),
+        (false, 500, IXSM | TXSM, sums),
     ] {
         let mut driver = Driver::new();
-        driver.context([14, 20], IPV4 | TCP, [32, 100]);
-        let frame = packet(true, 6, 500).build();
-        driver.packet(&[&frame], IFCS | TSE, payload << 14 | options);
+        let packet = packet(ipv4, 6, 500);
+        let version = if ipv4 { IPV4 } else { 0 };
+        driver.context(packet.lengths(), version | TCP, [32, 100]);
+        driver.packet(&[&packet.build()], IFCS | TSE, payload << 14 | options);
         driver.kick();
         driver.assert_complaints(&[(1, why)]);
     }
+}
+
+#[test]
+fn more_headers_than_the_device_keeps_are_a_violation() {
+    let mut driver = Driver::new();
+    let mut frame = packet(true, 6, 1000).build();
+    frame[14] = 0x4F;
+    driver.context([14, 467], IPV4 | TCP, [32, 100]);
+    let payload = word(frame.len() - 14 - 467 - 32) << 14;
+    driver.packet(&[&frame], IFCS | TSE, payload | IXSM | TXSM);
+    driver.kick();
+    driver.assert_complaints(&[(1, "segmentation with more than 512 bytes of headers")]);
 }
