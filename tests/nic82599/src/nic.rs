@@ -122,7 +122,8 @@ impl Nic {
         transmit::run(state, host);
         receive::run(state, host);
         state.deliver(host);
-        [state.throttled_until(), state.link.up_at()]
+        let unsent = (state.rings.transmit_ready != 0).then_some(state.now);
+        [state.throttled_until(), state.link.up_at(), unsent]
             .into_iter()
             .flatten()
             .min()

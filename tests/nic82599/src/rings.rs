@@ -238,6 +238,9 @@ impl State {
             value & QUEUE_ENABLE != 0,
         );
         self.rings.transmit_ready &= self.rings.transmit_enabled;
+        if started {
+            self.transmit.start(queue);
+        }
         if started && self.regs[DMATXCTL] & DMATXCTL_TE != 0 {
             self.judge_start(false, queue);
             self.rings.transmit_ready |= 1 << queue;
