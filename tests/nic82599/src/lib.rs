@@ -3,7 +3,8 @@
 //!
 //! [`Nic`] is the device: deterministic, without clock, threads or I/O. What it reaches beyond its
 //! registers is a [`Host`]: memory, interrupts and the wire. [`Memory`] is the host of tests that
-//! run in this process. What a driver does wrong is a [`Violation`].
+//! run in this process, [`vfio`] serves the device to QEMU with [`guest_memory`], [`pci`] and a
+//! [`wire`] around it. What a driver does wrong is a [`Violation`].
 
 #![deny(unsafe_code)]
 
@@ -14,6 +15,7 @@ mod interrupts;
 mod link;
 mod memory;
 mod nic;
+mod packet;
 pub mod pci;
 mod phy;
 mod receive;

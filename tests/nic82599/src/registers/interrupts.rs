@@ -32,6 +32,8 @@ pub(crate) const GPIE_AUTO_MASK: u32 = 1 << 30;
 const IVAR_BITS: u32 = 0xBFBF_BFBF;
 /// The interval, the low latency moderation, the counter, and "leave the counter".
 const EITR_BITS: u32 = 0x0FFF_FFF8;
+/// Linux writes 1950 for the vector of the other causes, which is no multiple of eight.
+const EITR_ROUNDED: u32 = 0x6;
 
 pub(super) const ROWS: &[Row] = &[
     reg("EICR", EICR, INTERRUPT).known(!0).hook(Hook::Cause),
@@ -46,11 +48,13 @@ pub(super) const ROWS: &[Row] = &[
     reg("EITRSEL", Reg(0x00894), INTERRUPT).rw(!0),
     array("EITR", EITR, INTERRUPT)
         .rw(EITR_BITS)
+        .known(EITR_ROUNDED)
         .known(1 << 31)
         .hook(Hook::Throttle),
     array("EITR", EITR_FROM_24, INTERRUPT)
         .first(24)
         .rw(EITR_BITS)
+        .known(EITR_ROUNDED)
         .known(1 << 31)
         .hook(Hook::Throttle),
     array("IVAR", IVAR, INTERRUPT)

@@ -17,6 +17,8 @@ pub(crate) const AUTOC2: Reg = Reg(0x042A8);
 /// HLREG0.RXCRCSTRP: the FCS is cut off received frames.
 pub(crate) const HLREG0_RXCRCSTRP: u32 = 1 << 1;
 pub(crate) const HLREG0_JUMBOEN: u32 = 1 << 2;
+/// HLREG0.TXPADEN: short frames are padded to 64 bytes.
+pub(crate) const HLREG0_TXPADEN: u32 = 1 << 10;
 /// HLREG0.LPBK: what is sent comes back.
 pub(crate) const HLREG0_LPBK: u32 = 1 << 15;
 /// AUTOC.Restart_AN: the link is set up again.
@@ -30,7 +32,7 @@ const AUTOC2_SFI: u32 = 2 << 16;
 /// ANLP1's auto-negotiation state, which drivers wait for after a restart.
 const ANLP1_GOOD: u32 = 6 << 16;
 /// CRC appended and stripped, padding, and the MDIO clock's divider.
-const HLREG0_RESET: u32 = 1 | HLREG0_RXCRCSTRP | 1 << 10 | 1 << 16;
+const HLREG0_RESET: u32 = 1 | HLREG0_RXCRCSTRP | HLREG0_TXPADEN | 1 << 16;
 
 const THRESHOLD: u32 = 0x8007_FFF0;
 
@@ -38,7 +40,10 @@ pub(super) const ROWS: &[Row] = &[
     reg("PFCTOP", Reg(0x03008), FLOW).reset(0x0001_0001).rw(!0),
     array("FCTTV", Array::new(0x03200, 4, 4), FLOW).rw(!0),
     array("FCRTL", Array::new(0x03220, 4, 8), FLOW).rw(THRESHOLD),
-    array("FCRTH", Array::new(0x03260, 4, 8), FLOW).rw(THRESHOLD),
+    // For a packet buffer of no size, Linux writes a threshold below zero.
+    array("FCRTH", Array::new(0x03260, 4, 8), FLOW)
+        .rw(THRESHOLD)
+        .known(!0),
     reg("FCRTV", Reg(0x032A0), FLOW).rw(0xFFFF),
     reg("FCCFG", Reg(0x03D00), FLOW).rw(0x18),
     reg("PCS1GCFIG", Reg(0x04200), MAC)

@@ -3,6 +3,10 @@
 
 use super::row::{Array, Reg, Row, array, reg};
 
+pub(crate) const SECRXCTRL: Reg = Reg(0x08D00);
+/// SECRXCTRL.RX_DIS: no frame gets past the security block.
+pub(crate) const SECRXCTRL_RX_DIS: u32 = 1 << 1;
+
 const SECURITY: &str = "8.2.3.12";
 const LINKSEC: &str = "8.2.3.13";
 const IPSEC: &str = "8.2.3.14";
@@ -25,7 +29,7 @@ pub(super) const ROWS: &[Row] = &[
     reg("SECTXMINIFG", Reg(0x08810), SECURITY)
         .reset(0x1001)
         .rw(0xF1F0F),
-    reg("SECRXCTRL", Reg(0x08D00), SECURITY).rw(0x3),
+    reg("SECRXCTRL", SECRXCTRL, SECURITY).rw(0x3),
     reg("SECRXSTAT", Reg(0x08D04), SECURITY)
         .reset(SECURITY_READY)
         .known(0x7),
@@ -58,6 +62,7 @@ pub(super) const ROWS: &[Row] = &[
     reg("MANC2H", Reg(0x05860), MANAGEMENT).rw(!0),
     array("FLEX_MNG", Array::new(0x15800, 4, 448), MANAGEMENT).rw(!0),
     reg("HICR", Reg(0x15F00), MANAGEMENT).rw(0xC6),
+    reg("FWSTS", Reg(0x15F0C), MANAGEMENT).w1c(1 << 9),
     reg("TSYNCRXCTL", Reg(0x05188), TIME).rw(0x1F),
     reg("TSYNCTXCTL", Reg(0x08C00), TIME).rw(0x11),
     reg("RXSTMPL", Reg(0x051E8), TIME).known(!0),

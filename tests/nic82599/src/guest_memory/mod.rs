@@ -13,14 +13,18 @@
     reason = "copies from and to memory shared with the guest"
 )]
 
+mod copy;
+#[cfg(test)]
+mod tests;
+
 use crate::host::{DmaFault, DmaFaultKind};
+use copy::{copy_from_guest, copy_to_guest};
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::{Rc, Weak};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use thiserror::Error;
 
 /// How many ranges a client may map: what vfio-user allows when nothing is said.
@@ -30,9 +34,6 @@ pub const MAX_RANGES: usize = 65_535;
 const CACHED: usize = 256;
 
 const PAGE_SHIFT: u32 = 12;
-
-/// Copies up to this size go word by word, so that a descriptor's last word is its last write.
-const ORDERED: usize = 64;
 
 #[derive(Debug, Error)]
 pub enum MapError {
@@ -341,248 +342,4 @@ fn last(address: u64, size: u64) -> Option<u64> {
 
 fn cache_slot(address: u64) -> usize {
     usize::try_from(address >> PAGE_SHIFT).unwrap_or_default() % CACHED
-}
-
-/// # Safety
-/// `source` must be valid for reads of `bytes.len()` bytes.
-unsafe fn copy_from_guest(source: *const u8, bytes: &mut [u8]) {
-    let words = source.cast::<AtomicU64>();
-    if bytes.len() <= ORDERED && bytes.len().is_multiple_of(8) && words.is_aligned() {
-        for (index, word) in bytes.chunks_exact_mut(8).enumerate() {
-            // SAFETY: inside `bytes.len()` bytes of `source`, and aligned.
-            let value = unsafe { (*words.add(index)).load(Ordering::Acquire) };
-            word.copy_from_slice(&value.to_ne_bytes());
-        }
-        return;
-    }
-    // SAFETY: the caller's; the guest's memory is none of ours, so the two do not overlap.
-    unsafe { std::ptr::copy_nonoverlapping(source, bytes.as_mut_ptr(), bytes.len()) };
-    fence(Ordering::Acquire);
-}
-
-/// # Safety
-/// `target` must be valid for writes of `bytes.len()` bytes.
-unsafe fn copy_to_guest(bytes: &[u8], target: *mut u8) {
-    let words = target.cast::<AtomicU64>();
-    if bytes.len() <= ORDERED && bytes.len().is_multiple_of(8) && words.is_aligned() {
-        for (index, word) in bytes.as_chunks::<8>().0.iter().enumerate() {
-            // SAFETY: inside `bytes.len()` bytes of `target`, and aligned.
-            unsafe { (*words.add(index)).store(u64::from_ne_bytes(*word), Ordering::Release) };
-        }
-        return;
-    }
-    let half = target.cast::<AtomicU32>();
-    if let (Ok(word), true) = (<[u8; 4]>::try_from(bytes), half.is_aligned()) {
-        // SAFETY: four bytes at `target`, aligned.
-        unsafe { (*half).store(u32::from_ne_bytes(word), Ordering::Release) };
-        return;
-    }
-    // SAFETY: the caller's; the guest's memory is none of ours, so the two do not overlap.
-    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len()) };
-    fence(Ordering::Release);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-    use std::fs::File as StdFile;
-    use std::os::unix::fs::FileExt;
-
-    const PAGE: u64 = 4096;
-
-    fn shared(pages: u64) -> StdFile {
-        let fd = memfd_create("guest", MemfdFlags::CLOEXEC).unwrap();
-        ftruncate(&fd, pages * PAGE).unwrap();
-        fd.into()
-    }
-
-    fn fd(file: &StdFile) -> Option<OwnedFd> {
-        Some(file.try_clone().unwrap().into())
-    }
-
-    fn why(result: Result<(), DmaFault>) -> DmaFaultKind {
-        result.unwrap_err().why
-    }
-
-    #[test]
-    fn what_is_written_is_in_the_file_and_reads_back() {
-        let file = shared(4);
-        let mut memory = GuestMemory::new();
-        memory
-            .map(0x1_0000, 2 * PAGE, fd(&file), PAGE, true)
-            .unwrap();
-        // Sizes and alignments on both sides of the word-by-word copies.
-        for (address, len) in [
-            (0x1_0000, 16),
-            (0x1_0104, 4),
-            (0x1_0203, 7),
-            (0x1_0800, 1514),
-        ] {
-            let bytes: Vec<u8> = (0..len).map(|n: u16| n.to_le_bytes()[0] | 1).collect();
-            memory.write(address, &bytes).unwrap();
-            let mut back = vec![0; bytes.len()];
-            memory.read(address, &mut back).unwrap();
-            assert_eq!(back, bytes);
-            file.read_exact_at(&mut back, PAGE + address - 0x1_0000)
-                .unwrap();
-            assert_eq!(back, bytes);
-        }
-    }
-
-    #[test]
-    fn a_transfer_goes_across_ranges_that_touch_and_no_further() {
-        let file = shared(2);
-        let mut memory = GuestMemory::new();
-        // Neighbours in the device's view that are not neighbours in memory.
-        memory.map(0x5000, PAGE, fd(&file), PAGE, true).unwrap();
-        memory.map(0x6000, PAGE, fd(&file), 0, true).unwrap();
-        memory.write(0x5FFC, b"straddle").unwrap();
-        let mut back = [0; 8];
-        memory.read(0x5FFC, &mut back).unwrap();
-        assert_eq!(&back, b"straddle");
-        let mut start = [0; 4];
-        file.read_exact_at(&mut start, 0).unwrap();
-        assert_eq!(&start, b"ddle");
-        assert_eq!(why(memory.read(0x6FFC, &mut back)), DmaFaultKind::Unmapped);
-        assert_eq!(why(memory.write(0x4FFF, b"ab")), DmaFaultKind::Unmapped);
-    }
-
-    #[test]
-    fn a_range_ends_where_it_ends_even_at_the_top() {
-        let file = shared(1);
-        let mut memory = GuestMemory::new();
-        memory
-            .map(u64::MAX - 4095, PAGE, fd(&file), 0, true)
-            .unwrap();
-        memory.write(u64::MAX - 7, &[7; 8]).unwrap();
-        assert_eq!(
-            why(memory.write(u64::MAX - 7, &[7; 9])),
-            DmaFaultKind::Unmapped
-        );
-    }
-
-    #[test]
-    fn a_read_only_range_is_read_and_not_written() {
-        let file = shared(1);
-        let mut memory = GuestMemory::new();
-        memory.map(0, PAGE, fd(&file), 0, false).unwrap();
-        memory.read(0, &mut [0; 8]).unwrap();
-        assert_eq!(why(memory.write(0, &[0; 8])), DmaFaultKind::ReadOnly);
-    }
-
-    #[test]
-    fn an_unmapped_range_is_gone_though_it_was_just_used() {
-        let file = shared(1);
-        let mut memory = GuestMemory::new();
-        memory.map(0x7000, PAGE, fd(&file), 0, true).unwrap();
-        memory.write(0x7000, &[1; 8]).unwrap();
-        for address in [0x7000, 0x7001] {
-            let part = memory.unmap(address, PAGE - 1);
-            assert!(matches!(part, Err(MapError::Partial)));
-        }
-        memory.read(0x7000, &mut [0; 8]).unwrap();
-        memory.unmap(0x7000, PAGE).unwrap();
-        assert_eq!(why(memory.write(0x7000, &[1; 8])), DmaFaultKind::Unmapped);
-        memory.map(0x7000, PAGE, fd(&file), 0, true).unwrap();
-        memory.write(0x7000, &[2; 8]).unwrap();
-        memory.clear();
-        assert_eq!(
-            why(memory.read(0x7000, &mut [0; 8])),
-            DmaFaultKind::Unmapped
-        );
-        assert!(memory.is_empty());
-    }
-
-    #[test]
-    fn a_window_is_taken_back_with_all_that_is_in_it() {
-        let file = shared(1);
-        let mut memory = GuestMemory::new();
-        for page in 0..4 {
-            memory.map(page * PAGE, PAGE, fd(&file), 0, true).unwrap();
-        }
-        memory.unmap(PAGE, 2 * PAGE).unwrap();
-        assert_eq!(memory.len(), 2);
-        memory.unmap(PAGE, 2 * PAGE).unwrap();
-        memory.read(3 * PAGE, &mut [0; 8]).unwrap();
-        memory.unmap(0, u64::MAX).unwrap();
-        assert!(memory.is_empty());
-        assert!(matches!(
-            memory.unmap(2, u64::MAX),
-            Err(MapError::Range | MapError::Partial)
-        ));
-    }
-
-    #[test]
-    fn a_range_that_is_not_shared_is_known_and_faults() {
-        let mut memory = GuestMemory::new();
-        memory.map(0, PAGE, None, 0, false).unwrap();
-        assert_eq!(why(memory.read(0, &mut [0; 8])), DmaFaultKind::Unmapped);
-        assert!(matches!(
-            memory.map(0, 1, None, 0, false),
-            Err(MapError::Overlap)
-        ));
-        memory.unmap(0, PAGE).unwrap();
-    }
-
-    #[test]
-    fn ranges_that_cannot_be_are_refused() {
-        let file = shared(2);
-        let mut memory = GuestMemory::new();
-        memory.map(0x2000, PAGE, fd(&file), 0, true).unwrap();
-        for (address, size) in [(0x2000, PAGE), (0x1001, PAGE), (0x2FFF, 1), (0, 0x1_0000)] {
-            let result = memory.map(address, size, fd(&file), 0, true);
-            assert!(
-                matches!(result, Err(MapError::Overlap | MapError::File)),
-                "{address:#x}"
-            );
-        }
-        for (address, size) in [(0, 0), (u64::MAX, 2), (1, u64::MAX), (PAGE, u64::MAX)] {
-            let result = memory.map(address, size, fd(&file), 0, true);
-            assert!(
-                matches!(result, Err(MapError::Range | MapError::Overlap)),
-                "{size:#x}"
-            );
-        }
-        for (offset, size) in [
-            (PAGE, 2 * PAGE),
-            (2 * PAGE, 1),
-            (u64::MAX, 1),
-            (u64::MAX, 2),
-        ] {
-            let result = memory.map(0x10_0000, size, fd(&file), offset, true);
-            assert!(matches!(result, Err(MapError::File)), "{offset:#x}");
-        }
-        let (pipe, _other) = std::io::pipe().unwrap();
-        assert!(matches!(
-            memory.map(0, 1, Some(pipe.into()), 0, true),
-            Err(MapError::File)
-        ));
-        assert_eq!(memory.len(), 1);
-    }
-
-    #[test]
-    fn many_pages_of_one_file_are_one_mapping() {
-        let file = shared(1024);
-        let mut memory = GuestMemory::new();
-        for page in 0..1024 {
-            let place = 1023 - page;
-            memory
-                .map(page * 2 * PAGE, PAGE, fd(&file), place * PAGE, true)
-                .unwrap();
-        }
-        assert_eq!(memory.files.len(), 1);
-        for page in 0..1024 {
-            memory.write(page * 2 * PAGE, &page.to_le_bytes()).unwrap();
-        }
-        for page in 0..1024 {
-            let mut word = [0; 8];
-            file.read_exact_at(&mut word, (1023 - page) * PAGE).unwrap();
-            assert_eq!(u64::from_le_bytes(word), page);
-            assert_eq!(
-                why(memory.read((page * 2 + 1) * PAGE, &mut word)),
-                DmaFaultKind::Unmapped
-            );
-        }
-    }
 }
