@@ -120,6 +120,7 @@ impl Nic {
         state.now = state.now.max(now);
         state.train_link(host);
         transmit::run(state, host);
+        receive::run(state, host);
         state.deliver(host);
         let unsent = (state.rings.transmit_ready != 0).then_some(state.now);
         [state.throttled_until(), state.link.up_at(), unsent]
@@ -206,14 +207,14 @@ impl State {
             }
             Hook::FlowDirectorControl => self.regs[register] &= !FDIRCTRL_INIT_DONE,
             Hook::FlowDirectorCommand => self.regs[register] &= !FDIRCMD_CMD,
-            Hook::ReceiveEnable => self.receive_enabled(),
+            Hook::ReceiveEnable => self.receive_enabled(host),
             Hook::TransmitEnable => self.transmit_enabled(host),
             Hook::RingBase => self.ring_base(register, value),
             Hook::RingLength => self.ring_length(register, value),
             Hook::RingHead => self.ring_head(register, value),
-            Hook::ReceiveTail => self.receive_tail(register, value),
+            Hook::ReceiveTail => self.receive_tail(host, register, value),
             Hook::TransmitTail => self.transmit_tail(host, register, value),
-            Hook::ReceiveControl => self.receive_control(register, value),
+            Hook::ReceiveControl => self.receive_control(host, register, value),
             Hook::TransmitControl => self.transmit_control(host, register, value),
         }
     }

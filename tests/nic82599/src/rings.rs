@@ -10,8 +10,8 @@ use crate::registers::{
     TDBAH, TDBAL, TDH, TDLEN, TDT, is_receive, queue_of,
 };
 use crate::state::State;
-use crate::transmit;
 use crate::violation::Why;
+use crate::{receive, transmit};
 
 const DESCRIPTOR: u32 = 16;
 /// What base and length are aligned to.
@@ -186,13 +186,14 @@ impl State {
         }
     }
 
-    pub(crate) fn receive_tail(&mut self, register: Reg, value: u32) {
+    pub(crate) fn receive_tail(&mut self, host: &mut dyn Host, register: Reg, value: u32) {
         if self.regs[RXCTRL] & RXCTRL_RXEN != 0 {
             let queue = queue_of(register);
             if self.rings.receive_enabled >> queue & 1 != 0 {
                 self.judge_tail(register, RDLEN.at(queue), value);
             }
         }
+        receive::run(self, host);
     }
 
     pub(crate) fn transmit_tail(&mut self, host: &mut dyn Host, register: Reg, value: u32) {
@@ -215,7 +216,7 @@ impl State {
     }
 
     /// RXDCTL: ENABLE reads back at once.
-    pub(crate) fn receive_control(&mut self, register: Reg, value: u32) {
+    pub(crate) fn receive_control(&mut self, host: &mut dyn Host, register: Reg, value: u32) {
         let queue = queue_of(register);
         let started = set(
             &mut self.rings.receive_enabled,
@@ -225,6 +226,7 @@ impl State {
         if started && self.regs[RXCTRL] & RXCTRL_RXEN != 0 {
             self.judge_start(true, queue);
         }
+        receive::run(self, host);
     }
 
     /// TXDCTL: ENABLE reads back at once.
@@ -247,10 +249,11 @@ impl State {
     }
 
     /// RXCTRL was written.
-    pub(crate) fn receive_enabled(&mut self) {
+    pub(crate) fn receive_enabled(&mut self, host: &mut dyn Host) {
         if self.regs[RXCTRL] & RXCTRL_RXEN != 0 {
             each(self.rings.receive_enabled).for_each(|queue| self.judge_start(true, queue));
         }
+        receive::run(self, host);
     }
 
     /// DMATXCTL was written.

@@ -21,6 +21,7 @@ pub(crate) use filters::*;
 pub(crate) use general::*;
 pub(crate) use interrupts::*;
 pub(crate) use mac::*;
+pub(crate) use other::*;
 pub(crate) use receive::*;
 pub(crate) use rings::*;
 pub(crate) use row::{Array, Hook, Reg, Row};

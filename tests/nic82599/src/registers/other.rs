@@ -3,6 +3,10 @@
 
 use super::row::{Array, Reg, Row, array, reg};
 
+pub(crate) const SECRXCTRL: Reg = Reg(0x08D00);
+/// SECRXCTRL.RX_DIS: no frame gets past the security block.
+pub(crate) const SECRXCTRL_RX_DIS: u32 = 1 << 1;
+
 const SECURITY: &str = "8.2.3.12";
 const LINKSEC: &str = "8.2.3.13";
 const IPSEC: &str = "8.2.3.14";
@@ -25,7 +29,7 @@ pub(super) const ROWS: &[Row] = &[
     reg("SECTXMINIFG", Reg(0x08810), SECURITY)
         .reset(0x1001)
         .rw(0xF1F0F),
-    reg("SECRXCTRL", Reg(0x08D00), SECURITY).rw(0x3),
+    reg("SECRXCTRL", SECRXCTRL, SECURITY).rw(0x3),
     reg("SECRXSTAT", Reg(0x08D04), SECURITY)
         .reset(SECURITY_READY)
         .known(0x7),
