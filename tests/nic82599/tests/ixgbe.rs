@@ -2,7 +2,7 @@
 //! behaviour and played in this process: none of it is a violation. The driver itself runs in
 //! tests/vm; this says sooner, and by name, what the model would do to it.
 
-use nic82599::{Memory, Nic, Settings, Variant, Violation};
+use nic82599::{Memory, Nic, Permission, Settings, Variant, Violation};
 use std::time::Duration;
 
 const CTRL: u32 = 0x00000;
@@ -337,5 +337,62 @@ fn the_register_test_of_ethtool_passes_without_a_violation() {
     }
     driver.write(RXCTRL, 1);
     assert_eq!(driver.read(RXCTRL), 1);
+    driver.assert_clean();
+}
+
+/// `ethtool -t`, the loopback test: what is sent comes back, though no link is up.
+#[test]
+fn the_loopback_test_of_ethtool_gets_its_frames_back_without_a_violation() {
+    const RECEIVE_RING: u64 = 0x1_1100_0000;
+    const TRANSMIT_RING: u64 = 0x1_1600_0000;
+    const BUFFERS: u64 = 0x2_0000_0000;
+    const SENT: u64 = 0x3_0000_0000;
+    let mut driver = Driver::new();
+    driver
+        .host
+        .map(RECEIVE_RING, 512 * 16, Permission::ReadWrite);
+    driver
+        .host
+        .map(TRANSMIT_RING, 512 * 16, Permission::ReadWrite);
+    driver.host.map(BUFFERS, 64 * 2048, Permission::ReadWrite);
+    driver.host.map(SENT, 1024, Permission::Read);
+    driver.reset();
+    driver.nic.set_link(&mut driver.host, false);
+    driver.modify(DMATXCTL, 0, 1);
+    driver.ring(transmit(0, 0), 0x28, QUEUE_ENABLE | 1 << 8 | 32);
+    driver.modify(RXCTRL, 1, 0);
+    driver.write(0x2100, 0x0200_0402);
+    driver.ring(receive(0, 0), 0x28, QUEUE_ENABLE);
+    driver.modify(RXCTRL, 0, 1);
+    driver.modify(HLREG0, 0, 1 << 15);
+    driver.modify(FCTRL, 0, 0x502);
+    driver.modify(AUTOC, 0, 1);
+
+    let mut frame = vec![0xFF; 1024];
+    frame[512..767].fill(0xAA);
+    frame[522] = 0xBE;
+    frame[524] = 0xAF;
+    driver.host.bytes_mut(SENT).copy_from_slice(&frame);
+    for n in 0..64 {
+        let buffer = (BUFFERS + 2048 * n).to_le_bytes();
+        driver.host.bytes_mut(RECEIVE_RING + 16 * n)[..8].copy_from_slice(&buffer);
+        let descriptor = driver.host.bytes_mut(TRANSMIT_RING + 16 * n);
+        descriptor[..8].copy_from_slice(&SENT.to_le_bytes());
+        descriptor[8..12].copy_from_slice(&(0x2B30_0000u32 | 1024).to_le_bytes());
+        descriptor[12..16].copy_from_slice(&(1024u32 << 14).to_le_bytes());
+    }
+    driver.write(receive(0, 0x18), 64);
+    for tail in 1..=64 {
+        driver.write(transmit(0, 0x18), tail);
+    }
+    for n in 0..64 {
+        let sent = &driver.host.bytes(TRANSMIT_RING + 16 * n)[12..16];
+        assert_eq!(sent, [1, 0, 0, 0], "done");
+        let received = &driver.host.bytes(RECEIVE_RING + 16 * n)[8..16];
+        assert_eq!(received[0] & 3, 3, "done, and a whole frame");
+        assert_eq!(received[4..6], [0x00, 0x04], "its length");
+        assert!(driver.host.bytes(BUFFERS + 2048 * n)[..1024] == frame);
+    }
+    assert!(driver.host.sent.is_empty(), "nothing is on the wire");
     driver.assert_clean();
 }
