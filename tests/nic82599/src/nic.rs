@@ -10,8 +10,8 @@
 
 use crate::host::Host;
 use crate::registers::{
-    self, CTRL, CTRL_LNK_RST, CTRL_RST, FDIRCMD_CMD, FDIRCTRL_INIT_DONE, FDIRCTRL_PBALLOC, Hook,
-    Reg, Row,
+    self, CTRL, CTRL_LNK_RST, CTRL_RST, FDIRCMD_CMD, FDIRCTRL_INIT_DONE, FDIRCTRL_PBALLOC, HLREG0,
+    HLREG0_LPBK, Hook, Reg, Row,
 };
 use crate::ring_pages::Agreed;
 use crate::state::State;
@@ -106,7 +106,8 @@ impl Nic {
 
     /// A frame from the wire, without its FCS.
     pub fn receive(&mut self, host: &mut dyn Host, frame: &[u8]) {
-        if !self.removed && self.state.link.is_up() {
+        let hears = self.state.link.is_up() && self.state.regs[HLREG0] & HLREG0_LPBK == 0;
+        if hears && !self.removed {
             receive::receive(&mut self.state, host, frame);
         }
     }

@@ -169,16 +169,16 @@ pub(crate) fn word(frame: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(*bytes))
 }
 
-/// The sum of big-endian words, not folded: sums of pieces that begin at even offsets add up.
+/// The ones' complement sum of big-endian words: sums of pieces that begin at even offsets add up.
 pub(crate) fn sum(bytes: &[u8]) -> u64 {
+    // Summed as little-endian words, whose sum is the same but for the order of its bytes.
     let (words, rest) = bytes.as_chunks::<4>();
-    let total: u64 = words
-        .iter()
-        .map(|word| u64::from(u32::from_be_bytes(*word)))
-        .sum();
     let mut last = [0; 4];
     last[..rest.len()].copy_from_slice(rest);
-    total + u64::from(u32::from_be_bytes(last))
+    let total = words.iter().fold(0, |total, word| {
+        total + u64::from(u32::from_le_bytes(*word))
+    });
+    u64::from(fold(total + u64::from(u32::from_le_bytes(last))).swap_bytes())
 }
 
 /// The ones' complement sum in 16 bits: 0xFFFF over what has a right Internet checksum; its

@@ -144,13 +144,17 @@ mod tests {
     }
 
     #[test]
-    fn a_udp_length_beyond_the_packet_is_an_error() {
+    fn a_udp_length_that_does_not_fit_is_an_error() {
         let [(source, target), _] = hosts();
         for length in [0, 7, 0xFFFF] {
             let mut bytes = Frame::udp(source, target).bytes();
             bytes[38..40].copy_from_slice(&u16::to_be_bytes(length));
             assert_eq!(status_of(&bytes) & L4_ERROR, L4_ERROR);
         }
+        let sums_to_nothing = Frame::udp([0xFF, 0xEE, 0, 0].into(), [0; 4].into());
+        let mut bytes = sums_to_nothing.bytes();
+        bytes[38..40].fill(0);
+        assert_eq!(status_of(&bytes) & L4_ERROR, L4_ERROR);
     }
 
     #[test]

@@ -78,5 +78,7 @@ mod tests {
         buffer.drop_first();
         assert!(buffer.push(&[4; 600], 1024), "room is given back");
         assert_eq!(buffer.first().unwrap(), [3; 424]);
+        buffer.drop_first();
+        assert!(buffer.push(&[5; 424], 1024), "all of it");
     }
 }

@@ -180,7 +180,7 @@ impl Receiver {
     pub(super) const SIZE: u32 = 64;
     const QUEUES: u32 = 4;
     /// Room for the largest buffer.
-    const BUFFER: u64 = 0x4000;
+    const BUFFER: u16 = 0x4000;
 
     /// A device that receives, with no descriptors in the rings of four queues.
     pub(super) fn new() -> Receiver {
@@ -200,7 +200,7 @@ impl Receiver {
     }
 
     fn buffer_at(queue: u32, n: u32) -> u64 {
-        u64::from(Receiver::ring(queue)) + 0x1_0000 + u64::from(n) * Receiver::BUFFER
+        u64::from(Receiver::ring(queue)) + 0x1_0000 + u64::from(n) * u64::from(Receiver::BUFFER)
     }
 
     fn program(&mut self, queue: u32) {
@@ -212,7 +212,7 @@ impl Receiver {
             16 * Receiver::SIZE as usize,
             Permission::ReadWrite,
         );
-        let room = Receiver::BUFFER as usize * Receiver::SIZE as usize;
+        let room = usize::from(Receiver::BUFFER) * Receiver::SIZE as usize;
         memory.map(Receiver::buffer_at(queue, 0), room, Permission::ReadWrite);
         for n in 0..Receiver::SIZE {
             self.refill(queue, n);

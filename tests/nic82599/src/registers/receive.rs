@@ -71,6 +71,8 @@ pub(super) const ROWS: &[Row] = &[
         .known(DMAIDONE),
     reg("RXCTRL", RXCTRL, DMA)
         .rw(RXCTRL_RXEN)
+        // The 82598's bypass of a descriptor monitor, which Linux sets for its loopback test.
+        .known(1 << 1)
         .hook(Hook::ReceiveEnable),
     reg("RSCDBU", Reg(0x03028), DMA).rw(0xFF),
     reg("RXPBSIZE", RXPBSIZE.at(0), DMA)

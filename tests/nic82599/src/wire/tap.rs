@@ -17,6 +17,9 @@ struct InterfaceRequest {
 
 const SET_INTERFACE: Opcode = rustix::ioctl::opcode::write::<libc::c_int>(b'T', 202);
 
+/// The shortest frame of Ethernet, without FCS.
+const MIN_FRAME: usize = 60;
+
 pub struct Tap {
     file: OwnedFd,
 }
@@ -41,9 +44,11 @@ impl Tap {
     }
 
     pub(super) fn receive(&mut self, frame: &mut [u8; MAX_FRAME]) -> Option<usize> {
-        rustix::io::read(&self.file, frame)
-            .ok()
-            .filter(|&len| len > 0)
+        let len = rustix::io::read(&self.file, &mut *frame).ok()?;
+        // The kernel leaves padding to the card that a TAP does not have.
+        let padded = len.max(MIN_FRAME);
+        frame[len..padded].fill(0);
+        (len > 0).then_some(padded)
     }
 
     pub(super) fn transmit(&mut self, frame: &[u8]) {
