@@ -2,7 +2,6 @@
 //! test boots a stock Debian guest, and ends with neither having anything to complain of.
 
 mod bench;
-mod scratch;
 
 use bench::{Bench, GUEST, HOST, MAC};
 use ixmap_vm::{Guest, Result, Rings};
