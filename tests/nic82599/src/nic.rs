@@ -93,15 +93,28 @@ impl Nic {
         }
     }
 
+    /// An access of BAR0 that is not of whole aligned registers: a write, or a read of what is
+    /// returned. It does nothing.
+    pub fn misaligned(&mut self, offset: u32, written: Option<u32>) -> u32 {
+        if self.removed {
+            return !0;
+        }
+        let value = written.unwrap_or(NOTHING);
+        self.state.violate(Reg(offset), value, Why::Misaligned);
+        NOTHING
+    }
+
     /// The register at an offset; the judge hears of an offset without one.
     fn find(&mut self, offset: u32, value: u32, unknown: Why) -> Option<(&'static Row, Reg)> {
+        if !offset.is_multiple_of(4) {
+            self.misaligned(offset, Some(value));
+            return None;
+        }
         let found = registers::decode(offset);
-        if offset & 3 != 0 {
-            self.state.violate(Reg(offset), value, Why::Misaligned);
-        } else if found.is_none() {
+        if found.is_none() {
             self.state.violate(Reg(offset), value, unknown);
         }
-        found.filter(|_| offset & 3 == 0)
+        found
     }
 
     /// A frame from the wire, without its FCS.

@@ -20,6 +20,7 @@ mod initramfs;
 mod machine;
 mod model;
 mod process;
+mod qmp;
 mod tree;
 
 pub use agent::Output;

@@ -190,12 +190,10 @@ impl Function {
         self.sync_rings();
         let whole = is_whole(at, bytes.len());
         let mut offset = register(at);
+        let nothing = (!whole).then(|| self.nic.misaligned(offset, None));
         for word in bytes.chunks_mut(4) {
-            let value = self
-                .nic
-                .read(&mut self.slot, judged(offset, whole))
-                .to_le_bytes();
-            word.copy_from_slice(&value[..word.len()]);
+            let value = nothing.unwrap_or_else(|| self.nic.read(&mut self.slot, offset));
+            word.copy_from_slice(&value.to_le_bytes()[..word.len()]);
             offset += 4;
         }
         self.sync_rings();
@@ -203,13 +201,13 @@ impl Function {
 
     fn write_registers(&mut self, at: usize, bytes: &[u8]) {
         self.sync_rings();
-        let whole = is_whole(at, bytes.len());
         let mut offset = register(at);
+        if !is_whole(at, bytes.len()) {
+            self.nic.misaligned(offset, Some(first_word(bytes)));
+            return;
+        }
         for word in bytes.chunks(4) {
-            let mut value = [0; 4];
-            value[..word.len()].copy_from_slice(word);
-            let value = u32::from_le_bytes(value);
-            self.nic.write(&mut self.slot, judged(offset, whole), value);
+            self.nic.write(&mut self.slot, offset, first_word(word));
             offset += 4;
         }
         self.sync_rings();
@@ -283,8 +281,10 @@ fn is_whole(at: usize, len: usize) -> bool {
     at.is_multiple_of(4) && len.is_multiple_of(4)
 }
 
-/// The core judges accesses by their offset: one that is not of whole registers is shown to it as
-/// one that is not aligned.
-fn judged(offset: u32, whole: bool) -> u32 {
-    if whole { offset } else { offset | 1 }
+/// The first four bytes as a register's value; those that are not there are zero.
+fn first_word(bytes: &[u8]) -> u32 {
+    let mut word = [0; 4];
+    let len = bytes.len().min(4);
+    word[..len].copy_from_slice(&bytes[..len]);
+    u32::from_le_bytes(word)
 }

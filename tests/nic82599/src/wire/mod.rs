@@ -82,7 +82,7 @@ impl Wire {
     /// What to poll for reading, when there is something to wait for.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
-            Wire::Tap(tap) => Some(tap.fd()),
+            Wire::Tap(tap) => tap.fd(),
             Wire::Unix(unix) => unix.fd(),
             Wire::Loop(_) => None,
         }
@@ -96,7 +96,8 @@ impl Wire {
     /// Whether there is somebody at the other end.
     pub fn is_up(&self) -> bool {
         match self {
-            Wire::Tap(_) | Wire::Loop(_) => true,
+            Wire::Tap(tap) => tap.is_there(),
+            Wire::Loop(_) => true,
             Wire::Unix(unix) => unix.is_connected(),
         }
     }

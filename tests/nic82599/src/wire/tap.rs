@@ -1,5 +1,6 @@
 //! A TAP interface: made when it is not there, opened when it is. Bringing it up, giving it
-//! addresses or a bridge is left to whoever uses it.
+//! addresses or a bridge is left to whoever uses it. One that is deleted is a cable pulled out for
+//! good.
 
 use super::{MAX_FRAME, WireError};
 use rustix::fs::{Mode, OFlags};
@@ -21,7 +22,8 @@ const SET_INTERFACE: Opcode = rustix::ioctl::opcode::write::<libc::c_int>(b'T', 
 const MIN_FRAME: usize = 60;
 
 pub struct Tap {
-    file: OwnedFd,
+    /// None when the interface is gone.
+    file: Option<OwnedFd>,
 }
 
 impl Tap {
@@ -39,12 +41,24 @@ impl Tap {
         })
     }
 
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.file.as_ref().map(AsFd::as_fd)
+    }
+
+    pub(super) fn is_there(&self) -> bool {
+        self.file.is_some()
     }
 
     pub(super) fn receive(&mut self, frame: &mut [u8; MAX_FRAME]) -> Option<usize> {
-        let len = rustix::io::read(&self.file, &mut *frame).ok()?;
+        let len = match rustix::io::read(self.file.as_ref()?, &mut *frame) {
+            Ok(len) => len,
+            Err(Errno::AGAIN | Errno::INTR) => return None,
+            // Polled any longer, the file would have something to tell again and again.
+            Err(_) => {
+                self.file = None;
+                return None;
+            }
+        };
         // The kernel leaves padding to the card that a TAP does not have.
         let padded = len.max(MIN_FRAME);
         frame[len..padded].fill(0);
@@ -52,8 +66,10 @@ impl Tap {
     }
 
     pub(super) fn transmit(&mut self, frame: &[u8]) {
-        // An interface that is down or has a full queue loses the frame.
-        let _lost = rustix::io::write(&self.file, frame);
+        if let Some(file) = &self.file {
+            // An interface that is down or has a full queue loses the frame.
+            let _lost = rustix::io::write(file, frame);
+        }
     }
 }
 
@@ -70,7 +86,25 @@ fn attach(name: &str) -> Result<Tap, Errno> {
     request.name[..name.len()].copy_from_slice(name.as_bytes());
     // SAFETY: TUNSETIFF reads a `struct ifreq`, which is 40 bytes, and nothing else of ours.
     unsafe { rustix::ioctl::ioctl(&file, Setter::<SET_INTERFACE, _>::new(request)) }?;
-    Ok(Tap { file })
+    Ok(Tap { file: Some(file) })
 }
 
 const _: () = assert!(size_of::<InterfaceRequest>() == size_of::<libc::ifreq>());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_that_is_gone_is_not_polled_any_longer() {
+        // Reading it fails, as reading a TAP does that was deleted.
+        let unreadable = rustix::fs::open("/dev/null", OFlags::WRONLY, Mode::empty()).unwrap();
+        let mut tap = Tap {
+            file: Some(unreadable),
+        };
+        assert!(tap.is_there() && tap.fd().is_some());
+        assert_eq!(tap.receive(&mut [0; MAX_FRAME]), None);
+        assert!(!tap.is_there() && tap.fd().is_none());
+        tap.transmit(&[0; MIN_FRAME]);
+    }
+}

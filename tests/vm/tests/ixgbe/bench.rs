@@ -91,8 +91,9 @@ impl Bench {
         Ok(())
     }
 
-    /// iperf3 for three seconds from the host to the guest's server; Mbit/s at the receiver.
-    pub(crate) fn iperf(&self, switches: &[&str]) -> Result<f64> {
+    /// iperf3 for three seconds from the host to the guest; Mbit/s at the receiver.
+    pub(crate) fn iperf(&mut self, switches: &[&str]) -> Result<f64> {
+        self.serve_iperf()?;
         let mut words = vec!["iperf3", "-c", GUEST, "-t", "3", "-J"];
         words.extend(switches);
         let json = self.wire.host().run(&words)?;
@@ -103,9 +104,11 @@ impl Bench {
         Ok(bits / 1e6)
     }
 
-    /// Starts the guest's iperf3 server and waits until it listens on port 5201.
-    pub(crate) fn serve_iperf(&mut self) -> Result<()> {
-        self.guest.check("serve iperf3", "iperf3 -s -D")?;
+    /// A server for one run: between runs, one for many closes its port for a moment and refuses.
+    fn serve_iperf(&mut self) -> Result<()> {
+        self.guest
+            .wait_until("the last server is done", "! pidof iperf3")?;
+        self.guest.check("serve iperf3", "iperf3 -s -1 -D")?;
         let listens = "grep -qs ':1451 0*:0000 0A' /proc/net/tcp /proc/net/tcp6";
         self.guest.wait_until("iperf3 listens", listens)
     }

@@ -112,7 +112,6 @@ fn all_five_self_tests_of_the_driver_pass() -> Result<()> {
 fn traffic_flows_with_every_offload_off_and_on() -> Result<()> {
     let mut bench = Bench::boot(Rings::Trapped)?;
     bench.configure()?;
-    bench.serve_iperf()?;
     for switch in ["off", "on"] {
         let features = [
             "rx", "tx", "sg", "tso", "gso", "gro", "rxvlan", "txvlan", "rxhash",
@@ -169,7 +168,6 @@ fn the_driver_binds_again_and_after_a_warm_reboot() -> Result<()> {
 fn carries_load(rings: Rings) -> Result<()> {
     let mut bench = Bench::boot(rings)?;
     bench.configure()?;
-    bench.serve_iperf()?;
     for direction in [&["--parallel=4"][..], &["--parallel=4", "--reverse"]] {
         let rate = bench.iperf(direction)?;
         println!("{rings:?}, {direction:?}: {rate:.1} Mbit/s");
@@ -201,7 +199,8 @@ fn a_guest_survives_its_card_being_torn_out_under_load() -> Result<()> {
     bench.ping_from_host(20)?;
     let violations = bench.model.violations()?;
     assert!(violations.is_empty(), "{violations:#?}");
-    bench.model.kill()?;
+    let Bench { guest, model, .. } = &mut bench;
+    guest.paused(|| model.kill())?;
     bench
         .guest
         .wait_until("the driver notices", "dmesg | grep -q 'Adapter removed'")?;

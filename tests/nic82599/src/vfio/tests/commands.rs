@@ -1,6 +1,7 @@
 //! What each command does.
 
 use super::*;
+use crate::Why;
 use crate::vfio::server::Served;
 
 #[test]
@@ -132,8 +133,29 @@ fn registers_and_configuration_are_read_and_written() {
     bench.call(DEVICE_RESET, Payload::default(), &[]).unwrap();
     assert_ne!(bench.read_long(REGISTERS, RAL0), 0x0403_0201);
     assert_eq!(bench.function.nic().violation_count(), 0);
-    bench.read(REGISTERS, RAL0, 2).unwrap();
-    assert_eq!(bench.function.nic().violation_count(), 1);
+}
+
+#[test]
+fn an_access_of_less_than_a_register_does_nothing_and_is_told_where_it_was() {
+    let mut bench = Bench::negotiated(false);
+    bench.write(REGISTERS, RAL0, &[1, 2, 3, 4]).unwrap();
+    let nothing = 0xDEAD_BEEF_u32.to_le_bytes();
+    assert_eq!(bench.read(REGISTERS, RAL0, 2).unwrap(), nothing[..2]);
+    bench.write(REGISTERS, RAL0, &[9]).unwrap();
+    bench.write(REGISTERS, RAL0 + 2, &[9, 8]).unwrap();
+    bench.write(REGISTERS, RAL0 + 1, &[7; 4]).unwrap();
+    assert_eq!(bench.read_long(REGISTERS, RAL0), 0x0403_0201);
+
+    let told = bench.function.nic().violations().iter();
+    let told = told.map(|violation| (violation.why, violation.offset, violation.value));
+    let at = |offset: u32, value: u32| (Why::Misaligned, 0xA200 + offset, value);
+    let expected = [
+        at(0, 0xDEAD_BEEF),
+        at(0, 9),
+        at(2, 0x0809),
+        at(1, 0x0707_0707),
+    ];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
 }
 
 #[test]
