@@ -34,6 +34,7 @@ const KERNEL_WORDS: &str = "console=ttyS0 nowatchdog tsc=nowatchdog rcupdate.rcu
 pub struct Builder {
     cores: u32,
     memory_mib: u32,
+    kernel_words: String,
     devices: Vec<OsString>,
 }
 
@@ -53,6 +54,12 @@ impl Builder {
         let socket = format!(r#"{{"type":"unix","path":"{}"}}"#, socket.display());
         let device = format!(r#"{{"driver":"vfio-user-pci","socket":{socket}}}"#);
         self.qemu(&["-device", &device])
+    }
+
+    /// An IOMMU in front of the devices that are plugged in after it; the guest's kernel uses it.
+    pub fn iommu(mut self) -> Builder {
+        self.kernel_words.push_str(" intel_iommu=on iommu=nopt");
+        self.qemu(&["-device", "intel-iommu,caching-mode=on"])
     }
 
     /// More of QEMU's own arguments.
@@ -80,7 +87,7 @@ impl Builder {
             .arg(&machine.kernel)
             .arg("-initrd")
             .arg(&initramfs)
-            .args(["-append", KERNEL_WORDS])
+            .args(["-append", &self.kernel_words])
             .arg("-serial")
             .arg(prefixed("file:", &console))
             .args(["-device", "virtio-serial", "-chardev"])
@@ -137,6 +144,7 @@ impl Guest {
         Builder {
             cores: 2,
             memory_mib: 512,
+            kernel_words: KERNEL_WORDS.to_owned(),
             devices: Vec::new(),
         }
     }

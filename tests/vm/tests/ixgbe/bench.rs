@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::UdpSocket;
 
 use ixmap_lab::wait_until;
-use ixmap_vm::{Error, Guest, Model, Result, Rings, Wire};
+use ixmap_vm::{Builder, Error, Guest, Model, Result, Rings, Wire};
 use serde_json::Value;
 
 /// The host's and the guest's address on the cable, and the card's MAC.
@@ -27,9 +27,13 @@ pub(crate) fn wire() -> Result<Wire> {
 
 impl Bench {
     pub(crate) fn boot(rings: Rings) -> Result<Bench> {
+        Bench::boot_as(rings, Guest::builder())
+    }
+
+    pub(crate) fn boot_as(rings: Rings, builder: Builder) -> Result<Bench> {
         let wire = wire()?;
         let model = Model::start(&wire, MAC, rings)?;
-        let guest = Guest::builder().cores(4).nic(&model.socket()).boot()?;
+        let guest = builder.cores(4).nic(&model.socket()).boot()?;
         Ok(Bench { guest, model, wire })
     }
 

@@ -2,6 +2,7 @@
 //! test boots a stock Debian guest, and ends with neither having anything to complain of.
 
 mod bench;
+mod offloads;
 
 use bench::{Bench, GUEST, HOST, MAC};
 use ixmap_vm::{Guest, Result, Rings};
@@ -10,8 +11,9 @@ use ixmap_vm::{Guest, Result, Rings};
 fn ixgbe_probes_the_card_brings_its_link_up_and_carries_packets() -> Result<()> {
     let mut bench = Bench::boot(Rings::Trapped)?;
     bench.configure()?;
+    bench.ping_from_guest(1, 56)?;
+    println!("{:?} from power-on to an answered ping", bench.guest.age());
     bench.ping_from_guest(8, 56)?;
-    println!("{:?} from power-on to answered pings", bench.guest.age());
 
     let dmesg = bench.guest.dmesg()?;
     assert!(
@@ -109,37 +111,6 @@ fn all_five_self_tests_of_the_driver_pass() -> Result<()> {
 }
 
 #[test]
-fn traffic_flows_with_every_offload_off_and_on() -> Result<()> {
-    let mut bench = Bench::boot(Rings::Trapped)?;
-    bench.configure()?;
-    for switch in ["off", "on"] {
-        let features = [
-            "rx", "tx", "sg", "tso", "gso", "gro", "rxvlan", "txvlan", "rxhash",
-        ];
-        let set: Vec<String> = features
-            .iter()
-            .map(|name| format!("{name} {switch}"))
-            .collect();
-        let script = format!("ethtool -K eth0 {}; ethtool -k eth0", set.join(" "));
-        let state = bench.guest.check(&format!("offloads {switch}"), &script)?;
-        for feature in [
-            "rx-checksumming",
-            "tx-checksum-ip-generic",
-            "tx-tcp-segmentation",
-        ] {
-            assert!(state.contains(&format!("{feature}: {switch}")), "{state}");
-        }
-        bench.wait_link()?;
-        bench.ping_from_guest(4, 1472)?;
-        for direction in [&[][..], &["--reverse"]] {
-            let rate = bench.iperf(direction)?;
-            println!("offloads {switch}, {direction:?}: {rate:.1} Mbit/s");
-        }
-    }
-    bench.judge()
-}
-
-#[test]
 fn the_driver_binds_again_and_after_a_warm_reboot() -> Result<()> {
     let mut bench = Bench::boot(Rings::Trapped)?;
     bench.configure()?;
@@ -188,6 +159,32 @@ fn load_is_carried_with_trapped_rings() -> Result<()> {
 #[test]
 fn load_is_carried_with_mapped_rings() -> Result<()> {
     carries_load(Rings::Mapped)
+}
+
+#[test]
+fn packets_go_through_an_iommu_that_maps_each_buffer() -> Result<()> {
+    let mut bench = Bench::boot_as(Rings::Trapped, Guest::builder().iommu())?;
+    bench.configure()?;
+    let group = "cat /sys/class/net/eth0/device/iommu_group/type";
+    let group = bench.guest.check("its group", group)?;
+    assert!(group.starts_with("DMA"), "{group}");
+    bench.ping_from_guest(8, 1472)?;
+    for direction in [&[][..], &["--reverse"]] {
+        let rate = bench.iperf(direction)?;
+        println!("IOMMU, {direction:?}: {rate:.1} Mbit/s");
+    }
+    bench.judge()
+}
+
+#[test]
+fn a_cable_that_is_gone_is_a_link_down() -> Result<()> {
+    let mut bench = Bench::boot(Rings::Trapped)?;
+    bench.configure()?;
+    bench.ping_from_guest(1, 56)?;
+    bench.wire.host().ip("link delete tap0")?;
+    let down = "[ \"$(cat /sys/class/net/eth0/carrier)\" = 0 ]";
+    bench.guest.wait_until("the link is down", down)?;
+    bench.judge()
 }
 
 #[test]
