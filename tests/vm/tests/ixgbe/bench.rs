@@ -123,7 +123,7 @@ impl Bench {
             "modprobe pktgen
             cd /proc/net/pktgen
             echo 'add_device eth0' >kpktgend_0
-            for setting in 'count {count}' 'pkt_size 60' 'dst {HOST}' 'dst_mac 02:00:00:00:00:01'; do
+            for setting in 'count {count}' 'clone_skb 1000' 'pkt_size 60' 'dst {HOST}' 'dst_mac 02:00:00:00:00:01'; do
                 echo \"$setting\" >eth0
             done
             echo start >pgctrl

@@ -92,6 +92,8 @@ fn flows_spread_over_four_queue_pairs() -> Result<()> {
 fn all_five_self_tests_of_the_driver_pass() -> Result<()> {
     let mut bench = Bench::boot(Rings::Trapped)?;
     bench.configure()?;
+    // ixgbe sets the carrier before it wakes its queues, and crashes if it is closed in between.
+    bench.ping_from_guest(1, 56)?;
     let report = bench.guest.check("self-test", "ethtool -t eth0 offline")?;
     assert!(report.contains("The test result is PASS"), "{report}");
     for test in [
@@ -143,7 +145,7 @@ fn carries_load(rings: Rings) -> Result<()> {
         let rate = bench.iperf(direction)?;
         println!("{rings:?}, {direction:?}: {rate:.1} Mbit/s");
     }
-    let sent = 50_000;
+    let sent = 200_000;
     let before = bench.received_by_the_host()?;
     let rate = bench.pktgen(sent)?;
     println!("{rings:?}, pktgen: {rate} packets a second");
@@ -162,7 +164,7 @@ fn load_is_carried_with_mapped_rings() -> Result<()> {
 }
 
 #[test]
-fn packets_go_through_an_iommu_that_maps_each_buffer() -> Result<()> {
+fn packets_go_through_an_iommu() -> Result<()> {
     let mut bench = Bench::boot_as(Rings::Trapped, Guest::builder().iommu())?;
     bench.configure()?;
     let group = "cat /sys/class/net/eth0/device/iommu_group/type";
