@@ -189,7 +189,7 @@ impl Driver {
             self.modify(
                 0x900 + 4 * (queue / 2),
                 0xFFFF << shift,
-                (0x8080 | queue * 0x101) << shift,
+                (0x8080 | (queue * 0x101)) << shift,
             );
             self.write(0x820 + 4 * queue, 1 << 31 | 0x80);
         }

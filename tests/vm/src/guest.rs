@@ -190,13 +190,25 @@ impl Guest {
         self.wait_ready()
     }
 
-    /// Does something while the guest's processors stand still. None of them waits for a device
-    /// then: QEMU 11.1 aborts when a vfio-user device goes away in the middle of a read.
-    pub fn paused<T>(&mut self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// Takes a vfio-user device away by `pull`. The guest's processors stand still until QEMU has
+    /// noticed: QEMU 11.1 aborts when it finds out in the middle of a processor's access.
+    pub fn lose_device(&mut self, pull: impl FnOnce() -> Result<()>) -> Result<()> {
         self.qmp.execute("stop")?;
-        let done = work()?;
-        self.qmp.execute("cont")?;
-        Ok(done)
+        let said = self.qemu.log().len();
+        pull()?;
+        let start = Instant::now();
+        // It logs the end of the connection.
+        while self.qemu.log().len() == said {
+            self.qemu.alive()?;
+            if start.elapsed() > PATIENCE {
+                return Err(Error::Timeout {
+                    what: "QEMU to miss the device".to_owned(),
+                    log: self.qemu.log(),
+                });
+            }
+            thread::sleep(TICK);
+        }
+        self.qmp.execute("cont")
     }
 
     /// The kernel's log since it booted last.

@@ -199,7 +199,7 @@ fn a_guest_survives_its_card_being_torn_out_under_load() -> Result<()> {
     let violations = bench.model.violations()?;
     assert!(violations.is_empty(), "{violations:#?}");
     let Bench { guest, model, .. } = &mut bench;
-    guest.paused(|| model.kill())?;
+    guest.lose_device(|| model.kill())?;
     bench
         .guest
         .wait_until("the driver notices", "dmesg | grep -q 'Adapter removed'")?;

@@ -3,6 +3,7 @@
 
 use crate::bench::{Bench, GUEST};
 use ixmap_vm::{Error, Result, Rings};
+use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn};
 use nix::sys::socket::{sendto, socket};
 use std::net::SocketAddrV4;
@@ -122,18 +123,15 @@ impl Bench {
         let mut segment = [0; 20];
         segment[..4].copy_from_slice(&[0x9C, 0x40, 0, 9]);
         segment[12..14].copy_from_slice(&[0x50, 0x04]);
-        let address: SocketAddrV4 = format!("{GUEST}:0").parse().unwrap();
         let send = || {
             let (family, kind) = (AddressFamily::Inet, SockType::Raw);
             let raw = socket(family, kind, SockFlag::empty(), SockProtocol::Tcp)?;
+            let address: SocketAddrV4 = format!("{GUEST}:0").parse().map_err(|_| Errno::EINVAL)?;
             let address = SockaddrIn::from(address);
             sendto(raw.as_raw_fd(), &segment, &address, MsgFlags::empty())
         };
         let what = ixmap_lab::Error::io("send a segment");
-        let sent = self
-            .wire
-            .host()
-            .enter(|| send().map_err(|error| what(error)));
+        let sent = self.wire.host().enter(|| send().map_err(what));
         Ok(sent.map(drop)?)
     }
 }
