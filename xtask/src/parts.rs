@@ -39,7 +39,7 @@ pub(crate) const PARTS: &[Part] = &[
             "--test=boot",
             "--test=ixgbe",
             "--",
-            "--test-threads=1",
+            "--test-threads=2",
         ],
         lab: true,
     },

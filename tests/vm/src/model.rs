@@ -44,9 +44,9 @@ impl Wire {
 /// Whether the guest's accesses to the descriptor rings' registers reach the model at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rings {
-    /// Each access is a message: slow, and seen by the judge.
+    /// Each access is a message, and seen by the judge.
     Trapped,
-    /// The pages are shared memory that the model polls: fast.
+    /// The pages are shared memory that the model polls: an access costs the guest nothing.
     Mapped,
 }
 
