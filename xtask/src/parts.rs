@@ -31,4 +31,16 @@ pub(crate) const PARTS: &[Part] = &[
         cargo: &["test", "--test", "netns", "--", "--test-threads=2"],
         lab: true,
     },
+    Part {
+        name: "virtual machine",
+        cargo: &[
+            "test",
+            "--package=ixmap-vm",
+            "--test=boot",
+            "--test=ixgbe",
+            "--",
+            "--test-threads=2",
+        ],
+        lab: true,
+    },
 ];

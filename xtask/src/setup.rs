@@ -12,6 +12,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("ndisc6", "ndisc6"),
     ("nstat", "iproute2"),
     ("ping", "iputils-ping"),
+    ("setpriv", "util-linux"),
     ("ss", "iproute2"),
     ("sysctl", "procps"),
     ("timeout", "coreutils"),

@@ -23,6 +23,7 @@ pub use daemon::{Daemon, Exit};
 pub use error::{Error, Result};
 pub use host::{Family, Host};
 pub use metrics::Metrics;
+pub use names::unique_name;
 pub use namespace::{Background, Namespace};
 pub use tools::{Iperf, Ping};
 pub use topology::{Lab, Ports, Router};

@@ -8,7 +8,7 @@ static SERIAL: AtomicU32 = AtomicU32::new(0);
 const PREFIX: &str = "ixlab-";
 
 /// A name for this machine's shared tables: `ixlab-<pid>-<serial>`.
-pub(crate) fn unique_name() -> String {
+pub fn unique_name() -> String {
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     format!("{PREFIX}{}-{serial}", process::id())
 }

@@ -1,0 +1,193 @@
+//! The stream of messages when it is not as it should be, and clients that come and go.
+
+use super::*;
+
+#[test]
+fn commands_that_are_unknown_or_too_short_fail_and_the_next_is_served() {
+    let mut bench = Bench::negotiated(false);
+    for command in [0, 6, 11, 12, 14, 16, 17, 18, u16::MAX] {
+        assert_eq!(
+            bench.fails(command, Payload::default().u64(0), &[]),
+            Errno::OPNOTSUPP
+        );
+    }
+    for command in (VERSION..=REGION_WRITE)
+        .chain([REGION_WRITE_MULTI])
+        .filter(|&c| c != 6)
+    {
+        assert_eq!(
+            bench.fails(command, Payload::default().u16(0), &[]),
+            Errno::INVAL
+        );
+    }
+    assert_eq!(bench.read_long(CONFIG, 0), 0x10FB_8086);
+}
+
+#[test]
+fn what_comes_with_a_rejected_command_is_closed() {
+    let mut bench = Bench::negotiated(false);
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    assert_eq!(
+        bench.fails(99, Payload::default(), &[writer.as_fd()]),
+        Errno::OPNOTSUPP
+    );
+    drop(writer);
+    assert_eq!(std::io::Read::read(&mut reader, &mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn the_payload_of_a_command_that_is_too_large_is_passed_over() {
+    let mut bench = Bench::negotiated(false);
+    let size = 5_000_000;
+    let head = Payload::default()
+        .u16(7)
+        .u16(REGION_WRITE)
+        .u32(16 + size)
+        .u32(0)
+        .u32(0)
+        .0;
+    bench.peer.write_all(&head).unwrap();
+    bench.serve();
+    for _ in 0..size / 1000 {
+        bench.peer.write_all(&[0xEE; 1000]).unwrap();
+        assert!(bench.serve() != Served::Gone);
+    }
+    let error = bench.reply(REGION_WRITE).unwrap().unwrap_err();
+    assert_eq!(Errno::from_raw_os_error(error), Errno::MSGSIZE);
+    assert_eq!(bench.read_long(CONFIG, 0), 0x10FB_8086);
+}
+
+#[test]
+fn a_message_may_come_byte_by_byte() {
+    let mut bench = Bench::negotiated(false);
+    let read = Payload::default().u64(0).u32(CONFIG).u32(4).0;
+    let head = Payload::default()
+        .u16(7)
+        .u16(REGION_READ)
+        .u32(32)
+        .u32(0)
+        .u32(0)
+        .0;
+    for byte in [head, read].concat() {
+        assert!(bench.reply(REGION_READ).is_none());
+        bench.peer.write_all(&[byte]).unwrap();
+        assert!(bench.serve() != Served::Gone);
+    }
+    assert!(bench.reply(REGION_READ).unwrap().is_ok());
+}
+
+#[test]
+fn a_stream_without_framing_is_closed() {
+    for size in [0, 15, u32::MAX, 16 << 20 | 17] {
+        let mut bench = Bench::negotiated(false);
+        let head = Payload::default()
+            .u16(7)
+            .u16(VERSION)
+            .u32(size)
+            .u32(0)
+            .u32(0)
+            .0;
+        bench.peer.write_all(&head).unwrap();
+        assert!(bench.serve() == Served::Gone, "{size}");
+    }
+}
+
+#[test]
+fn a_client_that_reads_no_replies_has_its_commands_wait() {
+    let mut bench = Bench::negotiated(false);
+    bench.peer.set_nonblocking(true).unwrap();
+    let read = Payload::default().u64(0).u32(REGISTERS).u32(0x8000).0;
+    let head = Payload::default()
+        .u16(7)
+        .u16(REGION_READ)
+        .u32(32)
+        .u32(0)
+        .u32(0)
+        .0;
+    let message = [head, read].concat();
+    let mut sent = 0;
+    loop {
+        match bench.peer.write(&message) {
+            Ok(len) => {
+                assert_eq!(len, message.len());
+                sent += 1;
+            }
+            Err(_) => match bench.serve() {
+                Served::Commands => {}
+                served => break assert!(served == Served::Nothing),
+            },
+        }
+    }
+    assert!(bench.client.interest() == rustix::event::PollFlags::OUT);
+    bench.peer.set_nonblocking(false).unwrap();
+    for _ in 0..sent {
+        while bench.reply_is_missing() {
+            assert!(bench.serve() != Served::Gone);
+        }
+        assert_eq!(
+            bench.reply(REGION_READ).unwrap().unwrap().0.len(),
+            16 + 0x8000
+        );
+    }
+}
+
+impl Bench {
+    fn reply_is_missing(&self) -> bool {
+        let mut byte = [0];
+        rustix::net::recv(&self.peer, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT).is_err()
+    }
+}
+
+#[test]
+fn the_next_client_is_served_with_a_device_as_after_power_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("nic.sock");
+    let mut server = Server::new(&path, Bench::fresh(false).function).unwrap();
+    let other = Server::new(&path, Bench::fresh(false).function);
+    assert!(matches!(other, Err(ServerError::InUse(_))));
+
+    for _ in 0..2 {
+        let mut peer = UnixStream::connect(&path).unwrap();
+        let version = Payload::default().u16(1).u16(VERSION).u32(20).u32(0).u32(0);
+        peer.write_all(&version.u16(0).u16(0).0).unwrap();
+        let ral = write_payload(REGISTERS, RAL0, &[9; 4]).0;
+        let head = Payload::default()
+            .u16(1)
+            .u16(REGION_WRITE)
+            .u32(36)
+            .u32(NO_REPLY)
+            .u32(0)
+            .0;
+        peer.write_all(&[head, ral].concat()).unwrap();
+        while server.step() {}
+        let slot = &mut server.function_mut().slot;
+        slot.memory
+            .map(0, 4096, Some(guest(4096)), 0, true)
+            .unwrap();
+        assert_eq!(register(&mut server, RAL0), 0x0909_0909);
+        drop(peer);
+        while server.step() {}
+        assert_ne!(register(&mut server, RAL0), 0x0909_0909);
+        assert!(server.function().slot.memory.is_empty());
+    }
+    drop(server);
+    assert!(!path.exists());
+}
+
+fn register(server: &mut Server, offset: u64) -> u32 {
+    let mut bytes = [0; 4];
+    let region = crate::vfio::function::Region::Registers;
+    server
+        .function_mut()
+        .read(region, offset, &mut bytes)
+        .unwrap();
+    u32::from_ne_bytes(bytes)
+}
+
+#[test]
+fn a_socket_left_behind_is_served_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("nic.sock");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(Server::new(&path, Bench::fresh(false).function).is_ok());
+}
