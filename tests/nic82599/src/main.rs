@@ -1,8 +1,9 @@
 //! `nic82599`: serves one modelled 82599 over vfio-user until it is told to stop (SIGTERM, SIGINT).
+//! SIGUSR1 tears the card out of its slot.
 //! What the driver does wrong goes to stderr as it happens, and with `--violations` to a file.
 
 use clap::Parser;
-use nic82599::vfio::{Function, Server, ServerError};
+use nic82599::vfio::{Function, Order, Server, ServerError};
 use nic82599::wire::{Wire, WireError, WireSpec};
 use nic82599::{Settings, Variant, Violation};
 use nix::sys::signal::{SigSet, Signal};
@@ -94,11 +95,12 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let mut stop = SigSet::empty();
-    stop.add(Signal::SIGTERM);
-    stop.add(Signal::SIGINT);
-    stop.thread_block().map_err(Failure::Signals)?;
-    let stop = SignalFd::new(&stop).map_err(Failure::Signals)?;
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTERM);
+    signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGUSR1);
+    signals.thread_block().map_err(Failure::Signals)?;
+    let signals = SignalFd::new(&signals).map_err(Failure::Signals)?;
 
     let mut record = arguments
         .violations
@@ -115,7 +117,12 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut server = Server::new(&arguments.socket, function)?;
 
     let mut unwritten = None;
-    server.run(stop.as_fd(), |violation| {
+    let order = || match signals.read_signal() {
+        Ok(Some(signal)) if signal.ssi_signo == Signal::SIGUSR1 as u32 => Some(Order::PullCard),
+        Ok(Some(_)) => Some(Order::Stop),
+        Ok(None) | Err(_) => None,
+    };
+    server.run(signals.as_fd(), order, |violation| {
         eprintln!("violation: {violation}");
         if let Some(record) = &mut record {
             unwritten = record.write(violation).err().or(unwritten.take());

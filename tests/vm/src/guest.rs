@@ -14,7 +14,6 @@ use crate::error::{Error, Result};
 use crate::initramfs;
 use crate::machine::Machine;
 use crate::process::{PATIENCE, Process, read_log, tail};
-use crate::qmp::Qmp;
 
 /// What the kernel says when something is wrong with it or a driver.
 const COMPLAINTS: &[&str] = &[
@@ -79,7 +78,7 @@ impl Builder {
         let listener =
             UnixListener::bind(&channel).map_err(Error::io("bind the agent's socket"))?;
 
-        let (console, qmp) = (file("console.log"), file("qmp.sock"));
+        let console = file("console.log");
         let mut command = machine.qemu();
         command
             .args(self.machine_words())
@@ -93,15 +92,12 @@ impl Builder {
             .args(["-device", "virtio-serial", "-chardev"])
             .arg(prefixed("socket,id=agent,path=", &channel))
             .args(["-device", "virtserialport,chardev=agent,name=agent"])
-            .arg("-qmp")
-            .arg(format!("unix:{},server=on,wait=off", qmp.display()))
             .args(&self.devices);
         let started = Instant::now();
         let mut qemu = Process::start("QEMU", &mut command, file("qemu.log"))?;
         let stream = accept(&listener, &mut qemu)?;
         let mut guest = Guest {
             qemu,
-            qmp: Qmp::connect(&qmp)?,
             agent: Agent::new(stream)?,
             console,
             started,
@@ -132,7 +128,6 @@ impl Builder {
 /// A booted machine.
 pub struct Guest {
     qemu: Process,
-    qmp: Qmp,
     agent: Agent,
     console: PathBuf,
     started: Instant,
@@ -188,27 +183,6 @@ impl Guest {
     pub fn reboot_warm(&mut self) -> Result<()> {
         self.agent.send("reboot -f")?;
         self.wait_ready()
-    }
-
-    /// Takes a vfio-user device away by `pull`. The guest's processors stand still until QEMU has
-    /// noticed: QEMU 11.1 aborts when it finds out in the middle of a processor's access.
-    pub fn lose_device(&mut self, pull: impl FnOnce() -> Result<()>) -> Result<()> {
-        self.qmp.execute("stop")?;
-        let said = self.qemu.log().len();
-        pull()?;
-        let start = Instant::now();
-        // It logs the end of the connection.
-        while self.qemu.log().len() == said {
-            self.qemu.alive()?;
-            if start.elapsed() > PATIENCE {
-                return Err(Error::Timeout {
-                    what: "QEMU to miss the device".to_owned(),
-                    log: self.qemu.log(),
-                });
-            }
-            thread::sleep(TICK);
-        }
-        self.qmp.execute("cont")
     }
 
     /// The kernel's log since it booted last.

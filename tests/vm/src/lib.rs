@@ -20,7 +20,6 @@ mod initramfs;
 mod machine;
 mod model;
 mod process;
-mod qmp;
 mod tree;
 
 pub use agent::Output;

@@ -7,6 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+
 use crate::error::{Error, Result};
 
 /// How long a boot or a step may take before it counts as broken: eight times what the slowest
@@ -63,6 +67,15 @@ impl Process {
     /// What the process has written so far.
     pub(crate) fn log(&self) -> String {
         read_log(&self.log)
+    }
+
+    /// Sends the process a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        let who = self.who;
+        let sent = i32::try_from(self.child.id())
+            .map_err(|_| Errno::ESRCH)
+            .and_then(|pid| signal::kill(Pid::from_raw(pid), signal));
+        sent.map_err(|errno| Error::io(format!("signal {who}"))(errno.into()))
     }
 
     /// Kills the process at once and waits for its end.

@@ -109,6 +109,10 @@ impl Function {
         bytes: &mut [u8],
     ) -> Result<(), Errno> {
         let at = range(region, offset, bytes.len())?;
+        if self.nic.is_removed() {
+            bytes.fill(0xFF);
+            return Ok(());
+        }
         match region {
             Region::Registers => self.read_registers(at, bytes),
             Region::Msix => bytes.copy_from_slice(&self.msix[at..at + bytes.len()]),
@@ -122,6 +126,7 @@ impl Function {
     pub(super) fn write(&mut self, region: Region, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
         let at = range(region, offset, bytes.len())?;
         match region {
+            _ if self.nic.is_removed() => {}
             Region::Registers => self.write_registers(at, bytes),
             Region::Msix => self.write_msix(at, bytes),
             Region::Config => self.write_config(at, bytes),
@@ -137,6 +142,11 @@ impl Function {
         self.slot.bus_master = false;
         self.msix.fill(0);
         self.sync_rings();
+    }
+
+    /// Surprise removal: reads are all ones from now on, nothing else happens.
+    pub(super) fn pull_card(&mut self) {
+        self.nic.remove();
     }
 
     /// The client is gone, and with it the machine: its memory, its interrupts and its power.

@@ -38,6 +38,15 @@ pub enum ServerError {
     Poll(std::io::Error),
 }
 
+/// What whoever runs the server may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The end of serving.
+    Stop,
+    /// The card is torn out of its slot.
+    PullCard,
+}
+
 /// Serves one function to one client at a time, again and again.
 pub struct Server {
     path: PathBuf,
@@ -93,10 +102,12 @@ impl Server {
         &mut self.function
     }
 
-    /// Serves until `stop` is readable. Each violation is told as soon as it is on record.
+    /// Serves until an order says to stop; `orders` is readable when there is one. Each violation
+    /// is told as soon as it is on record.
     pub fn run(
         &mut self,
-        stop: BorrowedFd<'_>,
+        orders: BorrowedFd<'_>,
+        mut next_order: impl FnMut() -> Option<Order>,
         mut tell: impl FnMut(&Violation),
     ) -> Result<(), ServerError> {
         let (mut busy_until, mut sync_at) = (Duration::ZERO, Duration::ZERO);
@@ -121,8 +132,12 @@ impl Server {
             } else {
                 self.wait(now, next)
             };
-            if self.sleep(stop, wait)? {
-                return Ok(());
+            if self.sleep(orders, wait)? {
+                match next_order() {
+                    Some(Order::Stop) => return Ok(()),
+                    Some(Order::PullCard) => self.function.pull_card(),
+                    None => {}
+                }
             }
             if busy && !worked {
                 std::thread::yield_now();
@@ -162,17 +177,17 @@ impl Server {
         device.into_iter().chain(rings).min()
     }
 
-    /// Sleeps until there is something to do; says whether it is time to stop.
-    fn sleep(&self, stop: BorrowedFd<'_>, wait: Option<Duration>) -> Result<bool, ServerError> {
+    /// Sleeps until there is something to do; says whether there is an order.
+    fn sleep(&self, orders: BorrowedFd<'_>, wait: Option<Duration>) -> Result<bool, ServerError> {
         let (client, interest) = match &self.client {
             Some(client) => (client.socket.as_fd(), client.interest()),
             None => (self.listener.as_fd(), PollFlags::IN),
         };
         let wire = self.function.slot.wire.fd();
         let mut fds = [
-            PollFd::from_borrowed_fd(stop, PollFlags::IN),
+            PollFd::from_borrowed_fd(orders, PollFlags::IN),
             PollFd::from_borrowed_fd(client, interest),
-            PollFd::from_borrowed_fd(wire.unwrap_or(stop), PollFlags::IN),
+            PollFd::from_borrowed_fd(wire.unwrap_or(orders), PollFlags::IN),
         ];
         let wait = wait.and_then(|wait| Timespec::try_from(wait).ok());
         match poll(&mut fds, wait.as_ref()) {

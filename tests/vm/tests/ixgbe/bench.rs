@@ -127,6 +127,8 @@ impl Bench {
                 echo \"$setting\" >eth0
             done
             echo start >pgctrl
+            # On a busy machine `start` comes back before the thread has begun.
+            until grep -q pps eth0; do sleep 0.1; done
             cat eth0"
         );
         let report = self.guest.check("pktgen", &script)?;

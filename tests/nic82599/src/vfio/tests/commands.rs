@@ -159,6 +159,17 @@ fn an_access_of_less_than_a_register_does_nothing_and_is_told_where_it_was() {
 }
 
 #[test]
+fn a_card_that_was_pulled_reads_as_ones_everywhere() {
+    let mut bench = Bench::negotiated(false);
+    bench.function.pull_card();
+    bench.write(REGISTERS, RAL0, &[0; 4]).unwrap();
+    for (region, offset) in [(REGISTERS, RAL0), (CONFIG, 0)] {
+        assert_eq!(bench.read_long(region, offset), u32::MAX);
+    }
+    assert_eq!(bench.function.nic().violation_count(), 0);
+}
+
+#[test]
 fn accesses_outside_a_region_fail() {
     let mut bench = Bench::negotiated(false);
     let wrong = [
