@@ -29,7 +29,7 @@ struct Arguments {
     /// The address in the EEPROM; by default one made from the socket's path.
     #[arg(long)]
     mac: Option<Mac>,
-    /// Let the guest map the pages of ring registers: faster, but seen only by polling.
+    /// Let the guest map the pages of ring registers: its tails cost it nothing, and are seen only by polling.
     #[arg(long)]
     mmap_rings: bool,
     /// Write each violation to this file as a line of JSON.
