@@ -6,7 +6,8 @@
 //! direct-mapped cache by page, as an IOTLB does, and only then to the sorted map.
 //!
 //! This is the one place that touches memory which another process writes: it is only ever copied
-//! from or to, never borrowed.
+//! from or to by atomic words, never borrowed. A client that shrinks a file that it shared ends this process by SIGBUS:
+//! it is trusted not to, as with its guest's memory (QEMU seals the file).
 
 #![allow(
     unsafe_code,
@@ -203,7 +204,8 @@ impl GuestMemory {
             let (source, room) = hit.piece(here);
             let (piece, after) = rest.split_at_mut(room.min(rest.len()));
             // SAFETY: `find` gave a range of this generation, so its file is still mapped, and
-            // `piece` says that `room` bytes from `source` on lie inside it.
+            // `piece` says that `room` bytes from `source` on lie inside it: of a file that its
+            // client does not shrink.
             unsafe { copy_from_guest(source, piece) };
             rest = after;
             at = next(here, room);
