@@ -35,6 +35,7 @@ pub(crate) const PARTS: &[Part] = &[
         name: "virtual machine",
         cargo: &[
             "test",
+            "--no-fail-fast",
             "--package=ixmap-vm",
             "--test=boot",
             "--test=ixgbe",
