@@ -23,6 +23,7 @@ mod registers;
 mod ring_pages;
 mod rings;
 mod semaphores;
+mod socket_file;
 mod state;
 mod statistics;
 #[cfg(test)]
@@ -38,4 +39,5 @@ pub use memory::{Memory, Permission};
 pub use nic::{Nic, Settings, Variant};
 pub use registers::BAR0_SIZE;
 pub use ring_pages::{RingPage, RingPages};
+pub use socket_file::SocketFileError;
 pub use violation::{Violation, Why};

@@ -3,7 +3,7 @@
 //! What the driver does wrong goes to stderr as it happens, and with `--violations` to a file.
 
 use clap::Parser;
-use nic82599::vfio::{Function, Order, Server, ServerError};
+use nic82599::vfio::{Function, Order, Server, ServerError, Told};
 use nic82599::wire::{Wire, WireError, WireSpec};
 use nic82599::{Settings, Variant, Violation};
 use nix::sys::signal::{SigSet, Signal};
@@ -122,11 +122,14 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         Ok(Some(_)) => Some(Order::Stop),
         Ok(None) | Err(_) => None,
     };
-    server.run(signals.as_fd(), order, |violation| {
-        eprintln!("violation: {violation}");
-        if let Some(record) = &mut record {
-            unwritten = record.write(violation).err().or(unwritten.take());
+    server.run(signals.as_fd(), order, |told| match told {
+        Told::Violation(violation) => {
+            eprintln!("violation: {violation}");
+            if let Some(record) = &mut record {
+                unwritten = record.write(violation).err().or(unwritten.take());
+            }
         }
+        Told::RecordFull => eprintln!("nic82599: further violations are only counted"),
     })?;
     eprintln!(
         "nic82599: violations: {}",

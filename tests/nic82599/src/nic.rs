@@ -160,12 +160,22 @@ impl Nic {
         self.removed = true;
     }
 
+    /// Another driver's turn: the record of violations begins anew, their count goes on.
+    pub fn begin_record(&mut self) {
+        self.state.violations.begin();
+    }
+
     /// The first things that the driver did wrong.
     pub fn violations(&self) -> &[Violation] {
         self.state.violations.kept()
     }
 
-    /// How many things the driver did wrong.
+    /// Whether further violations are only counted.
+    pub fn is_record_full(&self) -> bool {
+        self.state.violations.is_full()
+    }
+
+    /// How many things drivers did wrong.
     pub fn violation_count(&self) -> u64 {
         self.state.violations.count()
     }

@@ -6,7 +6,7 @@ use crate::registers::{self, Reg};
 use std::fmt;
 use thiserror::Error;
 
-/// How many violations are kept; the rest are only counted.
+/// How many violations a record keeps; the rest are only counted.
 const KEPT: usize = 256;
 
 /// One thing that the driver did wrong, and with which register.
@@ -64,7 +64,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// The first violations, and how many there were.
+/// The first violations since the record began, and how many there ever were.
 #[derive(Default)]
 pub(crate) struct Violations {
     kept: Vec<Violation>,
@@ -82,6 +82,15 @@ impl Violations {
                 why,
             });
         }
+    }
+
+    /// Empties the record, not the count.
+    pub(crate) fn begin(&mut self) {
+        self.kept.clear();
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.kept.len() == KEPT
     }
 
     pub(crate) fn kept(&self) -> &[Violation] {

@@ -149,6 +149,11 @@ impl Function {
         self.nic.remove();
     }
 
+    /// A client came, whose violations are told anew.
+    pub(super) fn begin_record(&mut self) {
+        self.nic.begin_record();
+    }
+
     /// The client is gone, and with it the machine: its memory, its interrupts and its power.
     pub(super) fn unplug(&mut self) {
         self.reset();

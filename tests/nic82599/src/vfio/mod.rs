@@ -20,4 +20,4 @@ mod tests;
 mod vectors;
 
 pub use function::Function;
-pub use server::{Order, Server, ServerError};
+pub use server::{Order, Server, ServerError, Told};

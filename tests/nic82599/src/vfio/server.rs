@@ -6,15 +6,13 @@ use super::function::Function;
 use super::inbox::{Filled, Inbox, Incoming};
 use super::outbox::Outbox;
 use super::session::Session;
-use crate::Violation;
+use crate::socket_file::{self, End, Listener};
+use crate::{SocketFileError, Violation};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
-    socket_with,
-};
+use rustix::net::{SocketFlags, SocketType, accept_with};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
@@ -27,13 +25,8 @@ const RINGS_SYNC: Duration = Duration::from_micros(200);
 
 #[derive(Debug, Error)]
 pub enum ServerError {
-    #[error("{}: somebody serves this socket already; give another --socket", .0.display())]
-    InUse(PathBuf),
-    #[error("{}: cannot listen: {error}", path.display())]
-    Listen {
-        path: PathBuf,
-        error: std::io::Error,
-    },
+    #[error(transparent)]
+    Socket(#[from] SocketFileError),
     #[error("cannot wait for events: {0}")]
     Poll(std::io::Error),
 }
@@ -47,14 +40,21 @@ pub enum Order {
     PullCard,
 }
 
+/// What the judge has to tell of the present client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told<'a> {
+    Violation(&'a Violation),
+    /// Its record is full: further violations are only counted.
+    RecordFull,
+}
+
 /// Serves one function to one client at a time, again and again.
 pub struct Server {
-    path: PathBuf,
-    listener: OwnedFd,
+    listener: Listener,
     function: Function,
     client: Option<Client>,
     start: Instant,
-    /// Violations already told.
+    /// Violations of the present client that were told.
     told: usize,
 }
 
@@ -76,15 +76,11 @@ pub(super) enum Served {
 impl Server {
     /// Listens at `path`, where a socket that nobody serves any more is replaced.
     pub fn new(path: &Path, function: Function) -> Result<Server, ServerError> {
-        let listener = listen_at(path).map_err(|error| match error {
-            Errno::ADDRINUSE => ServerError::InUse(path.to_owned()),
-            error => ServerError::Listen {
-                path: path.to_owned(),
-                error: error.into(),
-            },
-        })?;
+        let listener = match socket_file::open(path, SocketType::STREAM)? {
+            End::Listening(listener) => listener,
+            End::Connected(_) => return Err(SocketFileError::InUse(path.to_owned()).into()),
+        };
         Ok(Server {
-            path: path.to_owned(),
             listener,
             function,
             client: None,
@@ -108,21 +104,18 @@ impl Server {
         &mut self,
         orders: BorrowedFd<'_>,
         mut next_order: impl FnMut() -> Option<Order>,
-        mut tell: impl FnMut(&Violation),
+        mut tell: impl FnMut(Told<'_>),
     ) -> Result<(), ServerError> {
         let (mut busy_until, mut sync_at) = (Duration::ZERO, Duration::ZERO);
         loop {
             let worked = self.step();
-            let violations = self.function.nic().violations();
-            violations.iter().skip(self.told).for_each(&mut tell);
-            self.told = violations.len();
-
             let now = self.start.elapsed();
             if now >= sync_at {
                 self.function.sync_rings();
                 sync_at = now + RINGS_SYNC;
             }
             let next = self.function.tick(now);
+            self.tell(&mut tell);
             if worked {
                 busy_until = now + BUSY;
             }
@@ -166,7 +159,21 @@ impl Server {
             return Served::Nothing;
         };
         self.client = Some(Client::new(socket));
+        self.function.begin_record();
+        self.told = 0;
         Served::Commands
+    }
+
+    /// Tells what is new in the record. All of it is told before the next client empties it.
+    pub(super) fn tell(&mut self, tell: &mut impl FnMut(Told<'_>)) {
+        let nic = self.function.nic();
+        let (told, recorded) = (self.told, nic.violations().len());
+        let new = nic.violations().iter().skip(told);
+        new.for_each(|violation| tell(Told::Violation(violation)));
+        if recorded > told && nic.is_record_full() {
+            tell(Told::RecordFull);
+        }
+        self.told = recorded;
     }
 
     /// How long to sleep at most.
@@ -195,12 +202,6 @@ impl Server {
             Err(Errno::INTR) => Ok(false),
             Err(error) => Err(ServerError::Poll(error.into())),
         }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _gone = rustix::fs::unlink(&self.path);
     }
 }
 
@@ -265,20 +266,4 @@ impl Client {
         interest.set(PollFlags::OUT, !self.outbox.is_empty());
         interest
     }
-}
-
-fn listen_at(path: &Path) -> Result<OwnedFd, Errno> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let address = SocketAddrUnix::new(path)?;
-    let probe = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    match connect(&probe, &address) {
-        Ok(()) | Err(Errno::AGAIN) => return Err(Errno::ADDRINUSE),
-        Err(Errno::CONNREFUSED) => rustix::fs::unlink(path)?,
-        // Whatever else is wrong, bind() says better.
-        Err(_) => {}
-    }
-    let listener = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    bind(&listener, &address)?;
-    listen(&listener, 1)?;
-    Ok(listener)
 }

@@ -5,6 +5,7 @@ mod loopback;
 mod tap;
 mod unix;
 
+use crate::SocketFileError;
 use loopback::Loopback;
 use std::fmt;
 use std::os::fd::BorrowedFd;
@@ -33,11 +34,8 @@ pub enum WireError {
     TapName(String),
     #[error("wire tap:{name}: {error}; creating a TAP takes CAP_NET_ADMIN")]
     Tap { name: String, error: std::io::Error },
-    #[error("wire unix:{}: {error}", path.display())]
-    Unix {
-        path: PathBuf,
-        error: std::io::Error,
-    },
+    #[error("wire unix:{0}")]
+    Unix(#[from] SocketFileError),
 }
 
 /// A wire that is plugged in.

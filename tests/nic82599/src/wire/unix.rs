@@ -2,12 +2,10 @@
 //! path the first listens and the second connects; a test may be either. A peer that goes away is
 //! a cable pulled out: the link is down until one is there again.
 
-use super::{MAX_FRAME, WireError};
+use super::MAX_FRAME;
+use crate::socket_file::{self, End, Listener, SocketFileError};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with,
-    bind, connect, listen, recv, send, socket_with,
-};
+use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType, accept_with, recv, send};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -16,31 +14,26 @@ const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 pub struct Unix {
     path: PathBuf,
     /// None while we are the one that connects.
-    listener: Option<OwnedFd>,
+    listener: Option<Listener>,
     peer: Option<OwnedFd>,
 }
 
 impl Unix {
-    pub(super) fn open(path: PathBuf) -> Result<Unix, WireError> {
+    pub(super) fn open(path: PathBuf) -> Result<Unix, SocketFileError> {
         let mut wire = Unix {
             path,
             listener: None,
             peer: None,
         };
-        match wire.plug() {
-            Ok(()) => Ok(wire),
-            Err(error) => Err(WireError::Unix {
-                path: std::mem::take(&mut wire.path),
-                error: error.into(),
-            }),
-        }
+        wire.plug()?;
+        Ok(wire)
     }
 
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.peer
             .as_ref()
-            .or(self.listener.as_ref())
             .map(AsFd::as_fd)
+            .or(self.listener.as_ref().map(AsFd::as_fd))
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -80,32 +73,12 @@ impl Unix {
     }
 
     /// Connects to whoever listens at the path, or listens there.
-    fn plug(&mut self) -> Result<(), Errno> {
-        let address = SocketAddrUnix::new(&self.path)?;
-        let connecting = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, FLAGS, None)?;
-        match connect(&connecting, &address) {
-            Ok(()) => {
-                self.peer = Some(connecting);
-                return Ok(());
-            }
-            Err(Errno::NOENT) => {}
-            // A socket that nobody listens on is left from a model that is gone.
-            Err(Errno::CONNREFUSED) => rustix::fs::unlink(&self.path)?,
-            Err(error) => return Err(error),
+    fn plug(&mut self) -> Result<(), SocketFileError> {
+        match socket_file::open(&self.path, SocketType::SEQPACKET)? {
+            End::Connected(peer) => self.peer = Some(peer),
+            End::Listening(listener) => self.listener = Some(listener),
         }
-        let listener = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, FLAGS, None)?;
-        bind(&listener, &address)?;
-        listen(&listener, 1)?;
-        self.listener = Some(listener);
         Ok(())
-    }
-}
-
-impl Drop for Unix {
-    fn drop(&mut self) {
-        if self.listener.is_some() {
-            let _gone = rustix::fs::unlink(&self.path);
-        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The stream of messages when it is not as it should be, and clients that come and go.
 
 use super::*;
+use crate::SocketFileError;
+use crate::vfio::Told;
 
 #[test]
 fn commands_that_are_unknown_or_too_short_fail_and_the_next_is_served() {
@@ -144,7 +146,10 @@ fn the_next_client_is_served_with_a_device_as_after_power_on() {
     let path = directory.path().join("nic.sock");
     let mut server = Server::new(&path, Bench::fresh(false).function).unwrap();
     let other = Server::new(&path, Bench::fresh(false).function);
-    assert!(matches!(other, Err(ServerError::InUse(_))));
+    assert!(matches!(
+        other,
+        Err(ServerError::Socket(SocketFileError::InUse(_)))
+    ));
 
     for _ in 0..2 {
         let mut peer = UnixStream::connect(&path).unwrap();
@@ -182,6 +187,31 @@ fn register(server: &mut Server, offset: u64) -> u32 {
         .read(region, offset, &mut bytes)
         .unwrap();
     u32::from_ne_bytes(bytes)
+}
+
+#[test]
+fn each_client_begins_with_an_empty_record_and_one_line_says_that_it_is_full() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("nic.sock");
+    let mut server = Server::new(&path, Bench::fresh(false).function).unwrap();
+    for client in 1..=2 {
+        let peer = UnixStream::connect(&path).unwrap();
+        while server.step() {}
+        assert!(server.function().nic().violations().is_empty());
+
+        let (mut violations, mut full) = (0, 0);
+        for _ in 0..300 {
+            register(&mut server, 0x4);
+            server.tell(&mut |told| match told {
+                Told::Violation(_) => violations += 1,
+                Told::RecordFull => full += 1,
+            });
+        }
+        assert_eq!((violations, full), (256, 1));
+        assert_eq!(server.function().nic().violation_count(), client * 300);
+        drop(peer);
+        while server.step() {}
+    }
 }
 
 #[test]
