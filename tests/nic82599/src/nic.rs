@@ -133,7 +133,7 @@ impl Nic {
         let state = &mut self.state;
         state.now = state.now.max(now);
         state.train_link(host);
-        transmit::run(state, host);
+        transmit::tick(state, host);
         receive::run(state, host);
         state.deliver(host);
         let unsent = (state.rings.transmit_ready != 0).then_some(state.now);

@@ -57,7 +57,7 @@ impl State {
         self.link.retrain(self.now);
         self.module = Module::new();
         self.receive = receive::Engine::default();
-        self.transmit = transmit::Engine::default();
+        self.transmit.reset();
         self.load_address();
     }
 

@@ -19,9 +19,11 @@ use context::Context;
 use turn::Turn;
 
 const QUEUES: usize = 128;
-/// Descriptors and frames that one call works through at most, but for the last packet's frames.
-/// What is left waits for the next call.
-const BUDGET: usize = 1 << 16;
+/// Work between two ticks, but for the rest of the last packet: a few milliseconds. It is counted in
+/// bytes that are fetched and sent. What is left waits for the next tick.
+const BUDGET: usize = 2 << 20;
+/// What a descriptor, a frame or a turn costs besides its bytes.
+const OVERHEAD: usize = 512;
 
 /// What the engine keeps between descriptors.
 pub(crate) struct Engine {
@@ -29,6 +31,8 @@ pub(crate) struct Engine {
     buffers: Buffers,
     /// The queue whose turn comes first.
     next: usize,
+    /// Work that may still be done before the next tick.
+    budget: usize,
 }
 
 impl Default for Engine {
@@ -37,11 +41,19 @@ impl Default for Engine {
             queues: Box::new([Queue::default(); QUEUES]),
             buffers: Buffers::default(),
             next: 0,
+            budget: BUDGET,
         }
     }
 }
 
 impl Engine {
+    /// Back to power on, but for the budget: resets do not buy more work.
+    pub(crate) fn reset(&mut self) {
+        let budget = self.budget;
+        *self = Engine::default();
+        self.budget = budget;
+    }
+
     /// A queue starts: what it kept from before is gone.
     pub(crate) fn start(&mut self, queue: usize) {
         self.queues[queue] = Queue::default();
@@ -65,16 +77,22 @@ struct Buffers {
     frame: Vec<u8>,
 }
 
-/// Sends what the queues in `state.rings.transmit_ready` have; a queue that is done leaves the set.
-/// Called when a tail moved, when a queue was enabled, and at every tick.
+/// Goes on with a new budget. Called at every tick.
+pub(crate) fn tick(state: &mut State, host: &mut dyn Host) {
+    state.transmit.budget = BUDGET;
+    run(state, host);
+}
+
+/// Sends what the queues in `state.rings.transmit_ready` have, as far as the budget goes; a queue
+/// that is done leaves the set. Called when a tail moved and when a queue was enabled.
 pub(crate) fn run(state: &mut State, host: &mut dyn Host) {
     let mut buffers = std::mem::take(&mut state.transmit.buffers);
-    let mut budget = BUDGET;
-    while budget > 0
+    while state.transmit.budget > 0
         && let Some(queue) = next_ready(state)
     {
+        let budget = state.transmit.budget;
         let (work, more) = Turn::new(state, host, &mut buffers, queue).run(budget);
-        budget = budget.saturating_sub(work);
+        state.transmit.budget = budget.saturating_sub(work);
         if !more {
             state.rings.transmit_ready &= !(1 << queue);
         }

@@ -1,6 +1,7 @@
 //! One packet: its bytes are fetched, its offloads done, its frames put on the wire
 //! (datasheet 7.2.1, 7.2.2).
 
+use super::OVERHEAD;
 use super::context::Context;
 use super::descriptor::{Descriptor, Raw, Request};
 use super::offload::{insert_vlan, legacy_sum, sum_network, sum_transport};
@@ -61,6 +62,7 @@ impl Turn<'_> {
         if length > most || length < ETHERNET_HEADER + own_fcs {
             return true;
         }
+        self.work += length;
         if !self.fetch_packet(packet, length) {
             return false;
         }
@@ -143,7 +145,7 @@ impl Turn<'_> {
         if let Some((from, at)) = request.legacy_sum {
             legacy_sum(frame, from, at)?;
         }
-        self.frames += 1;
+        self.work += OVERHEAD + length;
         let buffer = &mut self.buffers.packet;
         finish.put_on_wire(self.state, self.host, self.queue, buffer, length)
     }
@@ -170,7 +172,7 @@ impl Turn<'_> {
         frame.resize(VLAN_TAG + LONGEST_FRAME, 0);
         for n in 0..segments.count {
             let length = segments.build(n, &mut frame[VLAN_TAG..])?;
-            self.frames += 1;
+            self.work += OVERHEAD + length;
             finish.put_on_wire(self.state, self.host, self.queue, frame, length)?;
         }
         Ok(())

@@ -5,9 +5,9 @@
 //! sent as its descriptors ask is dropped, and its descriptors are completed. When memory cannot be
 //! read, the queue stays where it is.
 
-use super::Buffers;
 use super::context::Context;
 use super::descriptor::{DONE, Descriptor, Kind, Raw};
+use super::{Buffers, OVERHEAD};
 use crate::host::Host;
 use crate::registers::{TDBAL, TDH, TDWBAH, TDWBAL};
 use crate::rings::Ring;
@@ -35,8 +35,8 @@ pub(super) struct Turn<'a> {
     pub(super) host: &'a mut dyn Host,
     pub(super) buffers: &'a mut Buffers,
     pub(super) queue: usize,
-    /// Frames that were made.
-    pub(super) frames: usize,
+    /// What was done, in bytes: see [`super::BUDGET`].
+    pub(super) work: usize,
     /// Whether the driver is to hear of a descriptor that is done.
     reports: bool,
 }
@@ -53,7 +53,7 @@ impl<'a> Turn<'a> {
             host,
             buffers,
             queue,
-            frames: 0,
+            work: OVERHEAD,
             reports: false,
         }
     }
@@ -62,19 +62,22 @@ impl<'a> Turn<'a> {
     /// the queue has more.
     pub(super) fn run(mut self, budget: usize) -> (usize, bool) {
         let Some(ring) = self.state.transmit_ring(self.queue) else {
-            return (1, false);
+            return (self.work, false);
         };
         let given = ring.available() as usize;
         let mut descriptors = [Raw::default(); BATCH];
         let batch = &mut descriptors[..given.min(BATCH)];
         if batch.is_empty() || !self.fetch(&ring, batch) {
-            return (1, false);
+            return (self.work, false);
         }
         let mut done = 0;
         let mut more = true;
-        while done < batch.len() && done + self.frames < budget {
+        while done < batch.len() && self.work < budget {
             match self.step(&ring, &batch[done..], position(&ring, done)) {
-                Step::Done(n) => done += n,
+                Step::Done(n) => {
+                    done += n;
+                    self.work += n * OVERHEAD;
+                }
                 Step::Unfinished => {
                     more = batch.len() < given;
                     break;
@@ -86,7 +89,7 @@ impl<'a> Turn<'a> {
             }
         }
         self.finish(position(&ring, done));
-        (done + self.frames + 1, more && done < given)
+        (self.work, more && done < given)
     }
 
     /// Reads descriptors from the head on.

@@ -98,18 +98,21 @@ impl Inbox {
         Filled::Some
     }
 
+    /// Whether [`Inbox::next`] has something without another read.
+    pub(super) fn is_ready(&self) -> bool {
+        let here = self.end - self.start;
+        self.header()
+            .is_some_and(|header| match payload_length(&header) {
+                Some(payload) if payload <= MAX_PAYLOAD => HEADER_SIZE + payload <= here,
+                _ => true,
+            })
+    }
+
     pub(super) fn next(&mut self) -> Incoming<'_> {
-        if self.skip > 0 {
-            return Incoming::Incomplete;
-        }
-        let Some((header, _)) = self.bytes[self.start..self.end].split_first_chunk() else {
+        let Some(header) = self.header() else {
             return Incoming::Incomplete;
         };
-        let header = Header::parse(header);
-        let payload = usize::try_from(header.size)
-            .ok()
-            .and_then(|n| n.checked_sub(HEADER_SIZE));
-        let Some(payload) = payload.filter(|&payload| payload <= MAX_SKIPPED) else {
+        let Some(payload) = payload_length(&header) else {
             return Incoming::Lost;
         };
         if payload > MAX_PAYLOAD {
@@ -129,6 +132,12 @@ impl Inbox {
             payload: &self.bytes[from..to],
             fds,
         }
+    }
+
+    /// The header of the next message, when it is there.
+    fn header(&self) -> Option<Header> {
+        let (header, _) = self.bytes[self.start..self.end].split_first_chunk()?;
+        (self.skip == 0).then(|| Header::parse(header))
     }
 
     /// Drops what is here of a payload that is passed over, and the descriptors with it.
@@ -158,6 +167,12 @@ impl Inbox {
         }
         taken
     }
+}
+
+/// The length of a message's payload, when it is one that can be.
+fn payload_length(header: &Header) -> Option<usize> {
+    let payload = usize::try_from(header.size).ok()?.checked_sub(HEADER_SIZE);
+    payload.filter(|&payload| payload <= MAX_SKIPPED)
 }
 
 fn count(len: usize) -> u64 {

@@ -19,6 +19,9 @@ use thiserror::Error;
 /// How long after traffic the loop goes on without sleeping.
 const BUSY: Duration = Duration::from_micros(50);
 
+/// Commands carried out before the wire, the clock and orders have their turn.
+pub(super) const SLICE: usize = 64;
+
 /// How often all mapped ring pages are looked at, those of rings not yet enabled too. It is also
 /// the longest sleep with mapped rings.
 const RINGS_SYNC: Duration = Duration::from_micros(200);
@@ -119,7 +122,8 @@ impl Server {
             if worked {
                 busy_until = now + BUSY;
             }
-            let busy = now < busy_until || self.function.slot.wire.is_waiting();
+            let waiting = self.client.as_ref().is_some_and(Client::is_ready);
+            let busy = waiting || now < busy_until || self.function.slot.wire.is_waiting();
             let wait = if busy {
                 Some(Duration::ZERO)
             } else {
@@ -215,9 +219,9 @@ impl Client {
         }
     }
 
-    /// Carries out what the client sent, as far as it takes the replies.
+    /// Carries out a slice of what the client sent, as far as it takes the replies.
     pub(super) fn serve(&mut self, function: &mut Function) -> Served {
-        if self.outbox.flush(self.socket.as_fd()).is_err() {
+        if !self.flush() {
             return Served::Gone;
         }
         let mut served = self.take(function);
@@ -228,16 +232,24 @@ impl Client {
                 Filled::Closed => Served::Gone,
             };
         }
-        if self.outbox.flush(self.socket.as_fd()).is_err() {
+        if !self.flush() {
             return Served::Gone;
         }
         served
     }
 
-    /// Carries out the messages that are here.
+    /// Sends replies; false when the client is gone.
+    pub(super) fn flush(&mut self) -> bool {
+        self.outbox.flush(self.socket.as_fd()).is_ok()
+    }
+
+    /// Carries out the messages that are here, at most a slice of them.
     fn take(&mut self, function: &mut Function) -> Served {
         let mut served = Served::Nothing;
-        while !self.outbox.is_full() {
+        for _ in 0..SLICE {
+            if self.outbox.is_full() {
+                break;
+            }
             match self.inbox.next() {
                 Incoming::Message {
                     header,
@@ -257,6 +269,11 @@ impl Client {
             served = Served::Commands;
         }
         served
+    }
+
+    /// Whether commands that are here can be carried out: the socket does not wake us for them.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.outbox.is_full() && self.inbox.is_ready()
     }
 
     /// What to wait for: room for replies if some wait, commands if they can be taken.

@@ -6,6 +6,7 @@ mod frames;
 mod rings;
 mod segments;
 
+use super::BUDGET;
 use super::descriptor::Raw;
 use crate::memory::Permission;
 use crate::registers::{

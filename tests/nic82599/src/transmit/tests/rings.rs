@@ -1,7 +1,9 @@
 //! Descriptors and their completion: batches, ends of rings, what is not there, what is hostile.
 
 use super::*;
-use crate::registers::{EIAC, EIMS, GPIE, GPIE_MULTIPLE_MSIX, IVAR, TDWBAH, TDWBAL};
+use crate::registers::{
+    CTRL, CTRL_RST, EIAC, EIMS, GPIE, GPIE_MULTIPLE_MSIX, IVAR, TDWBAH, TDWBAL,
+};
 use std::time::Duration;
 
 #[test]
@@ -70,6 +72,7 @@ fn a_ring_goes_round() {
         driver.kick();
         assert_eq!(driver.head(), driver.tail);
         assert_eq!(driver.sent(), vec![frame.clone(); 33]);
+        driver.bench.pass(Duration::ZERO);
     }
     driver.bench.assert_clean();
 }
@@ -212,25 +215,61 @@ fn queues_take_turns() {
     driver.bench.assert_clean();
 }
 
-#[test]
-fn one_call_does_bounded_work_and_the_next_goes_on() {
+/// A queue with 100 packets of 60 KB, of 42 segments each.
+fn with_much_to_send() -> Driver {
     let mut driver = Driver::new();
-    let mut packet = Packet::new(false, 6, 40_000);
+    let mut packet = Packet::new(false, 6, 60_000);
     packet.with_length = false;
-    driver.context(packet.lengths(), TCP, [32, 1]);
-    for _ in 0..5 {
-        let frame = packet.build();
-        driver.packet(&[&frame], IFCS | TSE, 40_000 << 14 | TXSM);
+    let frame = packet.build();
+    let at = driver.store(&frame);
+    driver.context(packet.lengths(), TCP, [32, 1448]);
+    for _ in 0..100 {
+        let command = DATA_DESCRIPTOR | LAST | IFCS | TSE | word(frame.len());
+        driver.put(raw(at, command, 60_000 << 14 | TXSM));
     }
+    driver
+}
+
+#[test]
+fn the_work_between_ticks_is_bounded_and_the_next_tick_is_due_at_once() {
+    /// When the link of [`Bench::linked`] is up.
+    const NOW: Duration = Duration::from_secs(1);
+    let mut driver = with_much_to_send();
+    let all = 100 * 42;
     driver.kick();
-    assert_eq!(driver.sent().len(), 80_000);
-    let soon = driver.bench.pass(Duration::from_millis(1));
-    assert_eq!(driver.sent().len(), 80_000);
-    assert_eq!(soon, Some(Duration::from_millis(1001)), "at once");
-    driver.bench.pass(Duration::ZERO);
-    assert_eq!(driver.sent().len(), 40_000);
+    let mut sent = 0;
+    for ticks in 0.. {
+        let frames = driver.sent();
+        let bytes: usize = frames.iter().map(Vec::len).sum();
+        assert!(bytes < BUDGET, "{bytes}");
+        assert!(!frames.is_empty());
+        sent += frames.len();
+        driver.kick();
+        if sent == all {
+            assert!(ticks > 2);
+            break;
+        }
+        assert!(driver.sent().is_empty(), "a tail buys no more work");
+        let next = driver.bench.pass(Duration::ZERO);
+        assert_eq!(next, (driver.head() != driver.tail).then_some(NOW));
+    }
+    assert_eq!(driver.head(), driver.tail);
     assert_eq!(driver.bench.pass(Duration::ZERO), None);
     driver.bench.assert_clean();
+}
+
+#[test]
+fn a_reset_buys_no_more_work() {
+    let mut driver = with_much_to_send();
+    driver.kick();
+    assert_ne!(driver.head(), 0);
+    driver.bench.write(CTRL, CTRL_RST);
+    driver.bench.write(DMATXCTL, 0x8100_0000 | DMATXCTL_TE);
+    driver.start(3);
+    driver.kick();
+    assert_eq!(driver.head(), 0);
+    driver.bench.pass(Duration::ZERO);
+    assert_ne!(driver.head(), 0);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::*;
 use crate::SocketFileError;
 use crate::vfio::Told;
+use crate::vfio::server::{Order, SLICE};
 
 #[test]
 fn commands_that_are_unknown_or_too_short_fail_and_the_next_is_served() {
@@ -121,6 +122,7 @@ fn a_client_that_reads_no_replies_has_its_commands_wait() {
         }
     }
     assert!(bench.client.interest() == rustix::event::PollFlags::OUT);
+    assert!(!bench.client.is_ready());
     bench.peer.set_nonblocking(false).unwrap();
     for _ in 0..sent {
         while bench.reply_is_missing() {
@@ -131,6 +133,101 @@ fn a_client_that_reads_no_replies_has_its_commands_wait() {
             16 + 0x8000
         );
     }
+}
+
+/// A command that nobody answers: writes a number to RAL0.
+fn numbered_write(number: usize) -> Vec<u8> {
+    let number = u32::try_from(number).unwrap().to_ne_bytes();
+    let head = Payload::default()
+        .u16(7)
+        .u16(REGION_WRITE)
+        .u32(36)
+        .u32(NO_REPLY)
+        .u32(0)
+        .0;
+    [head, write_payload(REGISTERS, RAL0, &number).0].concat()
+}
+
+fn read_of_ral0() -> Vec<u8> {
+    let head = Payload::default()
+        .u16(7)
+        .u16(REGION_READ)
+        .u32(32)
+        .u32(0)
+        .u32(0)
+        .0;
+    [head, Payload::default().u64(RAL0).u32(REGISTERS).u32(4).0].concat()
+}
+
+#[test]
+fn slices_lose_and_reorder_no_commands_and_say_that_some_are_left() {
+    const PAIRS: usize = 10 * SLICE;
+    let mut bench = Bench::negotiated(false);
+    let pairs = (1..=PAIRS).map(|n| [numbered_write(n), read_of_ral0()].concat());
+    let bytes = pairs.collect::<Vec<_>>().concat();
+    bench.peer.write_all(&bytes).unwrap();
+    let mut seen = Vec::new();
+    for slice in 1..=2 * PAIRS / SLICE {
+        assert_eq!(bench.serve(), Served::Commands);
+        while let Some(reply) = bench.reply(REGION_READ) {
+            let value = reply.unwrap().0[16..].try_into().unwrap();
+            seen.push(u32::from_ne_bytes(value));
+        }
+        assert_eq!(seen.len(), slice * SLICE / 2);
+        assert_eq!(bench.client.is_ready(), seen.len() < PAIRS);
+    }
+    assert!(seen.into_iter().eq(1..=u32::try_from(PAIRS).unwrap()));
+    assert_eq!(bench.serve(), Served::Nothing);
+}
+
+#[test]
+fn commands_are_ready_again_when_the_replies_before_them_have_left() {
+    let mut bench = Bench::negotiated(false);
+    let head = Payload::default()
+        .u16(7)
+        .u16(REGION_READ)
+        .u32(32)
+        .u32(0)
+        .u32(0)
+        .0;
+    let range = Payload::default().u64(0).u32(REGISTERS).u32(0x8000).0;
+    let reads = [head, range].concat().repeat(60);
+    bench.peer.write_all(&reads).unwrap();
+    while bench.serve() == Served::Commands {}
+    assert!(!bench.client.is_ready(), "no room for replies");
+    while !bench.reply_is_missing() {
+        bench.reply(REGION_READ).unwrap().unwrap();
+        assert!(bench.client.flush());
+    }
+    assert!(bench.client.is_ready());
+}
+
+#[test]
+fn an_order_is_heard_though_commands_never_end() {
+    const TURNS: usize = 5;
+    const WRITES: usize = 2 * TURNS * SLICE;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("nic.sock");
+    let mut server = Server::new(&path, Bench::fresh(false).function).unwrap();
+    let mut peer = UnixStream::connect(&path).unwrap();
+    let version = Payload::default().u16(1).u16(VERSION).u32(20).u32(NO_REPLY);
+    let mut bytes = version.u32(0).u16(0).u16(0).0;
+    bytes.extend((1..=WRITES).flat_map(numbered_write));
+    peer.write_all(&bytes).unwrap();
+
+    let orders = eventfd(1, EventfdFlags::NONBLOCK).unwrap();
+    let mut turns = 0;
+    let order = || {
+        turns += 1;
+        (turns == TURNS).then_some(Order::Stop)
+    };
+    server.run(orders.as_fd(), order, |_| {}).unwrap();
+    // The first turn accepted the client, and its first command was not a write.
+    let written = u32::try_from((TURNS - 1) * SLICE - 1).unwrap();
+    assert_eq!(register(&mut server, RAL0), written);
+    while server.step() {}
+    let all = u32::try_from(WRITES).unwrap();
+    assert_eq!(register(&mut server, RAL0), all);
 }
 
 impl Bench {
