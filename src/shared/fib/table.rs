@@ -194,9 +194,10 @@ impl<A: Lpm> Table<A> {
             updated
         });
         let newest = &self.newest.root;
+        let defaults = self.rib.defaults();
         let changed = !updated
             || !dirty.is_empty()
-            || (self.rib.defaults(), self.rib.routes()) != (newest.defaults, newest.routes);
+            || (defaults, self.rib.routes()) != (newest.defaults, newest.routes);
         if !updated {
             let wide = self.wide_routes > 0;
             if self.full == Some(wide) && dirty.is_empty() {
@@ -208,7 +209,7 @@ impl<A: Lpm> Table<A> {
             self.built = Some(built?);
         }
         if let Some(built) = self.built.as_mut().filter(|_| changed) {
-            self.newest.root = built.root(&self.rib);
+            self.newest.root = built.root(self.rib.routes(), defaults);
             built.store.commit(&self.newest.root);
         }
         Ok(self.newest.clone())
@@ -352,14 +353,14 @@ impl Built {
     }
 
     /// The snapshot of what was compiled; later updates copy what it reaches.
-    fn root<A: Lpm>(&mut self, rib: &Rib<A>) -> Arc<Root> {
+    fn root(&mut self, routes: usize, defaults: [u32; CHUNKS]) -> Arc<Root> {
         self.fresh = [false; CHUNKS];
         Arc::new(Root {
             arena: Arc::clone(self.store.arena()),
             chunks: self.chunks,
-            defaults: rib.defaults(),
+            defaults,
             wide: self.wide,
-            routes: rib.routes(),
+            routes,
             live: self.store.live(),
         })
     }

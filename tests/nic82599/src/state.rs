@@ -2,13 +2,13 @@
 //! register hooks are functions over this.
 
 use crate::eeprom::Eeprom;
-use crate::host::{DmaFaultKind, Host};
+use crate::host::{DmaFault, DmaFaultKind, Host};
 use crate::interrupts::Interrupts;
 use crate::link::Link;
 use crate::nic::Settings;
 use crate::phy::Module;
-use crate::receive;
-use crate::registers::{CTRL, CTRL_GIO_DIS, RAH, RAH_VALID, RAL, Reg, Registers};
+use crate::receive::{self, filter_words};
+use crate::registers::{CTRL, CTRL_GIO_DIS, RAH, RAL, Reg, Registers};
 use crate::rings::Rings;
 use crate::transmit;
 use crate::violation::{Violations, Why};
@@ -63,9 +63,9 @@ impl State {
 
     /// The first address filter holds the address of the EEPROM.
     fn load_address(&mut self) {
-        let [a, b, c, d, e, f] = self.settings.mac;
-        self.regs[RAL.at(0)] = u32::from_le_bytes([a, b, c, d]);
-        self.regs[RAH.at(0)] = RAH_VALID | u32::from_le_bytes([e, f, 0, 0]);
+        let (low, high) = filter_words(&self.settings.mac);
+        self.regs[RAL.at(0)] = low;
+        self.regs[RAH.at(0)] = high;
     }
 
     /// Writes down what the driver did wrong.
@@ -87,15 +87,7 @@ impl State {
         address: u64,
         bytes: &mut [u8],
     ) -> bool {
-        match host.dma_read(address, bytes) {
-            Ok(()) => true,
-            Err(fault) => {
-                if fault.why != DmaFaultKind::Stuck {
-                    self.violate(ring, self.regs[ring], Why::Dma(fault));
-                }
-                false
-            }
-        }
+        self.is_granted(ring, host.dma_read(address, bytes))
     }
 
     /// Writes memory for a ring, named by one of its registers. False when the host refused.
@@ -106,14 +98,17 @@ impl State {
         address: u64,
         bytes: &[u8],
     ) -> bool {
-        match host.dma_write(address, bytes) {
-            Ok(()) => true,
-            Err(fault) => {
-                if fault.why != DmaFaultKind::Stuck {
-                    self.violate(ring, self.regs[ring], Why::Dma(fault));
-                }
-                false
-            }
+        self.is_granted(ring, host.dma_write(address, bytes))
+    }
+
+    /// Whether the host let the ring at its memory; a refusal is the driver's fault, unless it was
+    /// injected.
+    fn is_granted(&mut self, ring: Reg, access: Result<(), DmaFault>) -> bool {
+        if let Err(fault) = access
+            && fault.why != DmaFaultKind::Stuck
+        {
+            self.violate(ring, self.regs[ring], Why::Dma(fault));
         }
+        access.is_ok()
     }
 }

@@ -198,17 +198,14 @@ impl GuestMemory {
         let mut at = Some(address);
         let mut rest = bytes;
         while !rest.is_empty() {
-            let (here, hit) = at
-                .and_then(|at| Some((at, self.find(at)?)))
-                .ok_or(fault(DmaFaultKind::Unmapped))?;
-            let (source, room) = hit.piece(here);
+            let (source, room, next) = self.stretch(at, false).map_err(fault)?;
             let (piece, after) = rest.split_at_mut(room.min(rest.len()));
-            // SAFETY: `find` gave a range of this generation, so its file is still mapped, and
-            // `piece` says that `room` bytes from `source` on lie inside it: of a file that its
+            // SAFETY: `stretch` found a range of this generation, so its file is still mapped, and
+            // says that `room` bytes from `source` on lie inside it: of a file that its
             // client does not shrink.
             unsafe { copy_from_guest(source, piece) };
             rest = after;
-            at = next(here, room);
+            at = next;
         }
         Ok(())
     }
@@ -220,20 +217,30 @@ impl GuestMemory {
         let mut at = Some(address);
         let mut rest = bytes;
         while !rest.is_empty() {
-            let (here, hit) = at
-                .and_then(|at| Some((at, self.find(at)?)))
-                .ok_or(fault(DmaFaultKind::Unmapped))?;
-            if !hit.writable {
-                return Err(fault(DmaFaultKind::ReadOnly));
-            }
-            let (target, room) = hit.piece(here);
+            let (target, room, next) = self.stretch(at, true).map_err(fault)?;
             let (piece, after) = rest.split_at(room.min(rest.len()));
             // SAFETY: as in `read`; a writable range has its file mapped writable.
             unsafe { copy_to_guest(piece, target) };
             rest = after;
-            at = next(here, room);
+            at = next;
         }
         Ok(())
+    }
+
+    /// Where the memory of an address is, how many bytes may be copied there, and the address after
+    /// those.
+    fn stretch(
+        &mut self,
+        at: Option<u64>,
+        writes: bool,
+    ) -> Result<(*mut u8, usize, Option<u64>), DmaFaultKind> {
+        let here = at.ok_or(DmaFaultKind::Unmapped)?;
+        let hit = self.find(here).ok_or(DmaFaultKind::Unmapped)?;
+        if writes && !hit.writable {
+            return Err(DmaFaultKind::ReadOnly);
+        }
+        let (memory, room) = hit.piece(here);
+        Ok((memory, room, next(here, room)))
     }
 
     fn find(&mut self, address: u64) -> Option<Hit> {

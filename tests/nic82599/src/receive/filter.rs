@@ -24,6 +24,12 @@ const VLNCTRL_VFE: u32 = 1 << 30;
 /// The canonical form indicator in a VLAN tag.
 const TAG_CFI: u16 = 1 << 12;
 
+/// RAL and RAH of a filter that lets an address in.
+pub(crate) fn filter_words(&[a, b, c, d, e, f]: &[u8; 6]) -> (u32, u32) {
+    let low = u32::from_le_bytes([a, b, c, d]);
+    (low, RAH_VALID | u32::from_le_bytes([e, f, 0, 0]))
+}
+
 impl State {
     /// Whether a frame is of a length that is allowed and passes the filters.
     pub(super) fn is_taken(&mut self, frame: &[u8], headers: &Headers) -> bool {
@@ -60,9 +66,8 @@ impl State {
     }
 
     /// RAL and RAH.
-    fn is_own(&self, &[a, b, c, d, e, f]: &[u8; 6]) -> bool {
-        let low = u32::from_le_bytes([a, b, c, d]);
-        let high = RAH_VALID | u32::from_le_bytes([e, f, 0, 0]);
+    fn is_own(&self, address: &[u8; 6]) -> bool {
+        let (low, high) = filter_words(address);
         (0..RAL.count as usize).any(|n| {
             self.regs[RAL.at(n)] == low && self.regs[RAH.at(n)] & (RAH_VALID | 0xFFFF) == high
         })

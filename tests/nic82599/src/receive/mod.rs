@@ -21,6 +21,7 @@ use crate::interrupts::CAUSE_RECEIVE_MISS;
 use crate::packet::Headers;
 use crate::registers::{RXCTRL, RXCTRL_RXEN, RXPBSIZE, SECRXCTRL, SECRXCTRL_RX_DIS, VLNCTRL};
 use crate::state::State;
+pub(crate) use filter::filter_words;
 use packet_buffer::PacketBuffer;
 use ring::Transfer;
 use rss::Toeplitz;
