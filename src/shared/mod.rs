@@ -4,6 +4,7 @@ pub mod api;
 pub mod config;
 pub mod fib;
 pub mod mac;
+pub mod pci;
 pub mod port;
 pub mod reason;
 pub mod stats;

@@ -6,53 +6,24 @@
 )]
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use memmap2::{MmapMut, MmapOptions};
-
-/// log2 of the huge page size that is asked for.
-const HUGE_PAGE_BITS: u8 = 21;
-const HUGE_PAGE: usize = 1 << HUGE_PAGE_BITS;
+use super::region::{PageKind, Region, Shortfall};
 
 /// Tells arenas apart, so that a frame of one is never used with the pool of another.
 static NEXT_ID: AtomicU32 = AtomicU32::new(0);
-
-/// Which pages an arena got.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PageKind {
-    /// 2 MiB pages of the hugetlb pool.
-    Huge,
-    /// Normal pages, with transparent huge pages asked for.
-    Normal,
-}
-
-/// Why an arena lies in normal pages: said once in the log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Shortfall {
-    /// 2 MiB pages that the arena needs.
-    pub needed: usize,
-    /// 2 MiB pages that were free when it asked.
-    pub free: usize,
-}
 
 /// A fixed mapping of `frames` frames of `frame_size` bytes each. Zeroed, never moved, unmapped
 /// when the last holder of the `Arc` goes.
 #[derive(Debug)]
 pub struct Arena {
-    map: MmapMut,
-    base: *mut u8,
+    region: Arc<Region>,
     id: u32,
     frames: u32,
     frame_size: u32,
-    pages: PageKind,
     claimed: AtomicBool,
 }
-
-// SAFETY: the mapping is plain memory without thread affinity; bytes are only reached through
-// `Frame` tokens (unique by construction in Pool) or by the kernel, never through `&Arena` itself.
-unsafe impl Send for Arena {}
-// SAFETY: as above: `&Arena` gives out addresses and sizes, no references to the bytes.
-unsafe impl Sync for Arena {}
 
 impl Arena {
     /// Maps memory for `frames` frames. `frame_size` must be a power of two of at least 2048 (what
@@ -65,34 +36,14 @@ impl Arena {
             ));
         }
         let bytes = frames as usize * frame_size as usize;
-        let rounded = bytes.next_multiple_of(HUGE_PAGE);
-        let huge = MmapOptions::new()
-            .len(rounded)
-            .huge(Some(HUGE_PAGE_BITS))
-            .map_anon();
-        let (mut map, pages, shortfall) = match huge {
-            Ok(map) => (map, PageKind::Huge, None),
-            Err(_) => {
-                let map = MmapOptions::new().len(rounded).map_anon()?;
-                // Transparent huge pages are a wish: a kernel without them works as well.
-                let _ = map.advise(memmap2::Advice::HugePage);
-                let shortfall = Shortfall {
-                    needed: rounded / HUGE_PAGE,
-                    free: free_huge_pages(),
-                };
-                (map, PageKind::Normal, Some(shortfall))
-            }
-        };
-        let base = map.as_mut_ptr();
+        let (region, shortfall) = Region::new(bytes)?;
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         Ok((
             Arena {
-                map,
-                base,
+                region: Arc::new(region),
                 id,
                 frames,
                 frame_size,
-                pages,
                 claimed: AtomicBool::new(false),
             },
             shortfall,
@@ -101,7 +52,12 @@ impl Arena {
 
     /// First byte of the mapping: what a UMEM or a DMA mapping registers.
     pub fn base(&self) -> *mut u8 {
-        self.base
+        self.region.base()
+    }
+
+    /// The memory itself: what a DMA mapping keeps alive.
+    pub fn region(&self) -> &Arc<Region> {
+        &self.region
     }
 
     /// Length in bytes that holds frames.
@@ -126,12 +82,12 @@ impl Arena {
 
     /// Which pages the memory lies in.
     pub fn pages(&self) -> PageKind {
-        self.pages
+        self.region.pages()
     }
 
     /// Length of the mapping itself, rounded up to whole huge pages.
     pub fn mapped_len(&self) -> usize {
-        self.map.len()
+        self.region.len()
     }
 
     /// True the first time: one pool an arena, or tokens would not be unique.
@@ -148,16 +104,9 @@ impl Arena {
         let at = index as usize * self.frame_size as usize + usize::from(offset);
         debug_assert!(at < self.len());
         // SAFETY: index < frames and offset < frame_size (Pool's invariants for every Frame), so
-        // `at` stays inside the mapping that `self.map` keeps alive.
-        unsafe { self.base.add(at) }
+        // `at` stays inside the mapping that `self.region` keeps alive.
+        unsafe { self.region.base().add(at) }
     }
-}
-
-fn free_huge_pages() -> usize {
-    std::fs::read_to_string("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .unwrap_or(0)
 }
 
 #[cfg(test)]

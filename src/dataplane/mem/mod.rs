@@ -7,10 +7,14 @@
 //! twice, or one that it was never given, cannot produce a second token for the same bytes.
 
 mod arena;
+mod dma;
 mod pool;
+mod region;
 
-pub use arena::{Arena, PageKind, Shortfall};
+pub use arena::Arena;
+pub use dma::DmaMap;
 pub use pool::{Frame, Holder, Pool};
+pub use region::{HUGE_PAGE, PageKind, Region, Shortfall};
 
 /// Bytes left free in front of a received or fresh packet: room to grow a header. Equal to the
 /// kernel's XDP_PACKET_HEADROOM, which native AF_XDP applies by itself.

@@ -4,7 +4,9 @@
 //! `Device` type for that); a worker only ever sees queues that are ready to run.
 
 pub mod afxdp;
+pub mod ixgbe;
 pub mod memory;
+pub mod pci;
 
 use std::os::fd::BorrowedFd;
 
