@@ -12,6 +12,7 @@ use super::registers::{Register, Registers};
 use super::switch::{Standing, Switch};
 use super::transmit::{TransmitQueue, TransmitSetup};
 use crate::dataplane::mem::{Arena, DmaMap, Holder, Pool};
+use crate::dataplane::port::pci::Bar;
 use crate::dataplane::port::{Burst, TransmitList};
 use crate::shared::stats::Counter;
 
@@ -74,7 +75,7 @@ impl std::fmt::Debug for LastResort {
 
 /// Everything a queue starts with.
 #[derive(Debug)]
-pub struct Setup<R> {
+pub struct Setup<R = Bar> {
     pub registers: R,
     /// At least one.
     pub receive: Vec<ReceiveSetup>,
@@ -96,8 +97,8 @@ pub enum QueueError {
         "frames of {0} bytes are too small for an 82599: set [memory] frame-size to 4096 or more"
     )]
     FrameSize(u32),
-    #[error("the 82599's {0} queue does not start: reset the card, or the machine")]
-    Stuck(&'static str),
+    #[error("a hardware queue of the 82599 does not start: reset the card, or the machine")]
+    Stuck,
     #[error("the card is gone")]
     Gone,
 }
@@ -117,7 +118,7 @@ pub(super) struct Buffers {
 /// no longer touches a frame; the frames that they held are the pool's again by
 /// `pool.reclaim(queue.holder())` after that. A pool may have one queue a port.
 #[derive(Debug)]
-pub struct Queue<R: Registers> {
+pub struct Queue<R: Registers = Bar> {
     registers: R,
     receive: Vec<ReceiveQueue>,
     transmit: TransmitQueue,
@@ -168,7 +169,7 @@ impl<R: Registers> Queue<R> {
         match queue.wait_until(Standing::Runs) {
             true => Ok(queue),
             false if queue.is_gone() => Err(QueueError::Gone),
-            false => Err(QueueError::Stuck("hardware")),
+            false => Err(QueueError::Stuck),
         }
     }
 
