@@ -29,6 +29,8 @@ pub type TransmitList = ArrayVec<Frame, { 2 * BURST }>;
 pub enum PortQueue {
     /// AF_XDP sockets on a Linux netdev.
     Afxdp(afxdp::Queue),
+    /// Rings of an Intel 82599.
+    Ixgbe(Box<ixgbe::Queue>),
     /// Rings in RAM: benches and property tests.
     Memory(memory::Queue),
 }
@@ -39,6 +41,7 @@ impl PortQueue {
     pub fn receive(&mut self, pool: &mut Pool, burst: &mut Burst) {
         match self {
             PortQueue::Afxdp(queue) => queue.receive(pool, burst),
+            PortQueue::Ixgbe(queue) => queue.receive(pool, burst),
             PortQueue::Memory(queue) => queue.receive(pool, burst),
         }
     }
@@ -48,6 +51,7 @@ impl PortQueue {
     pub fn transmit(&mut self, pool: &mut Pool, list: &mut TransmitList) {
         match self {
             PortQueue::Afxdp(queue) => queue.transmit(pool, list),
+            PortQueue::Ixgbe(queue) => queue.transmit(pool, list),
             PortQueue::Memory(queue) => queue.transmit(pool, list),
         }
     }
@@ -57,6 +61,7 @@ impl PortQueue {
     pub fn tend(&mut self, pool: &mut Pool) -> bool {
         match self {
             PortQueue::Afxdp(queue) => queue.tend(pool),
+            PortQueue::Ixgbe(queue) => queue.tend(pool),
             PortQueue::Memory(queue) => queue.tend(pool),
         }
     }
@@ -66,6 +71,7 @@ impl PortQueue {
     pub fn drain(&mut self, pool: &mut Pool) {
         match self {
             PortQueue::Afxdp(queue) => queue.drain(pool),
+            PortQueue::Ixgbe(queue) => queue.drain(pool),
             PortQueue::Memory(queue) => queue.drain(pool),
         }
     }
@@ -75,7 +81,26 @@ impl PortQueue {
     pub fn wait_fds(&self) -> Vec<BorrowedFd<'_>> {
         match self {
             PortQueue::Afxdp(queue) => queue.wait_fds(),
+            PortQueue::Ixgbe(queue) => queue.wait_fds(),
             PortQueue::Memory(_) => Vec::new(),
+        }
+    }
+
+    /// Has the next packet make [`Self::wait_fds`] readable, before the worker looks around once
+    /// more and sleeps. True when one waits already.
+    pub fn arm(&mut self) -> bool {
+        match self {
+            PortQueue::Ixgbe(queue) => queue.arm(),
+            // Sockets are readable as long as a packet waits, whenever it came.
+            PortQueue::Afxdp(_) | PortQueue::Memory(_) => false,
+        }
+    }
+
+    /// The worker is awake: no packet needs to wake it.
+    pub fn disarm(&mut self) {
+        match self {
+            PortQueue::Ixgbe(queue) => queue.disarm(),
+            PortQueue::Afxdp(_) | PortQueue::Memory(_) => {}
         }
     }
 }

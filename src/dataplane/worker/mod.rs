@@ -123,9 +123,14 @@ impl Worker {
                     self.clock.turn(false, &self.counters);
                 }
                 bell.disarm();
+                self.queues().for_each(PortQueue::disarm);
                 patience = Patience::default();
             } else if idle == Idle::Adaptive && patience.is_spent(busy, self.clock.now()) {
                 bell.arm();
+                // A packet that waits already is for the turn to find.
+                self.queues().for_each(|queue| {
+                    queue.arm();
+                });
                 armed = true;
             }
         }
@@ -154,9 +159,15 @@ impl Worker {
         }
     }
 
-    fn attach(&mut self, attachment: Box<Attachment>) {
+    fn queues(&mut self) -> impl Iterator<Item = &mut PortQueue> {
+        self.ports.iter_mut().flatten().map(|port| &mut port.queue)
+    }
+
+    fn attach(&mut self, mut attachment: Box<Attachment>) {
         let port = attachment.port;
         self.close(port);
+        // The others may be armed, with a sleep ahead.
+        attachment.queue.arm();
         self.ports[port.index()] = Some(attachment);
         self.active.push(port);
     }

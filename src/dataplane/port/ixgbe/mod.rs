@@ -11,6 +11,8 @@ mod ring;
 mod switch;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod transmit;
 
 pub use queue::{Counters, LastResort, Queue, QueueError, Setup, Vector};

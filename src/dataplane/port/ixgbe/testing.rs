@@ -12,11 +12,13 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nic82599::{DmaFault, DmaFaultKind, Host, Nic, Settings, Variant};
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::LastResort;
 use super::registers::{Register, Registers};
 use crate::dataplane::mem::{DmaMap, HUGE_PAGE, Region};
 
@@ -40,8 +42,10 @@ pub(super) struct Wall {
     events: BTreeMap<u16, OwnedFd>,
     /// DMA does not get through.
     stuck: bool,
-    /// Bus mastering is off: DMA is dropped, and counted.
-    isolated: bool,
+    /// Bus mastering is off: DMA is dropped.
+    isolated: Arc<AtomicBool>,
+    /// Hardware queues stay as they are when they are asked to start or stop.
+    jammed: bool,
     writes: u64,
     corruption: Option<(Range<u64>, Vec<u8>)>,
 }
@@ -139,13 +143,25 @@ impl Model {
         self.with(|_, wall| wall.stuck = stuck);
     }
 
-    /// Bus mastering goes off, as the last resort does it.
-    pub(super) fn isolate(&self) {
-        self.with(|_, wall| wall.isolated = true);
+    /// Has the device look at a transmit ring again after DMA was stuck.
+    pub(super) fn pull_the_tail(&self, queue: u32) {
+        let tail = Register(0x6018 + 0x40 * queue);
+        self.write(tail, self.read(tail));
+    }
+
+    /// Hardware queues no longer start or stop.
+    pub(super) fn jam(&self) {
+        self.with(|_, wall| wall.jammed = true);
+    }
+
+    /// Turns bus mastering off.
+    pub(super) fn last_resort(&self) -> LastResort {
+        let isolated = self.with(|_, wall| Arc::clone(&wall.isolated));
+        LastResort::new(move || isolated.store(true, Ordering::Relaxed))
     }
 
     pub(super) fn is_isolated(&self) -> bool {
-        self.with(|_, wall| wall.isolated)
+        self.with(|_, wall| wall.isolated.load(Ordering::Relaxed))
     }
 
     /// The device's next write that touches `range` (its addresses) arrives with `flips` exclusive
@@ -213,7 +229,13 @@ impl Registers for Model {
     }
 
     fn write(&self, register: Register, value: u32) {
-        self.with(|nic, wall| nic.write(wall, register.0, value));
+        let is_switch =
+            register.0 & 0x3F == 0x28 && matches!(register.0 >> 12, 0x1 | 0x6 | 0x7 | 0xD);
+        self.with(|nic, wall| {
+            if !(wall.jammed && is_switch) {
+                nic.write(wall, register.0, value);
+            }
+        });
         self.pass(Duration::from_micros(1));
     }
 }
@@ -227,7 +249,7 @@ impl Wall {
         mut each: impl FnMut(*mut u8, Range<usize>),
     ) -> Result<(), DmaFault> {
         let fault = |why| DmaFault { address, len, why };
-        if self.stuck || self.isolated {
+        if self.stuck || self.isolated.load(Ordering::Relaxed) {
             return Err(fault(DmaFaultKind::Stuck));
         }
         let mut done = 0;

@@ -1,0 +1,93 @@
+//! From sleep to wake-up: no frame is slept through.
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::*;
+
+/// Whether one of the queue's events is readable.
+fn is_woken(bench: &mut Bench) -> bool {
+    let queue = bench.queue();
+    let fds = queue.wait_fds();
+    let mut fds: Vec<_> = fds
+        .iter()
+        .map(|fd| PollFd::new(fd, PollFlags::IN))
+        .collect();
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    poll(&mut fds, Some(&now)).unwrap() > 0
+}
+
+#[test]
+fn a_frame_wakes_who_armed_and_no_one_else() {
+    let mut bench = Bench::new(SPREAD);
+    bench.model.deliver(&packet(1, 60));
+    assert!(!is_woken(&mut bench), "not armed");
+    assert_eq!(bench.receive_all().len(), 1);
+    for n in 0..20 {
+        // The cause of frames that were polled is still set: that may wake once, for nothing.
+        while {
+            assert!(!bench.queue().arm());
+            is_woken(&mut bench)
+        } {
+            bench.queue().disarm();
+        }
+        bench.model.deliver(&packet(n, 60));
+        assert!(is_woken(&mut bench));
+        bench.model.raised();
+        bench.model.deliver(&packet(n, 60));
+        assert!(bench.model.raised().is_empty(), "masked by itself");
+        bench.queue().disarm();
+        assert_eq!(bench.receive_all().len(), 2);
+    }
+    bench.close_clean();
+}
+
+#[test]
+fn a_frame_that_comes_at_any_point_on_the_way_to_sleep_is_noticed() {
+    for moment in 0..4 {
+        let mut bench = Bench::new(SPREAD);
+        let come = |bench: &Bench, now| {
+            if now == moment {
+                bench.model.deliver(&packet(now, 60));
+            }
+        };
+        come(&bench, 0);
+        assert_eq!(bench.receive().is_empty(), moment != 0, "the last poll");
+        come(&bench, 1);
+        let waits = bench.queue().arm();
+        come(&bench, 2);
+        let turn = bench.receive();
+        come(&bench, 3);
+        let noticed = waits || !turn.is_empty() || is_woken(&mut bench);
+        assert!(moment == 0 || noticed, "frame at {moment}");
+        assert_eq!(waits, moment == 1);
+        bench.queue().disarm();
+        bench.close_clean();
+    }
+}
+
+#[test]
+fn disarming_keeps_frames_from_interrupting() {
+    let mut bench = Bench::new(PLAIN);
+    assert!(!bench.queue().arm());
+    bench.queue().disarm();
+    bench.model.deliver(&packet(1, 60));
+    assert!(bench.model.raised().is_empty());
+    assert!(!is_woken(&mut bench));
+    assert!(bench.queue().arm(), "a frame waits");
+    bench.close_clean();
+}
+
+#[test]
+fn an_old_interrupt_is_forgotten_by_arming() {
+    let mut bench = Bench::new(PLAIN);
+    bench.queue().arm();
+    bench.model.deliver(&packet(1, 60));
+    assert!(is_woken(&mut bench));
+    assert_eq!(bench.receive_all().len(), 1);
+    assert!(!bench.queue().arm());
+    assert!(!is_woken(&mut bench));
+    bench.close_clean();
+}
