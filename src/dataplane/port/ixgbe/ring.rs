@@ -71,7 +71,7 @@ impl Ring {
     }
 
     /// Where the ring begins in its region: what a `DmaMap` of it translates.
-    pub(super) fn offset(&self) -> u64 {
+    pub fn offset(&self) -> u64 {
         self.start as u64
     }
 
