@@ -1,5 +1,7 @@
-//! The worker's bookkeeping, turn by turn in the test's own thread; `threads` runs real ones.
+//! The worker's bookkeeping, turn by turn in the test's own thread; `threads` and
+//! `interrupts` run real ones.
 
+mod interrupts;
 mod threads;
 
 use std::collections::BTreeSet;

@@ -149,16 +149,18 @@ impl ReceiveQueue {
     fn is_fit(&mut self, word: Received, buffers: &Buffers, counters: &Counters) -> bool {
         let continues = std::mem::replace(&mut self.skipping, !word.ends_packet());
         if continues || self.skipping {
-            counters.rx_split.add(u64::from(!continues));
+            if !continues {
+                counters.rx_split.add(1);
+            }
             return false;
         }
         if word.is_damaged() || word.length() == 0 || word.length() > buffers.size {
             counters.rx_errors.add(1);
             return false;
         }
-        counters
-            .rx_ip_checksum
-            .add(u64::from(word.has_wrong_ip_checksum()));
+        if word.has_wrong_ip_checksum() {
+            counters.rx_ip_checksum.add(1);
+        }
         true
     }
 

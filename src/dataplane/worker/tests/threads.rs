@@ -17,21 +17,25 @@ struct Peer {
     cable_out: PacketReceiver,
 }
 
-struct Rig {
+pub(super) struct Rig {
     commands: Sender<Command>,
-    bell: Arc<Bell>,
-    counters: Arc<WorkerCounters>,
+    pub(super) bell: Arc<Bell>,
+    pub(super) counters: Arc<WorkerCounters>,
     thread: JoinHandle<()>,
 }
 
 impl Rig {
     fn start(idle: Idle) -> Rig {
+        Rig::with_pool(idle, pool(FRAMES))
+    }
+
+    pub(super) fn with_pool(idle: Idle, pool: Pool) -> Rig {
         let (commands, received) = channel();
         let (bell, counters) = (Arc::new(Bell::new().unwrap()), Arc::default());
         let setup = Setup {
             core: 0,
             idle,
-            pool: pool(FRAMES),
+            pool,
             world: Arc::new(ArcSwap::from_pointee(world())),
             commands: received,
             bell: Arc::clone(&bell),
@@ -45,7 +49,7 @@ impl Rig {
         }
     }
 
-    fn command(&self, command: Command) {
+    pub(super) fn command(&self, command: Command) {
         self.commands.send(command).unwrap();
         self.bell.ring();
     }
@@ -70,13 +74,13 @@ impl Rig {
         self.command(Command::Reclaim(port(slot)));
     }
 
-    fn stop(self) {
+    pub(super) fn stop(self) {
         self.command(Command::Stop);
         self.thread.join().unwrap();
     }
 }
 
-fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+pub(super) fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = ready() {
