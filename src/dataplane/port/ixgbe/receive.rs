@@ -210,7 +210,8 @@ impl ReceiveQueue {
 
 /// The frame's own colour added to where it begins.
 fn coloured(offset: u64, frame_shift: u32) -> u64 {
-    offset + ((offset >> frame_shift) % COLOURS << LINE_SHIFT)
+    let colour = (offset >> frame_shift) % COLOURS;
+    offset + (colour << LINE_SHIFT)
 }
 
 #[cfg(test)]
