@@ -77,7 +77,7 @@ impl std::fmt::Debug for LastResort {
 #[derive(Debug)]
 pub struct Setup<R = Bar> {
     pub registers: R,
-    /// At least one.
+    /// None for a worker that only sends by this port.
     pub receive: Vec<ReceiveSetup>,
     pub transmit: TransmitSetup,
     /// Of the region that the rings are carved from.
@@ -187,7 +187,7 @@ impl<R: Registers> Queue<R> {
             let at = (self.turn + i) % queues;
             self.receive[at].receive(&self.registers, &self.buffers, pool, burst, &self.counters);
         }
-        self.turn = (self.turn + 1) % queues;
+        self.turn = (self.turn + 1).checked_rem(queues).unwrap_or(0);
     }
 
     /// Sends from the front of `list`; what stays found no room.

@@ -70,7 +70,7 @@ pub(super) struct ReceiveQueue {
 }
 
 impl ReceiveQueue {
-    /// Programs the ring and enables it; see [`Switch`].
+    /// Programs the ring and enables the hardware queue, which must be stopped.
     pub(super) fn start<R: Registers>(
         setup: ReceiveSetup,
         registers: &R,
@@ -86,7 +86,6 @@ impl ReceiveQueue {
         ring.clear();
         let slots = vec![EMPTY; ring.size() as usize].into_boxed_slice();
         let switch = Switch::receive(queue);
-        switch.stop(registers);
         switch::format(registers, queue, buffer / 1024, drops_when_empty);
         // VLAN tags stay where they are: no RXDCTL.VME.
         switch.start(registers, &ring, rings, 0);

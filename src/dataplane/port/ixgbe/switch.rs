@@ -7,6 +7,8 @@ use crate::dataplane::mem::DmaMap;
 
 /// RXDCTL.ENABLE, TXDCTL.ENABLE.
 const ENABLE: u32 = 1 << 25;
+/// RXDCTL.SWFLSH, TXDCTL.SWFLSH: descriptors that the device has fetched are forgotten.
+const FLUSH: u32 = 1 << 26;
 /// What a register of a card that is gone reads as.
 const GONE: u32 = !0;
 
@@ -80,7 +82,7 @@ impl Switch {
 
     /// Asks the queue to stop. It has when [`Self::standing`] is no longer `Runs`.
     pub(super) fn stop(self, registers: &impl Registers) {
-        registers.write(self.control(), 0);
+        registers.write(self.control(), FLUSH);
     }
 
     pub(super) fn standing(self, registers: &impl Registers) -> Standing {

@@ -54,7 +54,7 @@ pub(super) struct TransmitQueue {
 }
 
 impl TransmitQueue {
-    /// Programs the ring and enables it; see [`Switch`].
+    /// Programs the ring and enables the hardware queue, which must be stopped.
     pub(super) fn start<R: Registers>(
         setup: TransmitSetup,
         registers: &R,
@@ -64,7 +64,6 @@ impl TransmitQueue {
         ring.clear();
         let size = ring.size() as usize;
         let switch = Switch::transmit(queue);
-        switch.stop(registers);
         switch.start(registers, &ring, rings, THRESHOLDS);
         TransmitQueue {
             switch,

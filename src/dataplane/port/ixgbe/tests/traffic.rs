@@ -213,3 +213,16 @@ fn a_vlan_tag_stays_in_its_frame() {
     assert_eq!(bench.receive(), [tagged]);
     bench.close_clean();
 }
+
+#[test]
+fn a_worker_may_have_nothing_but_a_transmit_queue() {
+    let mut bench = Bench::new(Shape {
+        receive_queues: 0,
+        ..PLAIN
+    });
+    assert_eq!(bench.send(&packets(0..20)), 0);
+    assert!(bench.receive_all().is_empty());
+    assert!(!bench.queue().arm());
+    assert_eq!(bench.model.sent(), packets(0..20));
+    bench.close_clean();
+}
