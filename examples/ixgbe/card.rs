@@ -79,7 +79,7 @@ impl Card {
         let Ok([receive, transmit]) = <[Ring; 2]>::try_from(rings) else {
             return Err(io::Error::other("two rings were asked for"));
         };
-        let bar = Bar::in_memory(REGISTERS);
+        let bar = Bar::in_memory(REGISTERS)?;
         let card = Card {
             bar: bar.clone(),
             receive: Side::new(&receive),

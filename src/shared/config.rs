@@ -36,6 +36,28 @@ impl Driver {
     }
 }
 
+/// The kernel's driver that lends a PCI function to this process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KernelDriver {
+    /// Our own module, kmod/.
+    Ixmap,
+    /// The kernel's; it needs an IOMMU.
+    VfioPci,
+}
+
+impl KernelDriver {
+    /// Every such driver.
+    pub const ALL: &'static [KernelDriver] = &[KernelDriver::Ixmap, KernelDriver::VfioPci];
+
+    /// The name in sysfs, configuration and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            KernelDriver::Ixmap => "ixmap",
+            KernelDriver::VfioPci => "vfio-pci",
+        }
+    }
+}
+
 impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

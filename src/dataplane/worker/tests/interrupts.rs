@@ -29,7 +29,7 @@ fn a_sleeping_worker_has_the_card_wake_it() {
     let sizes = [64, 64];
     let region = Region::new(Ring::bytes(&sizes)).unwrap().0;
     let (region, mut rings) = Ring::carve(region, &sizes).unwrap();
-    let bar = Bar::in_memory(0x20000);
+    let bar = Bar::in_memory(0x20000).unwrap();
     let event = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
     let queue = Queue::start(QueueSetup {
         registers: bar.clone(),

@@ -1,0 +1,181 @@
+//! A PCI function that was lent to this process.
+
+#![allow(unsafe_code, reason = "maps regions that it keeps for the device")]
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::affinity::irq_of_vector;
+use super::backend::Backend;
+use super::bar::Bar;
+use super::error::PciError;
+use super::interrupt::Interrupt;
+use super::ixmap::Ixmap;
+use super::sysfs::{Ids, Sysfs};
+use super::vfio::Vfio;
+use crate::dataplane::mem::{DmaMap, Region};
+use crate::shared::config::KernelDriver;
+use crate::shared::pci::PciAddress;
+
+/// A function in this process's hands. Dropping it keeps the device from memory, resets it, and gives
+/// it back. The same happens when the process ends in whatever way: the kernel sees to it.
+#[derive(Debug)]
+pub struct Function {
+    address: PciAddress,
+    driver: KernelDriver,
+    ids: Ids,
+    numa_node: Option<u32>,
+    backend: Box<dyn Backend>,
+    /// What the device reaches.
+    mapped: Mutex<Vec<(Arc<Region>, DmaMap)>>,
+}
+
+impl Function {
+    /// Opens the function through the driver that it is bound to: `ixmap` or `vfio-pci`. It has been
+    /// reset, and its bus mastering is off.
+    pub fn open(address: PciAddress) -> Result<Function, PciError> {
+        let sysfs = Sysfs::default();
+        if !sysfs.exists(address) {
+            return Err(PciError::NoFunction(address));
+        }
+        let ids = sysfs.ids(address).ok_or(PciError::NoFunction(address))?;
+        let driver = sysfs.driver(address).ok_or(PciError::NotBound(address))?;
+        let known = KernelDriver::ALL.iter();
+        let Some(&driver) = known.into_iter().find(|known| known.name() == driver) else {
+            return Err(PciError::BoundTo { address, driver });
+        };
+        let backend: Box<dyn Backend> = match driver {
+            KernelDriver::Ixmap => {
+                let node = sysfs.ixmap_node(address);
+                let node = node.ok_or(PciError::NotBound(address))?;
+                Box::new(Ixmap::open(address, &node)?)
+            }
+            KernelDriver::VfioPci => {
+                let group = sysfs.iommu_group(address);
+                let group = group.ok_or(PciError::NoIommu(address))?;
+                Box::new(Vfio::open(address, group)?)
+            }
+        };
+        backend.set_bus_master(false)?;
+        backend.reset()?;
+        Ok(Function {
+            address,
+            driver,
+            ids,
+            numa_node: sysfs.numa_node(address),
+            backend,
+            mapped: Mutex::new(Vec::new()),
+        })
+    }
+
+    pub fn address(&self) -> PciAddress {
+        self.address
+    }
+
+    /// What lends it.
+    pub fn driver(&self) -> KernelDriver {
+        self.driver
+    }
+
+    pub fn ids(&self) -> Ids {
+        self.ids
+    }
+
+    /// The NUMA node that it is attached to, where there are several.
+    pub fn numa_node(&self) -> Option<u32> {
+        self.numa_node
+    }
+
+    /// Its registers.
+    pub fn bar(&self) -> Bar {
+        self.backend.bar().clone()
+    }
+
+    /// Lets the device read and write a region; the same region twice is mapped once.
+    pub fn map_dma(&self, region: &Arc<Region>) -> Result<DmaMap, PciError> {
+        let mut mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = mapped.iter().find(|(known, _)| Arc::ptr_eq(known, region));
+        if let Some((_, map)) = known {
+            return Ok(map.clone());
+        }
+        let (base, len) = (region.base(), region.len());
+        // SAFETY: the region is mapped as long as it is held: in `mapped` until it is unmapped, or
+        // until `drop` has kept the device from memory. Its users reach it by pointers and volatile
+        // accesses, or not at all while the device has it (`mem`, `ixgbe::ring`).
+        let segments = unsafe { self.backend.map(base, len) }?;
+        let Some(map) = DmaMap::new(segments, len) else {
+            self.backend.unmap(base, len)?;
+            return Err(PciError::Scattered(self.address));
+        };
+        mapped.push((Arc::clone(region), map.clone()));
+        Ok(map)
+    }
+
+    /// Takes a region from the device, which must have no buffers and rings there any more.
+    pub fn unmap_dma(&self, region: &Arc<Region>) -> Result<(), PciError> {
+        let mut mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = mapped
+            .iter()
+            .position(|(known, _)| Arc::ptr_eq(known, region));
+        let Some(known) = known else {
+            return Ok(());
+        };
+        self.backend.unmap(region.base(), region.len())?;
+        mapped.swap_remove(known);
+        Ok(())
+    }
+
+    /// Lets the device reach memory at all, or not.
+    pub fn set_bus_master(&self, on: bool) -> Result<(), PciError> {
+        self.backend.set_bus_master(on)
+    }
+
+    /// Function-level reset: registers are as after power-on; bus mastering and mappings stay.
+    pub fn reset(&self) -> Result<(), PciError> {
+        self.backend.reset()
+    }
+
+    /// Sets up MSI-X vectors 0 to `count` - 1, in place of those that there were.
+    pub fn interrupts(&self, count: u16) -> Result<Vec<Interrupt>, PciError> {
+        let has = self.backend.vectors();
+        if u32::from(count) > has {
+            return Err(PciError::Vectors {
+                address: self.address,
+                wanted: count,
+                has,
+            });
+        }
+        let failed = |source| PciError::system(self.address, "make an eventfd", source);
+        let events = (0..count).map(|_| Interrupt::event());
+        let events = events.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let irqs = self.backend.signal(&events)?;
+        let sysfs = Sysfs::default();
+        let vectors = (0..count).zip(events).zip(irqs);
+        Ok(vectors
+            .map(|((vector, event), irq)| {
+                let irq = irq.or_else(|| irq_of_vector(&sysfs, self.address, vector));
+                Interrupt::new(event, irq)
+            })
+            .collect())
+    }
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        // Registers stay mapped while a clone of the BAR lives, and with them the descriptor: its
+        // closing alone would come too late. A device that is gone fails these, and does nothing.
+        let _ = self.backend.set_bus_master(false);
+        let _ = self.backend.reset();
+        let mapped = self
+            .mapped
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (region, _) in mapped.drain(..) {
+            match self.backend.unmap(region.base(), region.len()) {
+                // A device that is gone reaches nothing.
+                Ok(()) | Err(PciError::Gone(_)) => {}
+                // It may reach the region until the descriptor is closed: that stays mapped, then.
+                Err(_) => std::mem::forget(region),
+            }
+        }
+    }
+}
