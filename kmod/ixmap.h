@@ -12,8 +12,12 @@
  *   close()  bus mastering off, function reset, vectors freed, memory unmapped and unpinned, in
  *            this order: also when the owner crashed.
  *
- * A device that is unbound or pulled while it is open: ioctls and reads fail with ENODEV, and
- * registers read as all ones.
+ * ioctl() and mmap() are for the process that opened (EPERM); ioctls that are none fail with
+ * ENOTTY, pointers to nowhere with EFAULT, values that make no sense with EINVAL.
+ *
+ * A device that is unbound or pulled while it is open: ioctls, reads and mmap() fail with ENODEV,
+ * every eventfd is signalled once more, and registers read as all ones, but for those that are
+ * written afterwards.
  */
 #ifndef _UAPI_IXMAP_H
 #define _UAPI_IXMAP_H
@@ -52,7 +56,7 @@ struct ixmap_dma_segment {
  * the device, and writes its segments in order. ENOSPC when there are more than `room`: `count`
  * then says how many, and nothing is mapped. EEXIST when it overlaps what is mapped already, EFAULT
  * when it is not all the caller's writable memory, ENOMEM beyond RLIMIT_MEMLOCK (but for
- * CAP_IPC_LOCK).
+ * CAP_IPC_LOCK), EMFILE beyond 1024 maps, EINVAL beyond 64 GiB in one.
  */
 struct ixmap_dma_map {
 	__u64 address;
@@ -68,7 +72,10 @@ struct ixmap_dma_unmap {
 	__u64 length;
 };
 
-/* Ties a vector to an eventfd, or to none (-1). A vector with an eventfd is not seen by read(). */
+/*
+ * Ties a vector to an eventfd, or to none (-1). A vector with an eventfd is not seen by read().
+ * EINVAL when it is not one of those allocated, EBADF or EINVAL when the file is no eventfd.
+ */
 struct ixmap_vector {
 	__u32 vector;
 	__s32 eventfd;
@@ -90,7 +97,10 @@ struct ixmap_event {
 #define IXMAP_IOC_MASTER	_IOW(IXMAP_IOC_MAGIC, 2, __u32)
 #define IXMAP_IOC_DMA_MAP	_IOWR(IXMAP_IOC_MAGIC, 3, struct ixmap_dma_map)
 #define IXMAP_IOC_DMA_UNMAP	_IOW(IXMAP_IOC_MAGIC, 4, struct ixmap_dma_unmap)
-/* Allocates this many MSI-X vectors, instead of those there were; 0 frees them. */
+/*
+ * Allocates this many MSI-X vectors, instead of those there were; 0 frees them. EINVAL when the
+ * device has fewer, ENOSPC when the machine has.
+ */
 #define IXMAP_IOC_VECTORS	_IOW(IXMAP_IOC_MAGIC, 5, __u32)
 #define IXMAP_IOC_VECTOR	_IOWR(IXMAP_IOC_MAGIC, 6, struct ixmap_vector)
 

@@ -7,8 +7,10 @@ use std::process::Command;
 /// A program that the lab runs, and the Debian package it comes in.
 const TOOLS: &[(&str, &str)] = &[
     ("arping", "arping"),
+    ("gcc", "gcc"),
     ("ip", "iproute2"),
     ("iperf3", "iperf3"),
+    ("make", "make"),
     ("ndisc6", "ndisc6"),
     ("nstat", "iproute2"),
     ("ping", "iputils-ping"),

@@ -27,12 +27,13 @@ pub(crate) fn unpack_release(
     unpack_all(&root.archives, tree)
 }
 
-/// Unpacks the machine's own `package` into `tree`.
-pub(crate) fn unpack_own(package: &str, scratch: &Path, tree: &Path) -> Result<()> {
+/// Unpacks the machine's own `packages` into `tree`.
+pub(crate) fn unpack_own(packages: &[String], scratch: &Path, tree: &Path) -> Result<()> {
     let archives = scratch.join("own");
     fs::create_dir_all(&archives).map_err(Error::io("make a directory for packages"))?;
     let mut download = apt("apt-get");
-    run(download.args(["download", package]).current_dir(&archives))?;
+    download.arg("download").args(packages);
+    run(download.current_dir(&archives))?;
     unpack_all(&archives, tree)
 }
 

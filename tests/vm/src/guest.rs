@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::agent::{Agent, Output, TICK};
+use crate::build;
 use crate::error::{Error, Result};
-use crate::initramfs;
+use crate::initramfs::{self, Additions};
 use crate::machine::Machine;
 use crate::process::{PATIENCE, Process, read_log, tail};
 
@@ -35,6 +36,7 @@ pub struct Builder {
     memory_mib: u32,
     kernel_words: String,
     devices: Vec<OsString>,
+    additions: Additions,
 }
 
 impl Builder {
@@ -61,6 +63,19 @@ impl Builder {
         self.qemu(&["-device", "intel-iommu,caching-mode=on"])
     }
 
+    /// Puts a program of the host into the guest, with the shared libraries that it needs.
+    pub fn program(mut self, program: &Path, place: &str) -> Builder {
+        let program = (program.to_owned(), place.to_owned());
+        self.additions.programs.push(program);
+        self
+    }
+
+    /// Puts the project's kernel module, built for the guest, where modprobe finds it.
+    pub fn kernel_module(mut self) -> Result<Builder> {
+        self.additions.kernel_module = Some(build::kernel_module()?);
+        Ok(self)
+    }
+
     /// More of QEMU's own arguments.
     pub fn qemu(mut self, arguments: &[&str]) -> Builder {
         self.devices.extend(arguments.iter().map(OsString::from));
@@ -73,7 +88,8 @@ impl Builder {
         let scratch = tempfile::tempdir().map_err(Error::io("make a temporary directory"))?;
         let file = |name: &str| scratch.path().join(name);
         let initramfs = file("initramfs");
-        fs::write(&initramfs, initramfs::build(machine)?).map_err(Error::io("write initramfs"))?;
+        fs::write(&initramfs, initramfs::build(machine, &self.additions)?)
+            .map_err(Error::io("write initramfs"))?;
         let channel = file("agent.sock");
         let listener =
             UnixListener::bind(&channel).map_err(Error::io("bind the agent's socket"))?;
@@ -141,6 +157,7 @@ impl Guest {
             memory_mib: 512,
             kernel_words: KERNEL_WORDS.to_owned(),
             devices: Vec::new(),
+            additions: Additions::default(),
         }
     }
 

@@ -13,6 +13,7 @@
 
 mod agent;
 mod apt;
+mod build;
 mod cpio;
 mod error;
 mod guest;
@@ -23,6 +24,7 @@ mod process;
 mod tree;
 
 pub use agent::Output;
+pub use build::router;
 pub use error::{Error, Result};
 pub use guest::{Builder, Guest};
 pub use machine::Machine;

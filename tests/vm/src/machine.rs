@@ -1,5 +1,5 @@
-//! What guests are made of: QEMU, a kernel with its modules, and the guest's tools. All of it is
-//! fetched once, into a cache that every clone of the project shares.
+//! What guests are made of: QEMU, a kernel with its modules and headers, and the guest's tools. All
+//! of it is fetched once, into a cache that every clone of the project shares.
 
 use std::env;
 use std::fs::{self, File};
@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use crate::apt;
 use crate::error::{Error, Result};
-use crate::process::{note, run, tied};
+use crate::process::{note, tied};
 use crate::tree::Tree;
 
 /// The release of Debian with a QEMU that has `vfio-user-pci` (10.1 or newer).
@@ -32,7 +32,7 @@ const PACKAGES: &[&str] = &[
 const KERNEL: &str = "6.12";
 
 /// Counts up when the recipe changes, so that a cache of the old one is not taken for it.
-const RECIPE: &str = "machine-1";
+const RECIPE: &str = "machine-2";
 
 /// A fetched machine; boot it with [`Guest::builder`](crate::Guest::builder).
 pub struct Machine {
@@ -40,10 +40,12 @@ pub struct Machine {
     pub(crate) kernel: PathBuf,
     /// The directory of modules, `lib/modules/<release>`, with its indexes.
     pub(crate) modules: PathBuf,
+    /// What modules for the kernel are built with.
+    pub(crate) headers: PathBuf,
 }
 
 impl Machine {
-    /// The machine from the cache, which is filled first if need be: a download of 150 MB.
+    /// The machine from the cache, which is filled first if need be: a download of 170 MB.
     pub fn get() -> Result<&'static Machine> {
         static MACHINE: OnceLock<Machine> = OnceLock::new();
         if let Some(machine) = MACHINE.get() {
@@ -76,6 +78,7 @@ impl Machine {
         Ok(Machine {
             tree: Tree::open(root.join("tree")),
             kernel: root.join(format!("kernel/boot/vmlinuz-{release}")),
+            headers: root.join(format!("headers/usr/src/linux-headers-{release}")),
             modules,
         })
     }
@@ -98,14 +101,29 @@ fn fetch(root: &Path) -> Result<()> {
     let (scratch, kernel) = (root.join("scratch"), root.join("kernel"));
     let tree = Tree::create(root.join("tree"))?;
     apt::unpack_release(RELEASE, PACKAGES, &scratch, &tree.path(""))?;
-    apt::unpack_own(&apt::kernel_package(KERNEL)?, &scratch, &kernel)?;
-    // A kernel's installation would do this.
+    apt::unpack_own(&[apt::kernel_package(KERNEL)?], &scratch, &kernel)?;
     let modules = only_entry(&kernel.join("lib/modules"))?;
-    let words = tree.words("usr/bin/kmod", "depmod");
-    let mut depmod = Command::new(&words[0]);
-    depmod.args(&words[1..]).arg("-b").arg(&kernel);
-    run(depmod.arg(modules.file_name().unwrap_or_default()))?;
+    let release = modules.file_name().unwrap_or_default().to_string_lossy();
+    // A kernel's installation would do this.
+    tree.depmod(&kernel, &release)?;
+    fetch_headers(&release, &scratch, &root.join("headers"))?;
     fs::remove_dir_all(&scratch).map_err(Error::io("remove the packages"))
+}
+
+/// Fetches what modules for the kernel `release` ("6.12.3+deb13-amd64") are built with.
+fn fetch_headers(release: &str, scratch: &Path, headers: &Path) -> Result<()> {
+    let version = release.trim_end_matches("-amd64");
+    let common = format!("linux-headers-{version}-common");
+    let packages = [
+        format!("linux-headers-{release}"),
+        common.clone(),
+        format!("linux-kbuild-{version}"),
+    ];
+    apt::unpack_own(&packages, &scratch.join("headers"), headers)?;
+    // The package's own says where it would be installed.
+    let makefile = headers.join(format!("usr/src/linux-headers-{release}/Makefile"));
+    let include = format!("include $(dir $(lastword $(MAKEFILE_LIST)))../{common}/Makefile\n");
+    fs::write(makefile, include).map_err(Error::io("write a makefile"))
 }
 
 fn only_entry(directory: &Path) -> Result<PathBuf> {

@@ -1,10 +1,7 @@
 //! The modelled NIC as a process: served to QEMU over a vfio-user socket, its wire a TAP in a
 //! network namespace of the host.
 
-use std::env;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Instant;
 
@@ -13,8 +10,9 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::agent::TICK;
+use crate::build::release;
 use crate::error::{Error, Result};
-use crate::process::{PATIENCE, Process, note, read_log, run, tied};
+use crate::process::{PATIENCE, Process, read_log, tied};
 
 /// The model's record of what the driver did wrong, a line each, in its scratch directory.
 const VIOLATIONS: &str = "violations.json";
@@ -60,7 +58,7 @@ pub struct Model {
 impl Model {
     /// Starts the model on the wire and waits until its socket is there.
     pub fn start(wire: &Wire, mac: &str, rings: Rings) -> Result<Model> {
-        let binary = binary()?;
+        let binary = release("nic82599")?.join("nic82599");
         let scratch = tempfile::tempdir().map_err(Error::io("make a temporary directory"))?;
         let program = tied(binary);
         let mut command = wire.host().command(&[]);
@@ -115,20 +113,4 @@ impl Model {
         }
         Ok(())
     }
-}
-
-/// The model's release build, made by the first that asks.
-fn binary() -> Result<&'static Path> {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    if let Some(binary) = BINARY.get() {
-        return Ok(binary);
-    }
-    note("building the model");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let mut build = Command::new(cargo);
-    build.args(["build", "--release", "--package", "nic82599"]);
-    run(build.current_dir(&root))?;
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(BINARY.get_or_init(|| target.join("release/nic82599")))
 }

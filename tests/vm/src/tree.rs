@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::error::{Error, Result};
 use crate::process::run;
@@ -50,11 +51,20 @@ impl Tree {
         ]
     }
 
-    /// The shared libraries that a program needs, the loader among them, relative to the root.
-    pub(crate) fn libraries(&self, program: &str) -> Result<Vec<String>> {
-        let mut command = std::process::Command::new(self.path(LOADER));
+    /// Writes the indexes that modprobe reads into `base/lib/modules/<release>`.
+    pub(crate) fn depmod(&self, base: &Path, release: &str) -> Result<()> {
+        let words = self.words("usr/bin/kmod", "depmod");
+        let mut depmod = Command::new(&words[0]);
+        depmod.args(&words[1..]).arg("-b").arg(base);
+        run(depmod.arg(release)).map(drop)
+    }
+
+    /// The shared libraries of the tree that a program of anybody's needs, the loader among them,
+    /// relative to the root.
+    pub(crate) fn libraries(&self, program: &Path) -> Result<Vec<String>> {
+        let mut command = Command::new(self.path(LOADER));
         command.arg("--library-path").arg(self.path(LIBRARIES));
-        let list = run(command.arg("--list").arg(self.path(program)))?;
+        let list = run(command.arg("--list").arg(program))?;
         let root = format!("{}/", self.root.display());
         let found = list.lines().filter_map(|line| {
             let path = line.split_once(" => ")?.1.split(" (").next()?;
