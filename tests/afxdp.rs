@@ -96,6 +96,7 @@ fn config(device: &str) -> PortConfig {
         name: "tap".into(),
         driver: Driver::Afxdp,
         device: device.into(),
+        bind: None,
         mtu: None,
         queues: None,
         promiscuous: false,

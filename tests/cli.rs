@@ -14,7 +14,7 @@ use ixmap::shared::api::{Request, Route};
 use tempfile::TempDir;
 
 const TRAFFIC: &str = r#""rx_packets":10,"rx_bytes":640,"tx_packets":7,"tx_bytes":448,"forwarded_ipv4":5,"forwarded_ipv6":2,"punted":1,"dropped":2,"inject_dropped":0"#;
-const PORT: &str = r#""name":"lan","driver":"afxdp","device":"eth0","link_up":true,"speed_mbps":10000,"mac":"02:00:00:00:00:01","mtu":1500,"queues":1,"mode":"native","zero_copy":false"#;
+const PORT: &str = r#""name":"lan","driver":"afxdp","device":"eth0","link_up":true,"speed_mbps":10000,"mac":"02:00:00:00:00:01","mtu":1500,"queues":1,"mode":"native","zero_copy":false,"interrupts":[{"queue":0,"irq":24,"core":3}]"#;
 const WORKER: &str =
     r#"{"name":"core3","core":3,"state":"running","idle":"adaptive","busy_ratio":0.25,"sleeps":4}"#;
 const ROUTE: &str = r#"{"prefix":"192.0.2.0/24","type":"unicast","action":"forward","reason":null,"port":"wan","via":"198.51.100.1","group":{"id":5,"legs":[{"port":"wan","via":"198.51.100.1","weight":1,"mac":"02:00:00:00:00:02","state":"REACHABLE"}]}}"#;
@@ -261,11 +261,24 @@ fn bad_usage_is_exit_2_on_one_line() {
         &["routes", "192.0.2.0/33"],
         &["port", "add", "lan"],
         &["status", "--socket"],
+        &["bind"],
+        &["bind", "eth0"],
+        &["bind", "0000:03:00.0", "e1000e"],
     ] {
         let output = ixmapctl().args(words).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{words:?}: {output:?}");
         assert!(complaint(&output).starts_with("ixmapctl: "), "{output:?}");
     }
+}
+
+#[test]
+fn binding_a_card_that_is_not_there_is_exit_1_without_a_daemon() {
+    let output = ixmapctl().args(["bind", "ffff:7f:1f.7"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(
+        complaint(&output),
+        "ixmapctl: ffff:7f:1f.7: there is no such PCI function: `lspci -D` shows what there is"
+    );
 }
 
 #[test]

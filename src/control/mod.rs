@@ -1,6 +1,7 @@
 //! The tokio side: mirrors the kernel, publishes worlds, serves operators.
 
 pub mod args;
+mod bind;
 pub mod config;
 pub mod ctl;
 pub mod fault;

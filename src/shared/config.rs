@@ -22,16 +22,19 @@ pub const FIB_MEMORY_MIB: RangeInclusive<u16> = 2..=512;
 pub enum Driver {
     /// AF_XDP on any Linux netdev; the device is the netdev's name.
     Afxdp,
+    /// Our own driver of the Intel 82599; the device is a PCI address, bound to `ixmap` or `vfio-pci`.
+    Ixgbe,
 }
 
 impl Driver {
     /// Every driver, for error messages and the nearest-name hint.
-    pub const ALL: &'static [Driver] = &[Driver::Afxdp];
+    pub const ALL: &'static [Driver] = &[Driver::Afxdp, Driver::Ixgbe];
 
     /// The name in configuration, CLI and JSON.
     pub fn name(self) -> &'static str {
         match self {
             Driver::Afxdp => "afxdp",
+            Driver::Ixgbe => "ixgbe",
         }
     }
 }
@@ -70,11 +73,13 @@ pub struct PortConfig {
     /// The TAP's interface name.
     pub name: String,
     pub driver: Driver,
-    /// A netdev for `afxdp`.
+    /// A netdev for `afxdp`, a PCI address for `ixgbe`.
     pub device: String,
-    /// The MTU to set on device and TAP; the device's own when absent.
+    /// Bind the PCI function to this driver at the start, and back to its own at the end.
+    pub bind: Option<KernelDriver>,
+    /// The MTU to set on device and TAP; the netdev's own, or 1500, when absent.
     pub mtu: Option<u16>,
-    /// How many queues to use; as many as the device has when absent.
+    /// How many queues to use; as many as the netdev has, or one a worker, when absent.
     pub queues: Option<u16>,
     /// Receive frames for other MACs too (they are then dropped and counted).
     pub promiscuous: bool,

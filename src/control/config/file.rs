@@ -94,15 +94,26 @@ fn read_ports(root: &Table, config: &mut Config) -> Result<(), FileError> {
         .map_err(|conflict| tables[conflict.index].error(conflict.key, conflict.fault))
 }
 
+const PORT_KEYS: &[&str] = &[
+    "name",
+    "driver",
+    "device",
+    "bind",
+    "mtu",
+    "queues",
+    "promiscuous",
+];
+
 fn read_port(port: &Table) -> Result<PortConfig, FileError> {
-    port.only(&["name", "driver", "device", "mtu", "queues", "promiscuous"])?;
+    port.only(PORT_KEYS)?;
     let driver = port.required("driver", |v| value::driver(string(v)?))?;
     Ok(PortConfig {
         name: port.required("name", |v| value::port_name(string(v)?))?,
         driver,
         device: port.required("device", |v| value::device(driver, string(v)?))?,
+        bind: port.get("bind", |v| value::bind(driver, string(v)?))?,
         mtu: port.get("mtu", |v| value::mtu(integer(v)?))?,
-        queues: port.get("queues", |v| value::queues(integer(v)?))?,
+        queues: port.get("queues", |v| value::queues(driver, integer(v)?))?,
         promiscuous: port.get("promiscuous", boolean)?.unwrap_or(false),
     })
 }

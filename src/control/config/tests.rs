@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::shared::config::{DEFAULT_METRICS, Idle};
+use crate::shared::config::{DEFAULT_METRICS, Driver, Idle, KernelDriver};
 
 fn machine() -> Machine {
     Machine {
@@ -260,6 +260,47 @@ fn a_wrong_value_of_a_port_is_one_line() {
     }
     assert!(read(&port_with("mtu = 68")).is_ok());
     assert!(read(&port_with("mtu = 3_818")).is_ok());
+}
+
+#[test]
+fn a_port_on_a_pci_function_is_read_and_its_address_written_as_sysfs_does() {
+    let text = |line: &str| {
+        format!("[[port]]\nname = \"wan\"\ndriver = \"ixgbe\"\ndevice = \"3:0.1\"\n{line}\n")
+    };
+    let port = read(&text("bind = \"vfio-pci\"\nmtu = 9000\nqueues = 16"))
+        .unwrap()
+        .ports
+        .remove(0);
+    assert_eq!(
+        (port.driver, port.device.as_str()),
+        (Driver::Ixgbe, "0000:03:00.1")
+    );
+    assert_eq!(port.bind, Some(KernelDriver::VfioPci));
+    assert_eq!((port.mtu, port.queues), (Some(9000), Some(16)));
+    for (extra, line) in [
+        (
+            "bind = \"ixgbe\"",
+            "f.toml:5: port.bind: \"ixgbe\" is no driver that lends devices to ixmapd: use \"ixmap\" or \"vfio-pci\"",
+        ),
+        (
+            "queues = 17",
+            "f.toml:5: port.queues: 17 is no number of queues: use 1 to 16, or leave the key out for one a worker",
+        ),
+        (
+            "[[port]]\nname = \"lan\"\ndriver = \"ixgbe\"\ndevice = \"0000:03:00.1\"",
+            "f.toml:8: port.device: \"0000:03:00.1\" already belongs to \"wan\": give each port a device of its own",
+        ),
+        (
+            "[[port]]\nname = \"lan\"\ndriver = \"ixgbe\"\ndevice = \"eth0\"",
+            "f.toml:8: port.device: \"eth0\" is no PCI address: write it like 0000:03:00.1, as `lspci -D` shows it",
+        ),
+    ] {
+        assert_eq!(read(&text(extra)).unwrap_err(), line);
+    }
+    assert_eq!(
+        read(&port_with("bind = \"ixmap\"")).unwrap_err(),
+        "f.toml:5: port.bind: a port of driver \"afxdp\" is not bound: remove the key: it is for ports of driver \"ixgbe\""
+    );
 }
 
 #[test]

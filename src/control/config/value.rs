@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::control::fault::{Fault, nearest};
-use crate::dataplane::port::afxdp;
-use crate::shared::config::{Driver, FIB_MEMORY_MIB, Idle, PortConfig};
+use crate::dataplane::port::{afxdp, ixgbe};
+use crate::shared::config::{Driver, FIB_MEMORY_MIB, Idle, KernelDriver, PortConfig};
+use crate::shared::pci::PciAddress;
 use crate::shared::port::MAX_PORTS;
 
 /// The longest interface name: IFNAMSIZ without its terminator.
@@ -14,6 +15,8 @@ const MAX_NAME: usize = 15;
 const MAX_SOCKET_PATH: usize = 107;
 /// Smallest MTU of IPv4 (RFC 791) and the largest jumbo frame in use; drivers may take less.
 const MTU: std::ops::RangeInclusive<i64> = 68..=9500;
+/// Queues that the 82599 spreads flows over (RSS).
+const MAX_QUEUES: u16 = 16;
 /// Core ids beyond this are typing errors; it also bounds what a range like `0-99999` may build.
 const MAX_CORE: usize = 4095;
 
@@ -64,7 +67,33 @@ pub(super) fn device(driver: Driver, device: &str) -> Result<String, Fault> {
                 "use a name that `ip link` shows",
             )
         }),
+        Driver::Ixgbe => device
+            .parse::<PciAddress>()
+            .map(|address| address.to_string())
+            .map_err(|_| {
+                Fault::new(
+                    format!("\"{device}\" is no PCI address"),
+                    "write it like 0000:03:00.1, as `lspci -D` shows it",
+                )
+            }),
     }
+}
+
+/// The kernel's driver that a port's PCI function is to be bound to.
+pub(super) fn bind(driver: Driver, name: &str) -> Result<KernelDriver, Fault> {
+    if driver != Driver::Ixgbe {
+        return Err(Fault::new(
+            format!("a port of driver \"{driver}\" is not bound"),
+            "remove the key: it is for ports of driver \"ixgbe\"",
+        ));
+    }
+    let mut known = KernelDriver::ALL.iter().copied();
+    known.find(|known| known.name() == name).ok_or_else(|| {
+        Fault::new(
+            format!("\"{name}\" is no driver that lends devices to ixmapd"),
+            "use \"ixmap\" or \"vfio-pci\"",
+        )
+    })
 }
 
 pub(super) fn mtu(value: i64) -> Result<u16, Fault> {
@@ -79,16 +108,21 @@ pub(super) fn mtu(value: i64) -> Result<u16, Fault> {
         })
 }
 
-pub(super) fn queues(value: i64) -> Result<u16, Fault> {
+pub(super) fn queues(driver: Driver, value: i64) -> Result<u16, Fault> {
+    let (most, advice) = match driver {
+        Driver::Afxdp => (
+            u16::MAX,
+            "use 1 or more, or leave the key out for all of the device's",
+        ),
+        Driver::Ixgbe => (
+            MAX_QUEUES,
+            "use 1 to 16, or leave the key out for one a worker",
+        ),
+    };
     u16::try_from(value)
         .ok()
-        .filter(|queues| *queues > 0)
-        .ok_or_else(|| {
-            Fault::new(
-                format!("{value} is no number of queues"),
-                "use 1 or more, or leave the key out for all of the device's",
-            )
-        })
+        .filter(|queues| (1..=most).contains(queues))
+        .ok_or_else(|| Fault::new(format!("{value} is no number of queues"), advice))
 }
 
 pub(super) fn fib_memory(mib: i64) -> Result<u16, Fault> {
@@ -187,6 +221,7 @@ pub fn port_spec(text: &str) -> Result<PortConfig, Fault> {
         name: port_name(name)?,
         driver,
         device: device(driver, device_name)?,
+        bind: None,
         mtu: None,
         queues: None,
         promiscuous: false,
@@ -259,6 +294,7 @@ pub fn check_ports(ports: &[PortConfig]) -> Result<(), Conflict> {
 fn largest_mtu(driver: Driver) -> u32 {
     match driver {
         Driver::Afxdp => afxdp::max_mtu(afxdp::MAX_FRAME_SIZE),
+        Driver::Ixgbe => ixgbe::MAX_MTU,
     }
 }
 

@@ -16,12 +16,13 @@ use serde::de::DeserializeOwned;
 use super::client::{Client, ClientError};
 use super::render::{self, Rates};
 use crate::control::fault::Fault;
-use crate::control::{args, config};
+use crate::control::{args, bind, config};
 use crate::shared::api::{
     Counters, Family, PortDrops, PortTraffic, PortWithCounters, Request, Traffic, Worker,
     WorkerTraffic,
 };
 use crate::shared::config::DEFAULT_SOCKET;
+use crate::shared::pci::PciAddress;
 
 /// Asks and tells a running ixmapd.
 #[derive(Parser, Debug)]
@@ -64,6 +65,8 @@ enum Command {
     /// Add or remove a port
     #[command(subcommand, arg_required_else_help = false)]
     Port(PortCommand),
+    /// Bind a card to the kernel driver that lends it to ixmapd, or back to its own
+    Bind(Binding),
     /// Set the log filter: error, warn, info, debug, trace, MODULE=LEVEL
     Log { level: String },
 }
@@ -78,6 +81,19 @@ struct Selection {
     ipv6: bool,
     /// Routes within this prefix
     prefix: Option<IpNet>,
+}
+
+#[derive(Args, Debug)]
+struct Binding {
+    /// The card's PCI address: 0000:03:00.0
+    #[arg(value_name = "PCI")]
+    address: PciAddress,
+    /// The kernel's driver
+    #[arg(default_value = "ixmap", value_parser = ["ixmap", "vfio-pci", "ixgbe"])]
+    driver: String,
+    /// Even when its netdev is up and has addresses
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Subcommand, Debug)]
@@ -119,6 +135,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), ClientError> {
+    if let Command::Bind(binding) = &arguments.command {
+        return bind(binding, arguments.json);
+    }
     let mut session = Session {
         client: Client::connect(&arguments.socket)?,
         out: BufWriter::new(io::stdout().lock()),
@@ -156,8 +175,20 @@ fn run(arguments: &Arguments) -> Result<(), ClientError> {
             let level = level.clone();
             session.tell(&Request::Log { level })
         }
+        // Done above: it needs no daemon.
+        Command::Bind(_) => Ok(()),
     }?;
     Ok(session.out.flush()?)
+}
+
+fn bind(binding: &Binding, as_json: bool) -> Result<(), ClientError> {
+    let bound = bind::run(binding.address, &binding.driver, binding.force);
+    let report = bound.map_err(|error| ClientError::Refused(error.to_string()))?;
+    let text = match as_json {
+        true => json(&report)? + "\n",
+        false => report.line(),
+    };
+    Ok(io::stdout().write_all(text.as_bytes())?)
 }
 
 impl Selection {

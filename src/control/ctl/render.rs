@@ -87,7 +87,30 @@ pub(super) fn status(status: &Status) -> String {
         status.next_hops.groups,
         status.next_hops.adjacencies
     );
-    out + &ports(status.ports.iter()) + "\n" + &workers(&status.workers)
+    out += &ports(status.ports.iter());
+    out.push('\n');
+    if status.ports.iter().any(|port| !port.interrupts.is_empty()) {
+        out += &interrupts(&status.ports);
+        out.push('\n');
+    }
+    out + &workers(&status.workers)
+}
+
+/// Where the interrupts of each port go that sets that.
+fn interrupts(ports: &[Port]) -> String {
+    let mut table = Table::new(["PORT", "QUEUE", "IRQ", "CORE"]);
+    let number = |number: Option<String>| number.unwrap_or("-".to_owned());
+    for port in ports {
+        for interrupt in &port.interrupts {
+            table.row([
+                port.name.clone(),
+                interrupt.queue.to_string(),
+                number(interrupt.irq.map(|irq| irq.to_string())),
+                number(interrupt.core.map(|core| core.to_string())),
+            ]);
+        }
+    }
+    table.render()
 }
 
 fn ports<'a>(ports: impl Iterator<Item = &'a Port>) -> String {
@@ -302,6 +325,25 @@ mod tests {
         assert_eq!(
             table.render(),
             "PORT        PACKETS\nlan               7\nbackbone  123456789\n"
+        );
+    }
+
+    #[test]
+    fn interrupts_are_shown_with_their_queue_and_core() {
+        let mut port: Port = serde_json::from_str(
+            r#"{"name":"wan","driver":"ixgbe","device":"0000:03:00.0","link_up":true,
+                "speed_mbps":10000,"mac":"02:00:00:00:00:01","mtu":1500,"queues":2,"mode":"ixmap",
+                "zero_copy":true,"interrupts":[{"queue":0,"irq":24,"core":3}]}"#,
+        )
+        .unwrap();
+        port.interrupts.push(crate::shared::api::Interrupt {
+            queue: 1,
+            irq: None,
+            core: None,
+        });
+        assert_eq!(
+            interrupts(&[port]),
+            "PORT  QUEUE  IRQ  CORE\nwan       0   24     3\nwan       1    -     -\n"
         );
     }
 

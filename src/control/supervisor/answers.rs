@@ -122,8 +122,9 @@ impl Daemon {
             mac: mac.to_string(),
             mtu: link.map_or(facts.mtu, |link| link.mtu),
             queues: u16::try_from(facts.queues).unwrap_or(u16::MAX),
-            mode: Some(facts.mode.to_string()),
+            mode: Some(facts.mode),
             zero_copy: port.zero_copy,
+            interrupts: port.device.interrupts(),
         }
     }
 
@@ -170,7 +171,7 @@ impl Daemon {
     fn drops(&self) -> Vec<PortDrops> {
         let ports = self.ports.iter().flatten();
         ports
-            .map(|port| PortDrops::new(&port.config.name, &port.totals(), &port.lost()))
+            .map(|port| PortDrops::new(&port.config.name, &port.totals(), &port.device.lost()))
             .collect()
     }
 

@@ -29,11 +29,11 @@ use super::ctl::{self, Call};
 use super::fault::Fault;
 use super::logging;
 use super::metrics::{self, Histogram};
-use super::mirror::Changes;
+use super::mirror::{Changes, Link};
 use super::netlink::{Keeper, NetlinkError, Update};
 use super::resolve::{PortFacts, Resolver};
 use super::sysctl;
-use crate::shared::config::{Config, PortConfig};
+use crate::shared::config::{Config, Driver, PortConfig};
 use crate::shared::fib::{Exhausted, Publisher};
 use crate::shared::port::{MAX_PORTS, PortId};
 
@@ -59,14 +59,14 @@ pub enum StartError {
     #[error("port {name}: {source}")]
     Port { name: String, source: PortError },
     #[error(
-        "port {name}: mtu {mtu} is too large, at most {max} fits a frame: set mtu of the port, or \
-         `ip link set {device} mtu {max}`"
+        "port {name}: {driver} carries frames of at most {largest} bytes, and the mtu of another port \
+         takes {wanted}: lower that mtu, or run the ports in two daemons"
     )]
-    Mtu {
+    FrameSize {
         name: String,
-        device: String,
-        mtu: u32,
-        max: u32,
+        driver: Driver,
+        wanted: u32,
+        largest: u32,
     },
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
@@ -168,6 +168,10 @@ struct Daemon {
     publish_at: Option<Instant>,
     handle: Handle,
     calls: mpsc::Receiver<Call>,
+    /// Ports whose devices have something to say.
+    news: mpsc::Receiver<PortId>,
+    /// For each port's watch.
+    newsroom: mpsc::Sender<PortId>,
     /// Servers of the control socket and of metrics; they end with the daemon.
     servers: JoinSet<()>,
     signals: Signals,
@@ -190,6 +194,7 @@ impl Daemon {
                     self.follow(update).await;
                 }
                 Some(call) = self.calls.recv() => self.answer(call).await,
+                Some(id) = self.news.recv() => self.hear(id).await,
                 _ = tick.tick() => self.look_around().await?,
                 _ = self.signals.hangup.recv() => {
                     if let Err(reason) = self.reload().await {
@@ -235,7 +240,7 @@ impl Daemon {
         let Some(port) = &self.ports[id.index()] else {
             return;
         };
-        let (tap, device) = (port.tap.ifindex(), port.device.facts().ifindex);
+        let (tap, netdev) = (port.tap.ifindex(), port.device.facts().ifindex);
         let changed = |ifindex| changes.links.contains(&ifindex);
         // The kernel is asked as well: a mirror that missed something must not cost a port.
         if changed(tap) && self.keeper.mirror().link(tap).is_none() && port.tap.is_gone() {
@@ -244,35 +249,47 @@ impl Daemon {
             self.close_port(id).await;
             return;
         }
-        if changed(device) && self.keeper.mirror().link(device).is_none() {
+        let device_changed = netdev.is_some_and(changed);
+        if device_changed && self.link_of(netdev).is_none() {
             let (name, device) = (&port.config.name, &port.config.device);
             tracing::error!(
                 "port {name}: {device} is gone: once it is back, `ixmapctl port del {name}` and add \
                  the port again"
             );
         }
-        if changed(device) || changes.everything {
+        if device_changed || changes.everything {
             self.follow_carrier(id).await;
         }
-        if changed(device) || changed(tap) {
+        if device_changed || changed(tap) {
             self.fit_mtu(id).await;
+        }
+        if changed(tap) {
+            self.follow_mac(id);
+        }
+    }
+
+    /// The device takes frames for the address that the TAP has now.
+    fn follow_mac(&mut self, id: PortId) {
+        let Some(port) = &mut self.ports[id.index()] else {
+            return;
+        };
+        let tap = self.keeper.mirror().link(port.tap.ifindex());
+        if let Some(mac) = tap.and_then(|tap| tap.mac) {
+            port.device.set_mac(mac);
         }
     }
 
     /// Keeps the TAP's MTU within what the device carries: the kernel answers for larger packets
     /// only if it knows.
     async fn fit_mtu(&self, id: PortId) {
-        let (mirror, Some(port)) = (self.keeper.mirror(), &self.ports[id.index()]) else {
+        let Some(port) = &self.ports[id.index()] else {
             return;
         };
         let facts = port.device.facts();
-        let carries = mirror
-            .link(facts.ifindex)
-            .map_or(facts.mtu, |device| device.mtu);
-        let Some(tap) = mirror
-            .link(port.tap.ifindex())
-            .filter(|tap| tap.mtu > carries)
-        else {
+        let netdev = self.link_of(facts.ifindex);
+        let carries = netdev.map_or(facts.mtu, |netdev| netdev.mtu);
+        let tap = self.keeper.mirror().link(port.tap.ifindex());
+        let Some(tap) = tap.filter(|tap| tap.mtu > carries) else {
             return;
         };
         tracing::warn!(
@@ -284,6 +301,10 @@ impl Daemon {
         if let Err(error) = port.tap.set_mtu(carries).await {
             tracing::warn!("port {}: {error}", port.config.name);
         }
+    }
+
+    fn link_of(&self, ifindex: Option<u32>) -> Option<&Link> {
+        self.keeper.mirror().link(ifindex?)
     }
 
     /// Publishes now, or shortly when the last time was a moment ago: under a flood of changes
@@ -330,6 +351,17 @@ impl Daemon {
         published
     }
 
+    /// Hears what a port's device has to say: its link, first of all.
+    async fn hear(&mut self, id: PortId) {
+        let Some(port) = &mut self.ports[id.index()] else {
+            return;
+        };
+        for line in port.device.events() {
+            tracing::warn!("port {}: {line}", port.config.name);
+        }
+        self.follow_carrier(id).await;
+    }
+
     async fn follow_carrier(&mut self, id: PortId) {
         let Some(port) = &mut self.ports[id.index()] else {
             return;
@@ -346,6 +378,7 @@ impl Daemon {
         drop(world);
         let mut port = Port::open(id, config, &mut self.workers, &self.handle).await?;
         port.follow_carrier().await;
+        port.watch(&self.newsroom);
         if self.ready {
             port.introduce();
         }

@@ -1,15 +1,18 @@
 //! A port's life: the device, its TAP, its queues at the workers, and how they come and go together.
 
+use std::io;
 use std::sync::Arc;
 
 use rtnetlink::Handle;
+use tokio::net::unix::pipe;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::workers::Worker;
 use crate::control::resolve::PortFacts;
 use crate::control::tap::{Carrier, Tap, TapError, TapRings};
 use crate::dataplane::bell::Bell;
-use crate::dataplane::port::PortQueue;
-use crate::dataplane::port::afxdp::{Device, OpenError};
+use crate::dataplane::port::{Device, OpenError};
 use crate::dataplane::ring::packet_ring;
 use crate::dataplane::worker::{Attachment, Injections};
 use crate::shared::config::PortConfig;
@@ -71,6 +74,8 @@ pub(super) struct Port {
     /// One set a worker.
     counters: Vec<Arc<PortCounters>>,
     carrier: Carrier,
+    /// Waits for what the device has to say; ends with the port.
+    watch: JoinSet<()>,
 }
 
 impl Port {
@@ -84,10 +89,12 @@ impl Port {
         let frame_size = workers
             .first()
             .map_or(0, |worker| worker.arena.frame_size());
-        let mut device = Device::open(config, frame_size)?;
-        let facts = device.facts().clone();
+        let mut device = Device::open(config, frame_size, workers.len())?;
+        let facts = device.facts();
         let queues = shares(facts.queues, workers.len());
-        let fits = |(worker, queues): (&Worker, &Vec<u32>)| worker.has_room_for(queues.len());
+        let fits = |(worker, queues): (&Worker, &Vec<u32>)| {
+            worker.has_room_for(device.frames(queues.len()))
+        };
         if !workers.iter().zip(&queues).all(fits) {
             return Err(PortError::NoMemory {
                 device: config.device.clone(),
@@ -111,15 +118,16 @@ impl Port {
         let mut attachments = Vec::new();
         let mut zero_copy = true;
         for (worker, queues) in workers.iter().zip(&queues) {
-            let queue = device.attach_queue(&worker.arena, id, queues)?;
-            zero_copy &= queue.zero_copy();
+            let (queue, without_copy) =
+                device.attach_queue(&worker.arena, id, queues, worker.core)?;
+            zero_copy &= without_copy;
             let (sender, receiver) = packet_ring(RING);
             let set = Arc::new(PortCounters::default());
             counters.push(Arc::clone(&set));
             punts.push(receiver);
             attachments.push(Attachment::new(
                 id,
-                PortQueue::Afxdp(queue),
+                queue,
                 set,
                 sender,
                 Arc::clone(&punt_bell),
@@ -128,7 +136,7 @@ impl Port {
         }
         // Nothing can fail from here on.
         for ((worker, attachment), queues) in workers.iter_mut().zip(attachments).zip(&queues) {
-            worker.attach(id, attachment, queues.len());
+            worker.attach(id, attachment, device.frames(queues.len()));
         }
         let worker_bell = workers.first().map_or(&punt_bell, |worker| &worker.bell);
         let rings = TapRings {
@@ -150,6 +158,7 @@ impl Port {
             zero_copy,
             counters,
             carrier,
+            watch: JoinSet::new(),
         })
     }
 
@@ -160,16 +169,31 @@ impl Port {
         totals
     }
 
-    /// What the kernel counted at the device's sockets.
-    pub(super) fn lost(&self) -> [(&'static str, u64); 5] {
-        let statistics = self.device.statistics();
-        [
-            ("rx_dropped", statistics.rx_dropped),
-            ("rx_ring_full", statistics.rx_ring_full),
-            ("rx_fill_ring_empty", statistics.rx_fill_ring_empty),
-            ("rx_invalid", statistics.rx_invalid),
-            ("tx_invalid", statistics.tx_invalid),
-        ]
+    /// Has the newsroom told whenever the device has something to say.
+    pub(super) fn watch(&mut self, newsroom: &mpsc::Sender<PortId>) {
+        // An eventfd is read as a pipe is: what counts is that there is something.
+        let events = self.device.event_fd();
+        let events = match events.map(pipe::Receiver::from_owned_fd_unchecked) {
+            None => return,
+            Some(Ok(events)) => events,
+            Some(Err(error)) => {
+                tracing::warn!(
+                    "port {}: its events are not heard: {error}",
+                    self.config.name
+                );
+                return;
+            }
+        };
+        let (id, newsroom) = (self.id, newsroom.clone());
+        self.watch.spawn(async move {
+            while events.readable().await.is_ok() {
+                match events.try_read(&mut [0; 8]) {
+                    Ok(_) if newsroom.send(id).await.is_ok() => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    _ => break,
+                }
+            }
+        });
     }
 
     /// Lets the TAP follow the device's carrier; true when it changed.
@@ -213,7 +237,7 @@ impl Port {
 
     /// Gives the device back as it was and removes the TAP. The workers have let go of the port
     /// before.
-    pub(super) async fn close(mut self) {
+    pub(super) async fn close(self) {
         for line in self.device.restore() {
             tracing::warn!("port {}: {line}", self.config.name);
         }

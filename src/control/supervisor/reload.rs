@@ -2,7 +2,7 @@
 
 use super::{Daemon, PortError};
 use crate::control::config::ConfigError;
-use crate::dataplane::port::afxdp::{self, OpenError};
+use crate::dataplane::port::{Needs, OpenError};
 use crate::shared::config::{Config, PortConfig};
 
 /// Why a reload did not (fully) happen.
@@ -33,7 +33,7 @@ impl Daemon {
         }
         for config in wanted.ports.iter().filter(|config| !self.runs(config)) {
             // Before anything is closed: a device that is not there keeps the old port running.
-            afxdp::survey(&config.device).map_err(|source| ReloadError::NoDevice {
+            Needs::survey(config, self.worker_count()).map_err(|source| ReloadError::NoDevice {
                 name: config.name.clone(),
                 source,
             })?;
@@ -68,6 +68,10 @@ impl Daemon {
                 Ok(())
             }
         }
+    }
+
+    fn worker_count(&self) -> u32 {
+        u32::try_from(self.workers.len()).unwrap_or(u32::MAX).max(1)
     }
 
     fn runs(&self, config: &PortConfig) -> bool {

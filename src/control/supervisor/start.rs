@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
@@ -15,14 +16,17 @@ use crate::control::ctl;
 use crate::control::metrics::{self, Histogram};
 use crate::control::netlink::{Keeper, Settings};
 use crate::control::resolve::Resolver;
-use crate::dataplane::port::afxdp::{self, OpenError};
+use crate::dataplane::port::Needs;
+use crate::dataplane::port::afxdp::FRAMES_PER_SOCKET;
 use crate::shared::config::Config;
 use crate::shared::fib::Publisher;
 use crate::shared::port::MAX_PORTS;
 
-/// Hardware queues beyond the configured ports' for which packet memory is laid out: room for
-/// ports that are added later.
-const SPARE_SOCKETS: u32 = 2;
+/// Frames of each worker beyond what the configured ports need: room for ports that are added later.
+const SPARE_FRAMES: u32 = 2 * FRAMES_PER_SOCKET;
+
+/// Bytes of a frame when no port says otherwise.
+const DEFAULT_FRAME_SIZE: u32 = 2048;
 
 /// How long a start waits for a kernel at rest.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -52,6 +56,7 @@ impl Daemon {
         servers.spawn(connection);
         let publisher = Publisher::default();
         let workers = start_workers(config, cores, &publisher)?;
+        let (newsroom, news) = mpsc::channel(MAX_PORTS);
         let mut daemon = Daemon {
             started: Instant::now(),
             workers,
@@ -68,6 +73,8 @@ impl Daemon {
             publish_times,
             handle,
             calls,
+            news,
+            newsroom,
             servers,
             signals,
             options,
@@ -154,9 +161,9 @@ impl Daemon {
     /// The kernel hears nothing on a port's device, but would still route by an address there.
     fn warn_of_addresses(&self) {
         for port in self.ports.iter().flatten() {
-            let device = port.device.facts().ifindex;
+            let netdev = port.device.facts().ifindex;
             for address in self.keeper.mirror().addresses() {
-                if address.ifindex == device && !is_link_local(address.address.addr()) {
+                if Some(address.ifindex) == netdev && !is_link_local(address.address.addr()) {
                     tracing::warn!(
                         "{} has the address {}: move it to the port, `ip address add {} dev {}`",
                         port.config.device,
@@ -181,29 +188,35 @@ fn start_workers(
     publisher: &Publisher,
 ) -> Result<Vec<Worker>, StartError> {
     let workers = u32::try_from(cores.len()).unwrap_or(u32::MAX).max(1);
-    let (mut sockets, mut largest) = (SPARE_SOCKETS, 0);
+    let mut frames = SPARE_FRAMES;
+    let mut needs = Vec::new();
     for port in &config.ports {
-        let failed = |source: OpenError| StartError::Port {
+        let failed = |source| StartError::Port {
             name: port.name.clone(),
             source: PortError::Device(source),
         };
-        let (device_mtu, queues) = afxdp::survey(&port.device).map_err(failed)?;
-        let mtu = port.mtu.map_or(device_mtu, u32::from);
-        if afxdp::frame_size_for(mtu).is_none() {
-            let (name, device) = (port.name.clone(), port.device.clone());
-            let max = afxdp::max_mtu(afxdp::MAX_FRAME_SIZE);
-            return Err(StartError::Mtu {
-                name,
-                device,
-                mtu,
-                max,
-            });
-        }
-        largest = largest.max(mtu);
-        sockets += port.queues.map_or(queues, u32::from).div_ceil(workers);
+        let need = Needs::survey(port, workers).map_err(failed)?;
+        frames = frames.saturating_add(need.frames);
+        needs.push(need);
     }
-    let frame_size = afxdp::frame_size_for(largest).unwrap_or(afxdp::MAX_FRAME_SIZE);
+    let frame_size = frame_size(&needs, config)?;
     let start =
-        |core: &usize| Worker::start(*core, config.idle, sockets, frame_size, publisher.current());
+        |core: &usize| Worker::start(*core, config.idle, frames, frame_size, publisher.current());
     cores.iter().map(start).collect()
+}
+
+/// The size that suits every port: frames move between them.
+fn frame_size(needs: &[Needs], config: &Config) -> Result<u32, StartError> {
+    let wanted = needs.iter().map(|need| need.frame_size).max();
+    let wanted = wanted.unwrap_or(DEFAULT_FRAME_SIZE);
+    let mut ports = config.ports.iter().zip(needs);
+    match ports.find(|(_, need)| need.largest_frame_size < wanted) {
+        None => Ok(wanted),
+        Some((port, need)) => Err(StartError::FrameSize {
+            name: port.name.clone(),
+            driver: port.driver,
+            wanted,
+            largest: need.largest_frame_size,
+        }),
+    }
 }

@@ -12,7 +12,6 @@ use super::StartError;
 use crate::dataplane::bell::Bell;
 use crate::dataplane::mem::{Arena, Pool, Shortfall};
 use crate::dataplane::port::PortQueue;
-use crate::dataplane::port::afxdp::FRAMES_PER_SOCKET;
 use crate::dataplane::worker::{self, Attachment, Command, Setup};
 use crate::shared::api::WorkerState;
 use crate::shared::config::Idle;
@@ -31,8 +30,8 @@ pub(super) struct Worker {
     pub(super) arena: Arc<Arena>,
     pub(super) bell: Arc<Bell>,
     pub(super) counters: Arc<WorkerCounters>,
-    /// Hardware queues served, by port.
-    sockets: BTreeMap<PortId, usize>,
+    /// Frames that rings hold, by port.
+    lent: BTreeMap<PortId, u32>,
     commands: Sender<Command>,
     thread: Option<JoinHandle<()>>,
     health: Health,
@@ -51,16 +50,15 @@ struct Health {
 }
 
 impl Worker {
-    /// Maps packet memory for `sockets` hardware queues and starts the thread.
+    /// Maps packet memory and starts the thread.
     pub(super) fn start(
         core: usize,
         idle: Idle,
-        sockets: u32,
+        frames: u32,
         frame_size: u32,
         world: Arc<ArcSwap<World>>,
     ) -> Result<Worker, StartError> {
         let failed = |source| StartError::Worker { core, source };
-        let frames = sockets.saturating_mul(FRAMES_PER_SOCKET);
         let (arena, shortfall) = Arena::new(frames, frame_size).map_err(failed)?;
         let arena = Arc::new(arena);
         let bell = Arc::new(Bell::new().map_err(failed)?);
@@ -90,7 +88,6 @@ impl Worker {
             still: 0,
         };
         let thread = Some(thread);
-        let sockets = BTreeMap::new();
         Ok(Worker {
             name,
             core,
@@ -98,7 +95,7 @@ impl Worker {
             arena,
             bell,
             counters,
-            sockets,
+            lent: BTreeMap::new(),
             commands,
             thread,
             health,
@@ -119,22 +116,25 @@ impl Worker {
         ))
     }
 
-    /// Whether the packet memory suffices for another port with `sockets` hardware queues here.
-    pub(super) fn has_room_for(&self, sockets: usize) -> bool {
-        let taken: usize = self.sockets.values().sum();
-        let frames = usize::try_from(self.arena.frames() / FRAMES_PER_SOCKET).unwrap_or(0);
-        taken + sockets <= frames
+    /// Whether the packet memory suffices for another port whose rings hold `frames`.
+    pub(super) fn has_room_for(&self, frames: u32) -> bool {
+        let lent = self
+            .lent
+            .values()
+            .copied()
+            .fold(frames, u32::saturating_add);
+        lent <= self.arena.frames()
     }
 
-    /// Gives the worker a port with `sockets` hardware queues.
-    pub(super) fn attach(&mut self, port: PortId, attachment: Attachment, sockets: usize) {
-        self.sockets.insert(port, sockets);
+    /// Gives the worker a port whose rings hold `frames`.
+    pub(super) fn attach(&mut self, port: PortId, attachment: Attachment, frames: u32) {
+        self.lent.insert(port, frames);
         self.orders().give(Command::Attach(Box::new(attachment)));
     }
 
     /// Takes a port away: the worker stops polling it at once and hands its queue over.
     pub(super) fn detach(&mut self, port: PortId) -> Detached {
-        self.sockets.remove(&port);
+        self.lent.remove(&port);
         let (queue, wait) = sync_channel(1);
         self.orders().give(Command::Detach(port, queue));
         Detached {

@@ -1,12 +1,15 @@
 //! What a port is to a worker: a [`PortQueue`], dispatched once a burst.
 //!
-//! Opening a device, its settings and their restoration are control's business (each driver has a
-//! `Device` type for that); a worker only ever sees queues that are ready to run.
+//! Opening a [`Device`], its settings and their restoration are control's business; a worker only ever
+//! sees queues that are ready to run.
 
 pub mod afxdp;
+mod device;
 pub mod ixgbe;
 pub mod memory;
 pub mod pci;
+
+pub use self::device::{Device, Facts, Needs, OpenError};
 
 use std::os::fd::BorrowedFd;
 

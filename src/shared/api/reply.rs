@@ -67,10 +67,23 @@ pub struct Port {
     pub mac: String,
     pub mtu: u32,
     pub queues: u16,
-    /// Where the XDP program runs, `native` or `generic`; `null` for drivers without one.
+    /// How the device is reached. Driver `afxdp`: where the XDP program runs, `native` or `generic`.
+    /// Driver `ixgbe`: what lends the card, `ixmap` or `vfio-pci`.
     pub mode: Option<String>,
     /// Packets pass between device and daemon without a copy.
     pub zero_copy: bool,
+    /// Of a driver that sets where its interrupts go.
+    pub interrupts: Vec<Interrupt>,
+}
+
+/// Where the interrupt of a hardware queue goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Interrupt {
+    pub queue: u32,
+    /// Its number in /proc/interrupts; `null` when the kernel does not tell.
+    pub irq: Option<u32>,
+    /// The core of the queue's worker; `null` when the kernel refused to steer it there.
+    pub core: Option<usize>,
 }
 
 /// One port with what it counted.
@@ -317,6 +330,7 @@ mod tests {
                 queues: 1,
                 mode: Some("native".into()),
                 zero_copy: false,
+                interrupts: Vec::new(),
             },
             traffic: Traffic::from(&totals),
         };

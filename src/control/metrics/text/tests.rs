@@ -26,6 +26,7 @@ fn status() -> Status {
             queues: 1,
             mode: None,
             zero_copy: false,
+            interrupts: Vec::new(),
         }],
         workers: vec![Worker {
             name: "core3".into(),

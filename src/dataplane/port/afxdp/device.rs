@@ -276,6 +276,7 @@ mod tests {
             name: "p0".into(),
             driver: Driver::Afxdp,
             device: device.into(),
+            bind: None,
             mtu: None,
             queues: None,
             promiscuous: false,

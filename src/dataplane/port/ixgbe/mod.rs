@@ -1,13 +1,22 @@
 //! Ports on an Intel 82599: the driver in user space, by the datasheet (331520).
 //!
-//! A worker has a [`Queue`] of the port: hardware receive queues and a transmit queue, each over a
-//! [`Ring`] of descriptors.
+//! Control opens a [`Device`], which resets the card (`reset`, `eeprom`), programs it (`setup`), and
+//! hears what happens to it (`controller`). A worker has a [`Queue`] of the port: hardware receive
+//! queues and a transmit queue (`switch` turns them on and off), each over a [`Ring`] of descriptors.
+//! All but [`Device`] reaches registers by [`Registers`], so that tests drive a modelled card.
 
+mod controller;
 mod descriptor;
+mod device;
+mod eeprom;
+mod error;
+mod frame;
 mod queue;
 mod receive;
 mod registers;
+mod reset;
 mod ring;
+mod setup;
 mod switch;
 #[cfg(test)]
 mod testing;
@@ -15,6 +24,11 @@ mod testing;
 mod tests;
 mod transmit;
 
+pub use controller::{Event, Link};
+pub use device::{Device, Facts};
+pub use eeprom::EepromError;
+pub use error::{CardError, OpenError};
+pub use frame::{DEFAULT_MTU, MAX_FRAME_SIZE, MAX_MTU, frame_size_for, frames, max_mtu};
 pub use queue::{Counters, LastResort, Queue, QueueError, Setup, Vector};
 pub use receive::{RECEIVE_ENTRIES, ReceiveSetup, buffer_size};
 pub use registers::{Register, Registers};

@@ -94,7 +94,8 @@ pub struct Setup<R = Bar> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum QueueError {
     #[error(
-        "frames of {0} bytes are too small for an 82599: set [memory] frame-size to 4096 or more"
+        "packet memory was laid out in frames of {0} bytes at the start, and an 82599 needs 4096: put the \
+         port into the configuration and restart ixmapd"
     )]
     FrameSize(u32),
     #[error("a hardware queue of the 82599 does not start: reset the card, or the machine")]

@@ -1,5 +1,6 @@
 //! The worker's queue against the modelled device.
 
+mod controller;
 mod faults;
 mod traffic;
 mod wakeups;

@@ -8,6 +8,7 @@
 mod affinity;
 mod backend;
 mod bar;
+pub mod bind;
 mod error;
 mod function;
 mod interrupt;

@@ -1,0 +1,177 @@
+//! The controller as control has it, whatever its registers are reached by.
+
+use std::fmt;
+
+use super::error::CardError;
+use super::registers::Registers;
+use super::registers::general::{CTRL_EXT, CTRL_EXT_DRIVER_LOADED, ESDP, ESDP_MODULE_PRESENT};
+use super::registers::interrupt::{
+    ECC, EICR, EICS, HEAT, LINK_CHANGE, MODULE_CHANGE, OTHER_CAUSES,
+};
+use super::registers::link::{LINKS, LINKS_1G, LINKS_10G, LINKS_SPEED, LINKS_UP};
+use super::registers::receive::{RXCTRL, RXCTRL_ENABLE};
+use super::registers::statistics::LOSSES;
+use super::registers::transmit::{DMATXCTL, DMATXCTL_ENABLE};
+use super::reset::{disable_master, mask_interrupts, reset};
+use super::setup::{self, Settings};
+use crate::shared::mac::MacAddr;
+
+/// What the card says of its link.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Link {
+    pub up: bool,
+    /// While it is up.
+    pub speed_mbps: Option<u32>,
+}
+
+/// What happened to a card.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    LinkChanged,
+    /// The SFP+ module was plugged, or pulled.
+    Module {
+        present: bool,
+    },
+    TooHot,
+    MemoryError,
+    Gone,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Event::LinkChanged => "the link changed",
+            Event::Module { present: true } => "a module was plugged into the cage",
+            Event::Module { present: false } => "the module was pulled out of the cage",
+            Event::TooHot => "the card is too hot: look at its air flow",
+            Event::MemoryError => {
+                "the card found an error in its own memory (ECC): remove and add the port, and replace the \
+                 card if it comes back"
+            }
+            Event::Gone => "the card is gone: look at its slot, then remove the port and add it again",
+        })
+    }
+}
+
+/// A controller that is set up.
+#[derive(Debug)]
+pub(super) struct Controller<R> {
+    registers: R,
+    mac: MacAddr,
+    losses: [u64; LOSSES.len()],
+    receives: bool,
+    gone: bool,
+}
+
+impl<R: Registers> Controller<R> {
+    /// Resets a controller and sets it up. Nothing is received yet.
+    pub(super) fn start(registers: R, settings: &Settings) -> Result<Controller<R>, CardError> {
+        let mac = reset(&registers)?;
+        setup::set_up(&registers, settings);
+        setup::set_mac(&registers, mac);
+        setup::listen(&registers);
+        let mut controller = Controller {
+            registers,
+            mac,
+            losses: [0; LOSSES.len()],
+            receives: false,
+            gone: false,
+        };
+        // What was counted before was another's.
+        controller.sample();
+        controller.losses = [0; LOSSES.len()];
+        match controller.registers.is_gone() {
+            true => Err(CardError::Gone),
+            false => Ok(controller),
+        }
+    }
+
+    pub(super) fn registers(&self) -> &R {
+        &self.registers
+    }
+
+    /// The address in its EEPROM.
+    pub(super) fn mac(&self) -> MacAddr {
+        self.mac
+    }
+
+    /// Lets frames in, once; queues are started before.
+    pub(super) fn receive(&mut self) -> Result<(), CardError> {
+        if !self.receives {
+            setup::enable_receive(&self.registers)?;
+            self.receives = true;
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_mac(&mut self, mac: MacAddr) {
+        setup::set_mac(&self.registers, mac);
+    }
+
+    /// Whether an SFP+ module is plugged.
+    pub(super) fn has_module(&self) -> bool {
+        self.registers.read(ESDP) & ESDP_MODULE_PRESENT != 0
+    }
+
+    pub(super) fn link(&self) -> Link {
+        let links = self.registers.read(LINKS);
+        // Before LINKS is believed: a card that is gone has no link.
+        let up = links & LINKS_UP != 0 && !self.registers.is_gone();
+        let speed = match links & LINKS_SPEED {
+            LINKS_10G => Some(10_000),
+            LINKS_1G => Some(1_000),
+            _ => Some(100),
+        };
+        Link {
+            up,
+            speed_mbps: speed.filter(|_| up),
+        }
+    }
+
+    /// What the last interrupts were about.
+    pub(super) fn events(&mut self) -> Vec<Event> {
+        if self.registers.is_gone() {
+            let first = !std::mem::replace(&mut self.gone, true);
+            return if first { vec![Event::Gone] } else { Vec::new() };
+        }
+        let causes = self.registers.read(EICS) & OTHER_CAUSES;
+        self.registers.write(EICR, causes);
+        let present = self.has_module();
+        let events = [
+            (LINK_CHANGE, Event::LinkChanged),
+            (MODULE_CHANGE, Event::Module { present }),
+            (HEAT, Event::TooHot),
+            (ECC, Event::MemoryError),
+        ];
+        let happened = events.into_iter().filter(|(cause, _)| causes & cause != 0);
+        let happened = happened.map(|(_, event)| event).collect();
+        setup::listen(&self.registers);
+        happened
+    }
+
+    /// Adds up what the card counted since the last time: its counters are of 32 bits, and cleared by
+    /// reading.
+    pub(super) fn sample(&mut self) {
+        if self.registers.is_gone() {
+            return;
+        }
+        for (total, (_, register)) in self.losses.iter_mut().zip(LOSSES) {
+            *total += u64::from(self.registers.read(register));
+        }
+    }
+
+    /// What was lost or damaged before a queue had it.
+    pub(super) fn losses(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        LOSSES.iter().map(|(name, _)| *name).zip(self.losses)
+    }
+
+    /// At rest: nothing is received, sent, or interrupts. True unless DMA goes on.
+    pub(super) fn stop(&mut self) -> bool {
+        mask_interrupts(&self.registers);
+        self.registers.modify(RXCTRL, RXCTRL_ENABLE, 0);
+        self.registers.modify(DMATXCTL, DMATXCTL_ENABLE, 0);
+        self.registers.modify(CTRL_EXT, CTRL_EXT_DRIVER_LOADED, 0);
+        self.receives = false;
+        !matches!(disable_master(&self.registers), Err(CardError::Late(_)))
+    }
+}

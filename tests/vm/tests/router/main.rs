@@ -1,0 +1,170 @@
+//! The whole router on its own hardware path: ixmapd in a guest drives two modelled cards, through
+//! ixmap.ko or VFIO, between two hosts. Each test ends with neither the models nor the kernel having
+//! anything to complain of.
+
+mod bench;
+mod faults;
+
+use bench::{Bench, HOSTS4, HOSTS6, ROUTER4, ROUTER6, Through};
+use ixmap_lab::wait_until;
+use ixmap_vm::{Result, Rings};
+
+fn ready(through: Through, port_lines: &str) -> Result<Bench> {
+    let mut bench = Bench::boot(through, Rings::Trapped)?;
+    bench.configure(port_lines)?;
+    bench.start()?;
+    Ok(bench)
+}
+
+/// Pings and TCP in both families, forwarded by the workers and not by the kernel.
+fn routes(through: Through) -> Result<()> {
+    let mut bench = ready(through, "")?;
+    bench.ping_across(20, 1472 - 20)?;
+    let [ipv4, ipv6] = bench.forwarded()?;
+    assert!(ipv4 >= 40 && ipv6 >= 40, "forwarded {ipv4} and {ipv6}");
+    for (server, family) in [(HOSTS4[1], "-4"), (HOSTS6[1], "-6")] {
+        let rate = bench.iperf(server, &[family])?;
+        println!("{through:?}, iperf3 {family}: {rate:.1} Mbit/s");
+    }
+    let status = bench.ask("status")?;
+    let (port, card) = (&status["ports"][0], bench.cards[0].clone());
+    assert_eq!(port["driver"], "ixgbe");
+    assert_eq!(port["device"], card);
+    assert_eq!(port["speed_mbps"], 10_000);
+    assert_eq!(port["mac"], "02:00:00:00:82:01");
+    let interrupt = &port["interrupts"][0];
+    assert_eq!(interrupt["core"], 1, "{status}");
+    let steered = format!("cat /proc/irq/{}/smp_affinity_list", interrupt["irq"]);
+    assert_eq!(bench.guest.check("steered", &steered)?.trim(), "1");
+    bench.stop()?;
+    bench.judge()
+}
+
+#[test]
+fn packets_are_routed_through_our_module() -> Result<()> {
+    routes(Through::Ixmap)
+}
+
+#[test]
+fn packets_are_routed_through_our_module_behind_an_iommu() -> Result<()> {
+    routes(Through::IxmapWithIommu)
+}
+
+#[test]
+fn packets_are_routed_through_vfio() -> Result<()> {
+    routes(Through::Vfio)
+}
+
+#[test]
+fn the_router_answers_for_itself() -> Result<()> {
+    let mut bench = ready(Through::Ixmap, "")?;
+    for address in [ROUTER4[0], ROUTER4[1], ROUTER6[0], ROUTER6[1]] {
+        bench.wait_for_answer(0, address)?;
+    }
+    bench.ping_across(1, 56)?;
+    for (far, router) in [(HOSTS4[1], ROUTER4[0]), (HOSTS6[1], ROUTER6[0])] {
+        let words = ["traceroute", "-n", "-q", "1", "-w", "5", "-m", "5", far];
+        let hops = bench.wires[0].host().run(&words)?;
+        assert!(hops.contains(router) && hops.contains(far), "{hops}");
+    }
+    bench.judge()
+}
+
+#[test]
+fn jumbo_frames_are_routed_whole() -> Result<()> {
+    let mut bench = ready(Through::Ixmap, "mtu = 9000")?;
+    bench.ping_across(5, 9000 - 48)?;
+    let rate = bench.iperf(HOSTS4[1], &[])?;
+    println!("jumbo frames, iperf3: {rate:.1} Mbit/s");
+    bench.judge()
+}
+
+#[test]
+fn what_daemons_join_reaches_the_tap() -> Result<()> {
+    let mut bench = ready(Through::Ixmap, "")?;
+    let listen = "timeout 60 tcpdump -c 1 -ni lan 'ip proto 89 and dst 224.0.0.5' >/tmp/ospf 2>&1 &
+        until grep -q listening /tmp/ospf; do sleep 0.1; done";
+    bench.guest.check("listen for OSPF", listen)?;
+    wait_until("an OSPF hello on the TAP", || {
+        ospf_hello(bench.wires[0].host())?;
+        let seen = bench
+            .guest
+            .run("heard", "grep -q '224.0.0.5: OSPF' /tmp/ospf");
+        Ok(seen.is_ok_and(|output| output.status == 0))
+    })?;
+    bench.judge()
+}
+
+/// Sends an OSPFv2 hello (RFC 2328, A.3.2) to AllSPFRouters.
+fn ospf_hello(host: &ixmap_lab::Namespace) -> ixmap_lab::Result<()> {
+    let script = "from scapy.all import *
+load_contrib('ospf')
+send(IP(dst='224.0.0.5', ttl=1)/OSPF_Hdr(src='192.0.2.1')/OSPF_Hello(), iface='tap0', verbose=False)";
+    host.run(&["python3", "-c", script]).map(drop)
+}
+
+#[test]
+fn a_quiet_worker_sleeps_until_a_packet_interrupts_it() -> Result<()> {
+    let mut bench = ready(Through::Ixmap, "")?;
+    bench.ping_across(1, 56)?;
+    let sleeps = |bench: &mut Bench| -> Result<u64> {
+        Ok(bench.ask("workers")?[0]["sleeps"]
+            .as_u64()
+            .unwrap_or_default())
+    };
+    let before = sleeps(&mut bench)?;
+    let cpu = r"awk '{print $14 + $15}' /proc/$(cat /tmp/ixmapd.pid)/task/$(
+        grep -l ixmap-core /proc/$(cat /tmp/ixmapd.pid)/task/*/comm | cut -d/ -f5)/stat";
+    let quiet = format!("a=$({cpu}); sleep 10; b=$({cpu}); echo $((b - a))");
+    let ticks = bench.guest.check("ten quiet seconds", &quiet)?;
+    println!(
+        "CPU of the worker in ten quiet seconds: {} ticks of 10 ms",
+        ticks.trim()
+    );
+    bench.ping_across(20, 56)?;
+    let after = sleeps(&mut bench)?;
+    assert!(after >= before + 20, "slept {before}, then {after} times");
+    let raised = bench
+        .guest
+        .check("interrupts", "grep ixmap /proc/interrupts")?;
+    println!("{raised}");
+    bench.judge()
+}
+
+#[test]
+fn vlan_interfaces_stand_on_a_port() -> Result<()> {
+    let mut bench = ready(Through::Ixmap, "")?;
+    let vlan = "modprobe 8021q
+        ip link add link lan name lan.10 type vlan id 10
+        ip address add 203.0.113.2/24 dev lan.10
+        ip link set lan.10 up";
+    bench.guest.check("a VLAN", vlan)?;
+    let host = bench.wires[0].host();
+    let ask = "from scapy.all import *
+answer = srp1(Ether(src='02:00:00:00:00:aa', dst='ff:ff:ff:ff:ff:ff')/Dot1Q(vlan=10)/ARP(
+    op=1, hwsrc='02:00:00:00:00:aa', psrc='203.0.113.1', pdst='203.0.113.2'),
+    iface='tap0', timeout=10, retry=3, verbose=False)
+assert answer is not None and answer[Dot1Q].vlan == 10, answer
+print(answer[ARP].hwsrc)";
+    let mac = host.run(&["python3", "-c", ask])?;
+    assert_eq!(mac.trim(), "02:00:00:00:82:01");
+    bench.judge()
+}
+
+#[test]
+fn the_kernels_own_driver_takes_the_card_back() -> Result<()> {
+    let mut bench = ready(Through::Ixmap, "")?;
+    bench.ping_across(2, 56)?;
+    bench.stop()?;
+    let card = bench.cards[0].clone();
+    let script = format!(
+        "modprobe ixgbe
+        ixmapctl bind {card} ixgbe
+        ip link set eth0 up
+        ip address add {}/24 dev eth0",
+        ROUTER4[0]
+    );
+    bench.guest.check("back to ixgbe", &script)?;
+    bench.wait_for_answer(0, ROUTER4[0])?;
+    bench.judge()
+}
