@@ -39,6 +39,7 @@ pub(crate) const PARTS: &[Part] = &[
             "--package=ixmap-vm",
             "--test=boot",
             "--test=ixgbe",
+            "--test=kmod",
             "--",
             "--test-threads=2",
         ],
