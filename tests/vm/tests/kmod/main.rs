@@ -69,10 +69,18 @@ impl Bench {
         Ok(())
     }
 
+    /// Starts an owner that holds all it can.
+    fn hold(&mut self) -> Result<()> {
+        let hold = "prober hold /dev/ixmap0 >/tmp/hold 2>&1 & echo $! >/tmp/holder";
+        self.guest.check("hold", hold)?;
+        let held = "cat /tmp/hold; grep holding /tmp/hold";
+        self.guest.wait_until("held", held)
+    }
+
     /// Without an owner: no vectors, no bus mastering, no memory held.
     fn at_rest(&mut self) -> Result<()> {
         let script = r#"
-            ! grep ixmap /proc/interrupts
+            grep ixmap /proc/interrupts && exit 1
             command=$(od -A n -t u1 -j 4 -N 1 /sys/bus/pci/devices/$(cat /tmp/card)/config)
             [ $((command & 4)) = 0 ]
             grep -x 'HugePages_Free: *16' /proc/meminfo"#;
@@ -149,15 +157,11 @@ fn an_owner_that_is_killed_leaves_the_card_at_rest_and_the_module_stays_while_th
 -> Result<()> {
     for builder in [Guest::builder(), Guest::builder().iommu()] {
         let mut bench = Bench::boot(builder)?;
-        let hold = "prober hold /dev/ixmap0 >/tmp/hold 2>&1 & echo $! >/tmp/holder";
-        bench.guest.check("hold", hold)?;
-        bench
-            .guest
-            .wait_until("held", "dmesg | grep 'prober: holding'")?;
+        bench.hold()?;
         let busy = r"
             [ $(grep -c ixmap /proc/interrupts) = 4 ]
             grep -x 'HugePages_Free: *12' /proc/meminfo
-            ! rmmod ixmap
+            rmmod ixmap && exit 1
             kill -9 $(cat /tmp/holder)";
         bench.guest.check("busy", busy)?;
         let free = "grep -x 'HugePages_Free: *16' /proc/meminfo";
@@ -175,11 +179,7 @@ fn an_owner_that_is_killed_leaves_the_card_at_rest_and_the_module_stays_while_th
 #[test]
 fn a_card_that_is_pulled_reads_as_all_ones_and_its_owner_ends_in_peace() -> Result<()> {
     let mut bench = Bench::boot(Guest::builder())?;
-    let hold = "prober hold /dev/ixmap0 >/tmp/hold 2>&1 & echo $! >/tmp/holder";
-    bench.guest.check("hold", hold)?;
-    bench
-        .guest
-        .wait_until("held", "dmesg | grep 'prober: holding'")?;
+    bench.hold()?;
     bench.model.pull_card()?;
     bench.guest.check("kill", "kill -9 $(cat /tmp/holder)")?;
     let free = "grep -x 'HugePages_Free: *16' /proc/meminfo && ! grep ixmap /proc/interrupts";
