@@ -27,23 +27,31 @@ struct ixmap_irq {
 static irqreturn_t ixmap_interrupt(int number, void *data)
 {
 	struct ixmap_irq *irq = data;
-	struct ixmap *ix = irq->ix;
 	unsigned long flags;
-	bool counted = false;
 
 	spin_lock_irqsave(&irq->lock, flags);
 	if (irq->eventfd) {
 		ixmap_eventfd_signal(irq->eventfd);
 	} else {
-		irq->count++;
-		counted = true;
+		if (!irq->count)
+			atomic_inc(&irq->ix->fired);
+		if (irq->count < U32_MAX)
+			irq->count++;
+		wake_up_interruptible(&irq->ix->wait);
 	}
 	spin_unlock_irqrestore(&irq->lock, flags);
-	if (counted) {
-		WRITE_ONCE(ix->fired, true);
-		wake_up_interruptible(&ix->wait);
-	}
 	return IRQ_HANDLED;
+}
+
+/* The count since it was taken last; irq->lock is held. */
+static u32 ixmap_take_count(struct ixmap_irq *irq)
+{
+	u32 count = irq->count;
+
+	if (count)
+		atomic_dec(&irq->ix->fired);
+	irq->count = 0;
+	return count;
 }
 
 static int ixmap_irq_init(struct ixmap *ix, struct ixmap_irq *irq, u32 vector)
@@ -82,7 +90,7 @@ void ixmap_irqs_release(struct ixmap *ix)
 	pci_free_irq_vectors(ix->pdev);
 	kfree(ix->irqs);
 	ix->irqs = NULL;
-	WRITE_ONCE(ix->fired, false);
+	atomic_set(&ix->fired, 0);
 }
 
 /* Allocates exactly this many vectors; there are none yet. */
@@ -146,10 +154,8 @@ static int ixmap_irq_tie(struct ixmap *ix, struct ixmap_vector *vector,
 	spin_lock_irq(&irq->lock);
 	swap(irq->eventfd, *eventfd);
 	/* What was counted until now and not read is the eventfd's. */
-	if (irq->eventfd && irq->count) {
+	if (irq->eventfd && ixmap_take_count(irq))
 		ixmap_eventfd_signal(irq->eventfd);
-		irq->count = 0;
-	}
 	spin_unlock_irq(&irq->lock);
 	return 0;
 }
@@ -186,22 +192,15 @@ static size_t ixmap_collect(struct ixmap *ix, struct ixmap_event *events, size_t
 	size_t found = 0;
 	u32 i;
 
-	/* Before the counts, so that what fires meanwhile sets it again. */
-	xchg(&ix->fired, false);
-	for (i = 0; i < ix->irq_count; i++) {
+	for (i = 0; i < ix->irq_count && found < room; i++) {
 		struct ixmap_irq *irq = &ix->irqs[i];
 
 		spin_lock_irq(&irq->lock);
-		if (irq->count) {
-			if (found == room) {
-				WRITE_ONCE(ix->fired, true);
-			} else {
-				events[found].vector = i;
-				events[found++].count = irq->count;
-				irq->count = 0;
-			}
-		}
+		events[found].vector = i;
+		events[found].count = ixmap_take_count(irq);
 		spin_unlock_irq(&irq->lock);
+		if (events[found].count)
+			found++;
 	}
 	return found;
 }
@@ -227,7 +226,7 @@ ssize_t ixmap_read(struct file *file, char __user *buffer, size_t length, loff_t
 			break;
 		if (file->f_flags & O_NONBLOCK)
 			return -EAGAIN;
-		error = wait_event_interruptible(ix->wait, READ_ONCE(ix->fired) ||
+		error = wait_event_interruptible(ix->wait, atomic_read(&ix->fired) ||
 						 READ_ONCE(ix->gone));
 		if (error)
 			return error;
@@ -244,5 +243,5 @@ __poll_t ixmap_poll(struct file *file, struct poll_table_struct *table)
 	poll_wait(file, &ix->wait, table);
 	if (READ_ONCE(ix->gone))
 		return EPOLLHUP;
-	return READ_ONCE(ix->fired) ? EPOLLIN | EPOLLRDNORM : 0;
+	return atomic_read(&ix->fired) ? EPOLLIN | EPOLLRDNORM : 0;
 }

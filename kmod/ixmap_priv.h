@@ -50,9 +50,9 @@ struct ixmap {
 	struct mutex fault_lock;
 	struct xarray ghosts;		/* of pages of all ones */
 
-	/* Sleepers in read() and poll(), and whether a vector without an eventfd has fired. */
+	/* Sleepers in read() and poll(), and how many vectors have counts for read(). */
 	wait_queue_head_t wait;
-	bool fired;
+	atomic_t fired;
 };
 
 /* dma.c; the caller holds lock for ixmap_dma_release() alone. */

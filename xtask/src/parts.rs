@@ -40,6 +40,7 @@ pub(crate) const PARTS: &[Part] = &[
             "--test=boot",
             "--test=ixgbe",
             "--test=router",
+            "--test=kmod",
             "--",
             "--test-threads=2",
         ],

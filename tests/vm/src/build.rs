@@ -44,15 +44,21 @@ pub(crate) fn kernel_module() -> Result<&'static [u8]> {
     Ok(MODULE.get_or_init(|| module))
 }
 
-/// Builds a copy, so that nothing is left in the source's directory.
+/// Builds a copy of the sources: nothing is left beside them, nor taken from there.
 fn build_kernel_module(machine: &Machine) -> Result<Vec<u8>> {
     note("building the kernel module");
     let copy = tempfile::tempdir().map_err(Error::io("make a temporary directory"))?;
     let sources = fs::read_dir(root().join("kmod")).map_err(Error::io("list kmod"))?;
     for source in sources {
-        let source = source.map_err(Error::io("list kmod"))?;
-        let target = copy.path().join(source.file_name());
-        fs::copy(source.path(), target).map_err(Error::io("copy kmod"))?;
+        let source = source.map_err(Error::io("list kmod"))?.path();
+        let name = Path::new(source.file_name().unwrap_or_default());
+        let is_source = ["c", "h"]
+            .iter()
+            .any(|kind| name.extension() == Some(kind.as_ref()))
+            && !name.to_string_lossy().ends_with(".mod.c");
+        if is_source || name == Path::new("Kbuild") || name == Path::new("Makefile") {
+            fs::copy(&source, copy.path().join(name)).map_err(Error::io("copy kmod"))?;
+        }
     }
     let mut make = Command::new("make");
     make.arg("-C").arg(copy.path());

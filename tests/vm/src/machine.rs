@@ -32,7 +32,7 @@ const PACKAGES: &[&str] = &[
 const KERNEL: &str = "6.12";
 
 /// Counts up when the recipe changes, so that a cache of the old one is not taken for it.
-const RECIPE: &str = "machine-2";
+const RECIPE: &str = "machine-3";
 
 /// A fetched machine; boot it with [`Guest::builder`](crate::Guest::builder).
 pub struct Machine {
