@@ -40,12 +40,13 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// Boots the guest with the cards bound to what lends them, and nothing running yet.
-    pub(crate) fn boot(through: Through, rings: Rings) -> Result<Bench> {
-        let wires = [wire(0)?, wire(1)?];
+    /// Boots the guest with the cards bound to what lends them, on cables of this MTU, and ixmapd
+    /// configured but not running.
+    pub(crate) fn boot(through: Through, mtu: u32) -> Result<Bench> {
+        let wires = [wire(0, mtu)?, wire(1, mtu)?];
         let models = [
-            Model::start(&wires[0], MACS[0], rings)?,
-            Model::start(&wires[1], MACS[1], rings)?,
+            Model::start(&wires[0], MACS[0], Rings::Trapped)?,
+            Model::start(&wires[1], MACS[1], Rings::Trapped)?,
         ];
         let mut builder = ixmap_vm::router(Guest::builder())?
             .cores(3)
@@ -62,6 +63,7 @@ impl Bench {
             cards,
         };
         bench.prepare(through)?;
+        bench.configure(mtu)?;
         Ok(bench)
     }
 
@@ -91,12 +93,11 @@ impl Bench {
         Ok(())
     }
 
-    /// Writes the configuration, with these lines in each port's table.
-    pub(crate) fn configure(&mut self, port_lines: &str) -> Result<()> {
+    fn configure(&mut self, mtu: u32) -> Result<()> {
         let mut file = String::from("[workers]\ncores = [1]\nidle = \"adaptive\"\n");
         for (name, card) in PORTS.iter().zip(&self.cards) {
             file += &format!(
-                "[[port]]\nname = \"{name}\"\ndriver = \"ixgbe\"\ndevice = \"{card}\"\n{port_lines}\n"
+                "[[port]]\nname = \"{name}\"\ndriver = \"ixgbe\"\ndevice = \"{card}\"\nmtu = {mtu}\n"
             );
         }
         let script = format!("mkdir -p /etc/ixmap; cat >/etc/ixmap/ixmap.toml <<'END'\n{file}END");
@@ -218,13 +219,13 @@ impl Bench {
     }
 }
 
-/// A cable that takes jumbo frames, with a host at its end that knows the way to the other.
-fn wire(side: usize) -> Result<Wire> {
+/// A cable with a host at its end that knows the way to the other.
+fn wire(side: usize, mtu: u32) -> Result<Wire> {
     let addresses = [
         format!("{}/24", HOSTS4[side]),
         format!("{}/64", HOSTS6[side]),
     ];
-    let wire = Wire::new(9000, &[&addresses[0], &addresses[1]])?;
+    let wire = Wire::new(mtu, &[&addresses[0], &addresses[1]])?;
     for (address, router) in [
         (HOSTS4[1 - side], ROUTER4[side]),
         (HOSTS6[1 - side], ROUTER6[side]),

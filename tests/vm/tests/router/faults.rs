@@ -3,7 +3,7 @@
 use crate::bench::{Bench, PORTS, Through};
 use crate::ready;
 use ixmap_lab::wait_until;
-use ixmap_vm::{Result, Rings};
+use ixmap_vm::Result;
 
 /// Floods echo requests across the router until the guard is dropped.
 fn load(bench: &Bench) -> Result<ixmap_lab::Background> {
@@ -27,8 +27,7 @@ fn free_huge_pages(bench: &mut Bench) -> Result<String> {
 }
 
 fn killed_and_started_again(through: Through) -> Result<()> {
-    let mut bench = Bench::boot(through, Rings::Trapped)?;
-    bench.configure("")?;
+    let mut bench = Bench::boot(through, 1500)?;
     let before = free_huge_pages(&mut bench)?;
     for _ in 0..2 {
         bench.start()?;
@@ -65,7 +64,7 @@ fn a_killed_daemon_leaves_nothing_in_vfio_either() -> Result<()> {
 
 #[test]
 fn the_module_stays_while_it_is_used() -> Result<()> {
-    let mut bench = ready(Through::Ixmap, "")?;
+    let mut bench = ready(Through::Ixmap)?;
     let refused = bench.guest.run("rmmod in use", "rmmod ixmap")?;
     assert_ne!(refused.status, 0, "{}", refused.stdout);
     bench.ping_across(3, 56)?;
@@ -76,7 +75,7 @@ fn the_module_stays_while_it_is_used() -> Result<()> {
 
 #[test]
 fn a_card_torn_out_under_load_takes_its_port_down_and_no_more() -> Result<()> {
-    let mut bench = ready(Through::Ixmap, "")?;
+    let mut bench = ready(Through::Ixmap)?;
     bench.ping_across(3, 56)?;
     let flood = load(&bench)?;
     bench.models[0].pull_card()?;
@@ -93,7 +92,7 @@ fn a_card_torn_out_under_load_takes_its_port_down_and_no_more() -> Result<()> {
 
 #[test]
 fn an_unbound_card_takes_its_port_down_and_no_more() -> Result<()> {
-    let mut bench = ready(Through::Ixmap, "")?;
+    let mut bench = ready(Through::Ixmap)?;
     bench.ping_across(3, 56)?;
     let flood = load(&bench)?;
     let unbind = format!("echo {} >/sys/bus/pci/drivers/ixmap/unbind", bench.cards[0]);
@@ -108,7 +107,7 @@ fn an_unbound_card_takes_its_port_down_and_no_more() -> Result<()> {
 
 #[test]
 fn a_cable_that_is_gone_is_a_link_down() -> Result<()> {
-    let mut bench = ready(Through::Ixmap, "")?;
+    let mut bench = ready(Through::Ixmap)?;
     bench.ping_across(2, 56)?;
     bench.wires[0].host().ip("link delete tap0")?;
     let down = "[ \"$(cat /sys/class/net/lan/carrier)\" = 0 ]";
@@ -131,7 +130,7 @@ fn fails(bench: &mut Bench, step: &str, port: &str) -> Result<String> {
 
 #[test]
 fn what_cannot_work_is_refused_in_one_line() -> Result<()> {
-    let mut bench = ready(Through::Ixmap, "")?;
+    let mut bench = ready(Through::Ixmap)?;
     let card = bench.cards[0].clone();
     let said = fails(&mut bench, "a second owner", &format!("ixgbe:{card}"))?;
     assert!(said.contains(&card) && said.contains("already"), "{said}");

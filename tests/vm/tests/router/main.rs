@@ -7,18 +7,17 @@ mod faults;
 
 use bench::{Bench, HOSTS4, HOSTS6, ROUTER4, ROUTER6, Through};
 use ixmap_lab::wait_until;
-use ixmap_vm::{Result, Rings};
+use ixmap_vm::Result;
 
-fn ready(through: Through, port_lines: &str) -> Result<Bench> {
-    let mut bench = Bench::boot(through, Rings::Trapped)?;
-    bench.configure(port_lines)?;
+fn ready(through: Through) -> Result<Bench> {
+    let mut bench = Bench::boot(through, 1500)?;
     bench.start()?;
     Ok(bench)
 }
 
 /// Pings and TCP in both families, forwarded by the workers and not by the kernel.
 fn routes(through: Through) -> Result<()> {
-    let mut bench = ready(through, "")?;
+    let mut bench = ready(through)?;
     bench.ping_across(20, 1472 - 20)?;
     let [ipv4, ipv6] = bench.forwarded()?;
     assert!(ipv4 >= 40 && ipv6 >= 40, "forwarded {ipv4} and {ipv6}");
@@ -57,7 +56,7 @@ fn packets_are_routed_through_vfio() -> Result<()> {
 
 #[test]
 fn the_router_answers_for_itself() -> Result<()> {
-    let mut bench = ready(Through::Ixmap, "")?;
+    let mut bench = ready(Through::Ixmap)?;
     for address in [ROUTER4[0], ROUTER4[1], ROUTER6[0], ROUTER6[1]] {
         bench.wait_for_answer(0, address)?;
     }
@@ -72,7 +71,8 @@ fn the_router_answers_for_itself() -> Result<()> {
 
 #[test]
 fn jumbo_frames_are_routed_whole() -> Result<()> {
-    let mut bench = ready(Through::Ixmap, "mtu = 9000")?;
+    let mut bench = Bench::boot(Through::Ixmap, 9000)?;
+    bench.start()?;
     bench.ping_across(5, 9000 - 48)?;
     let rate = bench.iperf(HOSTS4[1], &[])?;
     println!("jumbo frames, iperf3: {rate:.1} Mbit/s");
@@ -81,7 +81,7 @@ fn jumbo_frames_are_routed_whole() -> Result<()> {
 
 #[test]
 fn what_daemons_join_reaches_the_tap() -> Result<()> {
-    let mut bench = ready(Through::Ixmap, "")?;
+    let mut bench = ready(Through::Ixmap)?;
     let listen = "timeout 60 tcpdump -c 1 -ni lan 'ip proto 89 and dst 224.0.0.5' >/tmp/ospf 2>&1 &
         until grep -q listening /tmp/ospf; do sleep 0.1; done";
     bench.guest.check("listen for OSPF", listen)?;
@@ -105,7 +105,7 @@ send(IP(dst='224.0.0.5', ttl=1)/OSPF_Hdr(src='192.0.2.1')/OSPF_Hello(), iface='t
 
 #[test]
 fn a_quiet_worker_sleeps_until_a_packet_interrupts_it() -> Result<()> {
-    let mut bench = ready(Through::Ixmap, "")?;
+    let mut bench = ready(Through::Ixmap)?;
     bench.ping_across(1, 56)?;
     let sleeps = |bench: &mut Bench| -> Result<u64> {
         Ok(bench.ask("workers")?[0]["sleeps"]
@@ -133,7 +133,7 @@ fn a_quiet_worker_sleeps_until_a_packet_interrupts_it() -> Result<()> {
 
 #[test]
 fn vlan_interfaces_stand_on_a_port() -> Result<()> {
-    let mut bench = ready(Through::Ixmap, "")?;
+    let mut bench = ready(Through::Ixmap)?;
     let vlan = "modprobe 8021q
         ip link add link lan name lan.10 type vlan id 10
         ip address add 203.0.113.2/24 dev lan.10
@@ -153,7 +153,7 @@ print(answer[ARP].hwsrc)";
 
 #[test]
 fn the_kernels_own_driver_takes_the_card_back() -> Result<()> {
-    let mut bench = ready(Through::Ixmap, "")?;
+    let mut bench = ready(Through::Ixmap)?;
     bench.ping_across(2, 56)?;
     bench.stop()?;
     let card = bench.cards[0].clone();
