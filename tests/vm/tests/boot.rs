@@ -1,6 +1,6 @@
 //! The harness by itself, on a NIC that QEMU emulates: what the model's tests rely on.
 
-use ixmap_vm::{Error, Guest, Result};
+use ixmap_vm::{Error, Guest, Result, router};
 
 /// A guest with QEMU's own e1000e; QEMU answers pings at 10.0.2.2 itself.
 fn guest_with_e1000e() -> Result<Guest> {
@@ -50,6 +50,20 @@ fn a_step_tells_its_exit_code_and_its_output_whatever_the_kernel_says_meanwhile(
     guest.check(
         "every tool runs",
         "ethtool --version; iperf3 -v; ip -V; tcpdump --version",
+    )?;
+    Ok(())
+}
+
+#[test]
+fn a_router_finds_its_programs_its_module_and_the_kernels_own() -> Result<()> {
+    let mut guest = router(Guest::builder())?.boot()?;
+    guest.check("programs", "ixmapd --version; ixmapctl --version")?;
+    for module in ["ixmap", "8021q", "tun", "vfio-pci", "vfio_iommu_type1"] {
+        guest.check(module, &format!("modprobe {module}"))?;
+    }
+    guest.check(
+        "ixmap is there",
+        "[ -d /sys/bus/pci/drivers/ixmap ]; rmmod ixmap",
     )?;
     Ok(())
 }

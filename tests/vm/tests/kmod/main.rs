@@ -153,6 +153,31 @@ fn an_owner_loses_a_card_that_is_unbound_and_finds_it_when_it_is_bound_again() -
 }
 
 #[test]
+fn owners_may_come_and_go_while_the_card_does() -> Result<()> {
+    let mut bench = Bench::boot(Guest::builder().iommu())?;
+    let race = "
+        owners() {
+            for round in $(seq 20); do
+                for command in memory interrupts; do
+                    until [ -e /dev/ixmap0 ]; do :; done
+                    prober $command /dev/ixmap0 || true
+                done
+            done
+        }
+        owners >/tmp/owners 2>&1 &
+        while kill -0 $! 2>/dev/null; do
+            cat /tmp/card >/sys/bus/pci/drivers/ixmap/unbind
+            cat /tmp/card >/sys/bus/pci/drivers/ixmap/bind
+        done
+        sort /tmp/owners | uniq -c
+        grep -q 'No such device' /tmp/owners";
+    bench.guest.check("race", race)?;
+    bench.at_rest()?;
+    bench.probe(&["registers", "memory", "interrupts"])?;
+    bench.judge()
+}
+
+#[test]
 fn an_owner_that_is_killed_leaves_the_card_at_rest_and_the_module_stays_while_there_is_one()
 -> Result<()> {
     for builder in [Guest::builder(), Guest::builder().iommu()] {
