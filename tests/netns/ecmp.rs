@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use ixmap_lab::{Family, Host, Lab, Ports, Result, wait_until};
 
 use crate::packet::Datagram;
-use crate::raw::Tap;
 use crate::suite::{TestLab, lab};
 
 const FLOWS: u16 = 400;
@@ -40,8 +39,8 @@ fn multipath_lab(policy: u8, weights: [u8; 2]) -> Result<TestLab> {
 
 /// The source ports of A's `FLOWS` flows, as they arrived at B and at C.
 fn split(lab: &Lab, family: Family) -> Result<[BTreeSet<u16>; 2]> {
-    let near = Tap::open(&lab.a)?;
-    let far = [Tap::open(&lab.b)?, Tap::open(&lab.c)?];
+    let near = lab.a.tap()?;
+    let far = [lab.b.tap()?, lab.c.tap()?];
     let mut datagram = Datagram::new(&lab.a, target(family), "one of many");
     for flow in 0..FLOWS {
         datagram.source_port = 20_000 + flow;

@@ -7,7 +7,6 @@ use ixmap_lab::{Error, Family, Lab, Ports, Result, wait_until};
 use serde_json::Value;
 
 use crate::packet::Datagram;
-use crate::raw::Tap;
 use crate::suite::{TestLab, cabled_lab};
 
 /// IPv6 host routes that take twice what there is: each has three blocks of 64 bytes to itself.
@@ -155,7 +154,7 @@ fn a_port_added_while_the_table_does_not_fit_gets_no_packet_of_one_that_went() -
     );
 
     // The table in force still leads to p1.
-    let (near, far) = (Tap::open(&lab.a)?, Tap::open(&lab.c)?);
+    let (near, far) = (lab.a.tap()?, lab.c.tap()?);
     let datagram = Datagram::new(&lab.a, lab.b.address(Family::Ipv4), "to B").frame();
     wait_until("what A sends to B has nowhere to go", || {
         near.send(&datagram)?;

@@ -1,16 +1,15 @@
 //! Frames as no honest host sends them: what is dropped and under which name, what is trimmed, and
 //! what goes by the kernel.
 
-use ixmap_lab::{Family, Lab, Ports, Result, wait_until};
+use ixmap_lab::{Family, Lab, Ports, Result, carries, wait_until};
 
-use crate::packet::{Datagram, ETHERNET, ETHERTYPE_IPV4, carries, set_ipv4_checksum};
-use crate::raw::Tap;
+use crate::packet::{Datagram, ETHERNET, ETHERTYPE_IPV4, set_ipv4_checksum};
 use crate::suite::{ixmapd_lab, lab};
 
 /// Sends the frame and then a good one from A to B; asserts that only the good one arrives. With
 /// ixmapd the loss has to be counted once at p0, under `reason`.
 fn assert_dropped(lab: &Lab, what: &str, frame: &[u8], reason: &str) -> Result<()> {
-    let (near, far) = (Tap::open(&lab.a)?, Tap::open(&lab.b)?);
+    let (near, far) = (lab.a.tap()?, lab.b.tap()?);
     let drops = || -> Result<f64> {
         if lab.is_ixmapd() {
             return Ok(lab.metrics()?.drops("p0", reason));
@@ -41,7 +40,7 @@ fn assert_dropped(lab: &Lab, what: &str, frame: &[u8], reason: &str) -> Result<(
 
 /// Sends the frame and waits for it at B.
 fn assert_forwarded(lab: &Lab, what: &str, frame: &[u8], text: &str) -> Result<Vec<u8>> {
-    let (near, far) = (Tap::open(&lab.a)?, Tap::open(&lab.b)?);
+    let (near, far) = (lab.a.tap()?, lab.b.tap()?);
     near.send(frame)?;
     far.wait_for(what, |frame| carries(frame, text))
 }
@@ -258,7 +257,7 @@ fn what_the_fast_path_leaves_to_the_kernel_counts_as_punted() -> Result<()> {
     let Some(lab) = ixmapd_lab(Ports::Two)? else {
         return Ok(());
     };
-    let near = Tap::open(&lab.a)?;
+    let near = lab.a.tap()?;
     let b = |family| Datagram::new(&lab.a, lab.b.address(family), "for the kernel");
     let mut options = b(Family::Ipv4);
     options.options = vec![1, 1, 1, 0];
@@ -294,7 +293,7 @@ fn ixmapctl_drops_names_the_reason() -> Result<()> {
     };
     let mut frame = bad_apple(&lab, Family::Ipv4).frame();
     frame[ETHERNET + 11] ^= 1;
-    Tap::open(&lab.a)?.send(&frame)?;
+    lab.a.tap()?.send(&frame)?;
     wait_until("the drop is listed", || {
         let drops = lab.ctl(&["drops"])?;
         let ports = drops.as_array().into_iter().flatten();

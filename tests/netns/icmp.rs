@@ -4,12 +4,11 @@
 use ixmap_lab::{Family, Lab, Ports, Result, wait_until};
 
 use crate::packet::{Datagram, ETHERNET, IcmpError};
-use crate::raw::Tap;
 use crate::suite::lab;
 
 /// What the router answers host A about this datagram; `(type, code)` and the claimed MTU.
 fn error_about(lab: &Lab, datagram: &Datagram, text: &str) -> Result<IcmpError> {
-    let tap = Tap::open(&lab.a)?;
+    let tap = lab.a.tap()?;
     tap.send(&datagram.frame())?;
     let frame = tap.wait_for("an ICMP error", |frame| {
         IcmpError::parse(frame, text).is_some()
@@ -56,7 +55,7 @@ fn too_big_names_the_mtu_of_the_far_port() -> Result<()> {
         let mut datagram = Datagram::new(&lab.a, lab.b.address(family), &text);
         datagram.dont_fragment = true;
         // The mirror needs a moment to see the new MTU; until then the datagram passes.
-        let tap = Tap::open(&lab.a)?;
+        let tap = lab.a.tap()?;
         wait_until("the new MTU is in force", || {
             tap.send(&datagram.frame())?;
             let frames = tap.collect("too big")?;
@@ -93,7 +92,7 @@ fn a_packet_of_exactly_the_mtu_passes() -> Result<()> {
 fn a_big_packet_without_df_arrives_in_fragments() -> Result<()> {
     let lab = lab(Ports::Two)?;
     shrink_far_link(&lab)?;
-    let (near, far) = (Tap::open(&lab.a)?, Tap::open(&lab.b)?);
+    let (near, far) = (lab.a.tap()?, lab.b.tap()?);
     let text = "fragment ".repeat(160);
     let datagram = Datagram::new(&lab.a, lab.b.address(Family::Ipv4), &text);
     wait_until("the datagram is fragmented", || {
@@ -163,7 +162,7 @@ fn a_blackhole_is_silent() -> Result<()> {
     ] {
         lab.router.ip(&format!("route add blackhole {prefix}"))?;
         let hole = Datagram::new(&lab.a, target.parse().unwrap(), "the hole");
-        let tap = Tap::open(&lab.a)?;
+        let tap = lab.a.tap()?;
         // Until the route is in force the answer is "no route".
         wait_until("the blackhole swallows", || {
             tap.send(&hole.frame())?;

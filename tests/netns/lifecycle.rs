@@ -7,7 +7,6 @@ use ixmap_lab::{Family, Lab, Ports, Result, wait_until};
 use nix::sys::signal::Signal;
 
 use crate::packet::{Datagram, ETHERNET};
-use crate::raw::Tap;
 use crate::suite::{ixmapd_lab, router};
 
 #[test]
@@ -53,7 +52,7 @@ fn counters_balance_once_traffic_rests() -> Result<()> {
     let Some(lab) = ixmapd_lab(Ports::Two)? else {
         return Ok(());
     };
-    let near = Tap::open(&lab.a)?;
+    let near = lab.a.tap()?;
     for family in Family::BOTH {
         // Forwarded, punted and dropped packets, of each some.
         lab.a.ping(lab.b.address(family), 20)?;

@@ -19,7 +19,6 @@ mod local;
 mod neighbours;
 mod packet;
 mod ports;
-mod raw;
 mod reachability;
 mod routes;
 mod suite;

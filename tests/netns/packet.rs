@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ixmap_lab::{Family, Host};
+use ixmap_lab::{Family, Host, carries};
 
 /// Where the IP header starts.
 pub(crate) const ETHERNET: usize = 14;
@@ -121,13 +121,6 @@ pub(crate) fn family_of(address: IpAddr) -> Family {
     } else {
         Family::Ipv6
     }
-}
-
-/// Whether the frame carries this text.
-pub(crate) fn carries(frame: &[u8], text: &str) -> bool {
-    frame
-        .windows(text.len())
-        .any(|window| window == text.as_bytes())
 }
 
 /// Recomputes the checksum of the IPv4 header that `packet` starts with.

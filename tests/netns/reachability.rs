@@ -1,9 +1,8 @@
 //! Traffic between two hosts: ping, traceroute, TCP and UDP, in both families.
 
-use ixmap_lab::{Family, Ports, Result, wait_until};
+use ixmap_lab::{Family, Ports, Result, carries, wait_until};
 
-use crate::packet::{Datagram, ETHERNET, carries};
-use crate::raw::Tap;
+use crate::packet::{Datagram, ETHERNET};
 use crate::suite::{ixmapd_lab, lab};
 
 #[test]
@@ -38,7 +37,7 @@ fn packets_of_every_size_pass() -> Result<()> {
 #[test]
 fn ttl_and_hop_limit_are_one_less_at_the_far_host() -> Result<()> {
     let lab = lab(Ports::Two)?;
-    let (near, far) = (Tap::open(&lab.a)?, Tap::open(&lab.b)?);
+    let (near, far) = (lab.a.tap()?, lab.b.tap()?);
     for (family, offset) in [(Family::Ipv4, 8), (Family::Ipv6, 7)] {
         let datagram = Datagram::new(&lab.a, lab.b.address(family), "one hop");
         near.send(&datagram.frame())?;

@@ -1,9 +1,8 @@
 //! Routes that come, move and go while traffic runs.
 
-use ixmap_lab::{Family, Host, Lab, Ports, Result, wait_until};
+use ixmap_lab::{Family, Host, Lab, Ports, Result, carries, wait_until};
 
-use crate::packet::{Datagram, IcmpError, carries};
-use crate::raw::Tap;
+use crate::packet::{Datagram, IcmpError};
 use crate::suite::lab;
 
 /// An address that B and C both serve; a route decides who gets its packets.
@@ -33,7 +32,7 @@ fn route(lab: &Lab, verb: &str, prefix: &str, host: &Host, family: Family) -> Re
 
 /// Waits until what A sends to the service arrives at `host`.
 fn wait_arrival(lab: &Lab, host: &Host, family: Family) -> Result<()> {
-    let (near, far) = (Tap::open(&lab.a)?, Tap::open(host)?);
+    let (near, far) = (lab.a.tap()?, host.tap()?);
     let target = service(family).parse().unwrap();
     let datagram = Datagram::new(&lab.a, target, "to the service").frame();
     wait_until("traffic arrives at the next hop", || {
@@ -54,7 +53,7 @@ fn traffic_follows_a_route_as_it_is_added_replaced_and_deleted() -> Result<()> {
         wait_arrival(&lab, &lab.b, family)?;
         route(&lab, "replace", service, &lab.c, family)?;
         wait_arrival(&lab, &lab.c, family)?;
-        let at_b = Tap::open(&lab.b)?;
+        let at_b = lab.b.tap()?;
         wait_arrival(&lab, &lab.c, family)?;
         let stray = at_b.collect("to the service")?.len();
         assert_eq!(stray, 0, "{family:?}: B still gets what is C's");
@@ -64,7 +63,7 @@ fn traffic_follows_a_route_as_it_is_added_replaced_and_deleted() -> Result<()> {
 
         lab.router
             .ip(&format!("route del {service}/{}", family.host_prefix()))?;
-        let near = Tap::open(&lab.a)?;
+        let near = lab.a.tap()?;
         let datagram = Datagram::new(&lab.a, service.parse().unwrap(), "gone").frame();
         wait_until("the deleted route is unreachable", || {
             near.send(&datagram)?;
@@ -104,7 +103,7 @@ fn a_route_replaced_under_a_running_ping_loses_nothing() -> Result<()> {
 
 /// Waits for a request of the running ping at `host`; ping's filler ends in the digits.
 fn wait_ping(host: &Host) -> Result<()> {
-    let far = Tap::open(host)?;
+    let far = host.tap()?;
     far.wait_for("the running ping", |frame| carries(frame, "01234567"))
         .map(drop)
 }

@@ -5,6 +5,7 @@ use std::ops::Deref;
 
 use crate::error::Result;
 use crate::namespace::Namespace;
+use crate::tap::Tap;
 
 /// The two families that every behaviour is tested in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,6 +58,11 @@ impl Deref for Host {
 }
 
 impl Host {
+    /// Its link, for whole frames.
+    pub fn tap(&self) -> Result<Tap> {
+        Tap::open(&self.namespace, "eth0")
+    }
+
     /// Host `index` (0 for A, 1 for B ...) behind port `p<index>`; not yet wired.
     pub(crate) fn new(lab: &str, index: u8) -> Result<Host> {
         let letter = char::from(b'a' + index);

@@ -6,7 +6,7 @@ mod bench;
 mod faults;
 
 use bench::{Bench, HOSTS4, HOSTS6, ROUTER4, ROUTER6, Through};
-use ixmap_lab::wait_until;
+use ixmap_lab::{Tap, wait_until};
 use ixmap_vm::Result;
 
 fn ready(through: Through) -> Result<Bench> {
@@ -82,25 +82,35 @@ fn jumbo_frames_are_routed_whole() -> Result<()> {
 #[test]
 fn what_daemons_join_reaches_the_tap() -> Result<()> {
     let mut bench = ready(Through::Ixmap)?;
-    let listen = "timeout 60 tcpdump -c 1 -ni lan 'ip proto 89 and dst 224.0.0.5' >/tmp/ospf 2>&1 &
-        until grep -q listening /tmp/ospf; do sleep 0.1; done";
+    // tcpdump takes on the identity of its user, and there are none.
+    let listen = "echo tcpdump:x:0:0::/:/bin/sh >/etc/passwd
+        echo tcpdump:x:0: >/etc/group
+        tcpdump -c 1 -ni lan 'ip proto 89 and dst 224.0.0.5' >/tmp/ospf 2>&1 &
+        until grep -q listening /tmp/ospf; do sleep 0.1; kill -0 $! || { cat /tmp/ospf; exit 1; }; done";
     bench.guest.check("listen for OSPF", listen)?;
+    let tap = Tap::open(bench.wires[0].host(), "tap0")?;
     wait_until("an OSPF hello on the TAP", || {
-        ospf_hello(bench.wires[0].host())?;
-        let seen = bench
-            .guest
-            .run("heard", "grep -q '224.0.0.5: OSPF' /tmp/ospf");
+        tap.send(&ospf_hello())?;
+        let heard = "grep -q '224.0.0.5: OSPF' /tmp/ospf";
+        let seen = bench.guest.run("heard", heard);
         Ok(seen.is_ok_and(|output| output.status == 0))
     })?;
     bench.judge()
 }
 
-/// Sends an OSPFv2 hello (RFC 2328, A.3.2) to AllSPFRouters.
-fn ospf_hello(host: &ixmap_lab::Namespace) -> ixmap_lab::Result<()> {
-    let script = "from scapy.all import *
-load_contrib('ospf')
-send(IP(dst='224.0.0.5', ttl=1)/OSPF_Hdr(src='192.0.2.1')/OSPF_Hello(), iface='tap0', verbose=False)";
-    host.run(&["python3", "-c", script]).map(drop)
+/// An OSPFv2 hello to AllSPFRouters (RFC 2328, A.3.2), without neighbours.
+fn ospf_hello() -> Vec<u8> {
+    let mut frame = vec![0x01, 0x00, 0x5e, 0, 0, 5, 2, 0, 0, 0, 0, 0xaa, 8, 0];
+    // IPv4: 64 bytes, TTL 1, protocol 89, checksum, 192.0.2.1 to 224.0.0.5.
+    frame.extend([0x45, 0xc0, 0, 64, 0, 0, 0, 0, 1, 89, 0x16, 0x9f]);
+    frame.extend([192, 0, 2, 1, 224, 0, 0, 5]);
+    // OSPF: version 2, hello, 44 bytes, router 192.0.2.1, area 0, checksum, no authentication.
+    frame.extend([2, 1, 0, 44, 192, 0, 2, 1, 0, 0, 0, 0, 0x3a, 0x9d]);
+    frame.extend([0; 10]);
+    // Mask, interval 10, options, priority 1, dead interval 40, neither DR nor BDR.
+    frame.extend([255, 255, 255, 0, 0, 10, 2, 1, 0, 0, 0, 40]);
+    frame.extend([0; 8]);
+    frame
 }
 
 #[test]
@@ -134,21 +144,32 @@ fn a_quiet_worker_sleeps_until_a_packet_interrupts_it() -> Result<()> {
 #[test]
 fn vlan_interfaces_stand_on_a_port() -> Result<()> {
     let mut bench = ready(Through::Ixmap)?;
+    // It answers on the interface that has the address, and on no other.
     let vlan = "modprobe 8021q
+        sysctl -q -w net.ipv4.conf.all.arp_ignore=1
         ip link add link lan name lan.10 type vlan id 10
         ip address add 203.0.113.2/24 dev lan.10
         ip link set lan.10 up";
     bench.guest.check("a VLAN", vlan)?;
-    let host = bench.wires[0].host();
-    let ask = "from scapy.all import *
-answer = srp1(Ether(src='02:00:00:00:00:aa', dst='ff:ff:ff:ff:ff:ff')/Dot1Q(vlan=10)/ARP(
-    op=1, hwsrc='02:00:00:00:00:aa', psrc='203.0.113.1', pdst='203.0.113.2'),
-    iface='tap0', timeout=10, retry=3, verbose=False)
-assert answer is not None and answer[Dot1Q].vlan == 10, answer
-print(answer[ARP].hwsrc)";
-    let mac = host.run(&["python3", "-c", ask])?;
-    assert_eq!(mac.trim(), "02:00:00:00:82:01");
+    let tap = Tap::open(bench.wires[0].host(), "tap0")?;
+    tap.send(&arp_request_on_vlan_10())?;
+    // The host's kernel takes the tag off what it shows.
+    let answer = tap.wait_for("the answer", |frame| {
+        frame.get(12..14) == Some(&[8, 6]) && frame.get(28..32) == Some(&[203, 0, 113, 2])
+    })?;
+    assert_eq!(answer[20..28], [0, 2, 2, 0, 0, 0, 0x82, 1], "{answer:x?}");
     bench.judge()
+}
+
+/// Who has 203.0.113.2? (RFC 826), with a tag of VLAN 10 (IEEE 802.1Q).
+fn arp_request_on_vlan_10() -> Vec<u8> {
+    let mut frame = vec![0xff; 6];
+    frame.extend([2, 0, 0, 0, 0, 0xaa, 0x81, 0, 0, 10, 8, 6]);
+    frame.extend([0, 1, 8, 0, 6, 4, 0, 1]);
+    frame.extend([2, 0, 0, 0, 0, 0xaa, 203, 0, 113, 1]);
+    frame.extend([0, 0, 0, 0, 0, 0, 203, 0, 113, 2]);
+    frame.resize(64, 0);
+    frame
 }
 
 #[test]

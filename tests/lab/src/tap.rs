@@ -1,29 +1,30 @@
-//! Whole Ethernet frames, sent and seen on a host's link by an AF_PACKET socket.
+//! Whole Ethernet frames, sent and seen on a link by an AF_PACKET socket.
 
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use ixmap_lab::{Error, Host, PATIENCE, Result};
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::sockopt::{RcvBufForce, ReceiveTimeout};
 use nix::sys::socket::{MsgFlags, recv, send, setsockopt};
 use nix::sys::time::TimeVal;
 
-use crate::packet::carries;
+use crate::error::{Error, Result};
+use crate::namespace::Namespace;
+use crate::wait::PATIENCE;
 
 /// Room for every frame of a burst that the test sends before it looks.
 const RECEIVE_BUFFER: usize = 8 << 20;
 
-/// A host's `eth0`: sends frames, and sees those that arrive once it is open.
-pub(crate) struct Tap(OwnedFd);
+/// A link of a namespace: sends frames, and sees those that arrive once it is open.
+pub struct Tap(OwnedFd);
 
 impl Tap {
-    /// Opens the socket on the host's link.
-    pub(crate) fn open(host: &Host) -> Result<Tap> {
-        host.enter(|| {
-            let index = if_nametoindex("eth0").map_err(Error::io("find eth0"))?;
+    /// Opens the socket on the link.
+    pub fn open(namespace: &Namespace, link: &str) -> Result<Tap> {
+        namespace.enter(|| {
+            let index = if_nametoindex(link).map_err(Error::io(format!("find {link}")))?;
             let socket = bound_packet_socket(index).map_err(Error::io("open a packet socket"))?;
             let timeout = TimeVal::new(0, 50_000);
             setsockopt(&socket, ReceiveTimeout, &timeout)
@@ -33,13 +34,13 @@ impl Tap {
         })
     }
 
-    pub(crate) fn send(&self, frame: &[u8]) -> Result<()> {
+    pub fn send(&self, frame: &[u8]) -> Result<()> {
         let sent = send(self.0.as_raw_fd(), frame, MsgFlags::empty());
         sent.map(drop).map_err(Error::io("send a frame"))
     }
 
     /// The first frame that `wanted` accepts; what came before it is thrown away.
-    pub(crate) fn wait_for(&self, what: &str, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>> {
+    pub fn wait_for(&self, what: &str, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>> {
         let start = Instant::now();
         while start.elapsed() < PATIENCE {
             if let Some(frame) = self.receive()?.filter(|frame| wanted(frame)) {
@@ -50,11 +51,7 @@ impl Tap {
     }
 
     /// Everything up to and including the first frame that `last` accepts.
-    pub(crate) fn collect_until(
-        &self,
-        what: &str,
-        last: impl Fn(&[u8]) -> bool,
-    ) -> Result<Vec<Vec<u8>>> {
+    pub fn collect_until(&self, what: &str, last: impl Fn(&[u8]) -> bool) -> Result<Vec<Vec<u8>>> {
         let start = Instant::now();
         let mut frames = Vec::new();
         while start.elapsed() < PATIENCE {
@@ -71,7 +68,7 @@ impl Tap {
     }
 
     /// Every frame that carries this text, until none has come for a quarter of a second.
-    pub(crate) fn collect(&self, text: &str) -> Result<Vec<Vec<u8>>> {
+    pub fn collect(&self, text: &str) -> Result<Vec<Vec<u8>>> {
         let mut frames = Vec::new();
         let mut last = Instant::now();
         while last.elapsed() < Duration::from_millis(250) {
@@ -94,6 +91,13 @@ impl Tap {
             Err(error) => Err(Error::io("receive a frame")(error)),
         }
     }
+}
+
+/// Whether a frame has this text somewhere.
+pub fn carries(frame: &[u8], text: &str) -> bool {
+    frame
+        .windows(text.len())
+        .any(|window| window == text.as_bytes())
 }
 
 #[allow(
