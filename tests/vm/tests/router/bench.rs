@@ -28,6 +28,8 @@ pub(crate) enum Through {
     Vfio,
     /// Our own module, behind an emulated IOMMU.
     IxmapWithIommu,
+    /// Not at all: they are the guest's own, which routes by itself.
+    Kernel,
 }
 
 pub(crate) struct Bench {
@@ -43,15 +45,20 @@ impl Bench {
     /// Boots the guest with the cards bound to what lends them, on cables of this MTU, and ixmapd
     /// configured but not running.
     pub(crate) fn boot(through: Through, mtu: u32) -> Result<Bench> {
+        Bench::boot_on(through, mtu, Rings::Trapped)
+    }
+
+    /// The same, on cards whose rings are of this kind.
+    pub(crate) fn boot_on(through: Through, mtu: u32, rings: Rings) -> Result<Bench> {
         let wires = [wire(0, mtu)?, wire(1, mtu)?];
         let models = [
-            Model::start(&wires[0], MACS[0], Rings::Trapped)?,
-            Model::start(&wires[1], MACS[1], Rings::Trapped)?,
+            Model::start(&wires[0], MACS[0], rings)?,
+            Model::start(&wires[1], MACS[1], rings)?,
         ];
         let mut builder = ixmap_vm::router(Guest::builder())?
             .cores(3)
             .memory_mib(1024);
-        if through != Through::Ixmap {
+        if matches!(through, Through::Vfio | Through::IxmapWithIommu) {
             builder = builder.iommu();
         }
         let guest = plug(builder, &models).boot()?;
@@ -79,6 +86,7 @@ impl Bench {
         let (driver, load) = match through {
             Through::Ixmap | Through::IxmapWithIommu => ("ixmap", "modprobe ixmap"),
             Through::Vfio => ("vfio-pci", "modprobe vfio-pci"),
+            Through::Kernel => return self.prepare_kernel(),
         };
         let [first, second] = &self.cards;
         let script = format!(
@@ -90,6 +98,19 @@ impl Bench {
             sysctl -q -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1"
         );
         self.guest.check("bind the cards", &script)?;
+        Ok(())
+    }
+
+    /// Has the guest's kernel route between its own interfaces.
+    fn prepare_kernel(&mut self) -> Result<()> {
+        let script = format!(
+            "modprobe ixgbe
+            sysctl -q -w net.ipv4.ip_forward=1
+            ip link set eth0 up; ip address add {}/24 dev eth0
+            ip link set eth1 up; ip address add {}/24 dev eth1",
+            ROUTER4[0], ROUTER4[1]
+        );
+        self.guest.check("route by the kernel", &script)?;
         Ok(())
     }
 
