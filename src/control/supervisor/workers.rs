@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 
 use super::StartError;
 use crate::dataplane::bell::Bell;
-use crate::dataplane::mem::{Arena, Pool, Shortfall};
+use crate::dataplane::mem::{Arena, Pool, node_of_core};
 use crate::dataplane::port::PortQueue;
 use crate::dataplane::worker::{self, Attachment, Command, Setup};
 use crate::shared::api::WorkerState;
@@ -35,7 +35,6 @@ pub(super) struct Worker {
     commands: Sender<Command>,
     thread: Option<JoinHandle<()>>,
     health: Health,
-    shortfall: Option<Shortfall>,
 }
 
 /// What the last look at the counters told.
@@ -59,7 +58,7 @@ impl Worker {
         world: Arc<ArcSwap<World>>,
     ) -> Result<Worker, StartError> {
         let failed = |source| StartError::Worker { core, source };
-        let (arena, shortfall) = Arena::new(frames, frame_size).map_err(failed)?;
+        let (arena, _) = Arena::on_node(frames, frame_size, node_of_core(core)).map_err(failed)?;
         let arena = Arc::new(arena);
         let bell = Arc::new(Bell::new().map_err(failed)?);
         let counters = Arc::new(WorkerCounters::default());
@@ -99,20 +98,15 @@ impl Worker {
             commands,
             thread,
             health,
-            shortfall,
         })
     }
 
     /// What an operator should know about the packet memory.
     pub(super) fn warning(&self) -> Option<String> {
-        let short = self.shortfall?;
+        let short = self.arena.shortfall()?;
         Some(format!(
-            "worker on core {}: its packets lie in normal pages: {} hugepages of 2 MiB are needed \
-             and {} are free: add {} by `sysctl -w vm.nr_hugepages=N`",
-            self.core,
-            short.needed,
-            short.free,
-            short.needed.saturating_sub(short.free),
+            "worker on core {}: its packets lie in normal pages: {short}",
+            self.core
         ))
     }
 
