@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 
 use super::StartError;
 use crate::dataplane::bell::Bell;
-use crate::dataplane::mem::{Arena, Pool, node_of_core};
+use crate::dataplane::mem::{Arena, Pool, Shortfall, node_of_core};
 use crate::dataplane::port::PortQueue;
 use crate::dataplane::worker::{self, Attachment, Command, Setup};
 use crate::shared::api::WorkerState;
@@ -99,15 +99,6 @@ impl Worker {
             thread,
             health,
         })
-    }
-
-    /// What an operator should know about the packet memory.
-    pub(super) fn warning(&self) -> Option<String> {
-        let short = self.arena.shortfall()?;
-        Some(format!(
-            "worker on core {}: its packets lie in normal pages: {short}",
-            self.core
-        ))
     }
 
     /// Whether the packet memory suffices for another port whose rings hold `frames`.
@@ -211,6 +202,28 @@ impl Worker {
     }
 }
 
+/// What an operator should know about the workers' packet memory, a line each.
+pub(super) fn memory_warnings(workers: &[Worker]) -> Vec<String> {
+    let short = |worker: &Worker| Some((worker.name.clone(), worker.arena.shortfall()?));
+    by_node(workers.iter().filter_map(short))
+}
+
+/// One line for each NUMA node, whose command is right for all of its workers.
+fn by_node(workers: impl Iterator<Item = (String, Shortfall)>) -> Vec<String> {
+    let mut nodes: BTreeMap<Option<u32>, (String, Shortfall)> = BTreeMap::new();
+    for (name, short) in workers {
+        let together = match nodes.remove(&short.node) {
+            Some((names, others)) => (format!("{names}, {name}"), others.with(short)),
+            None => (name, short),
+        };
+        nodes.insert(short.node, together);
+    }
+    let lines = nodes
+        .into_values()
+        .map(|(names, short)| format!("the packets of {names} lie in normal pages: {short}"));
+    lines.collect()
+}
+
 /// The way to a worker's ear.
 struct Orders {
     commands: Sender<Command>,
@@ -246,5 +259,41 @@ impl Detached {
             }
         }
         self.orders.give(Command::Reclaim(self.port));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_of_a_node_share_one_command_that_suffices_for_all() {
+        let on = |node| Shortfall {
+            page_size: 2 << 20,
+            needed: 8,
+            free: 3,
+            reserved: 71,
+            node,
+            is_default_size: true,
+        };
+        let workers = [(1, Some(0)), (2, Some(1)), (3, Some(0))];
+        let workers = workers.map(|(core, node)| (format!("core{core}"), on(node)));
+        let lines = by_node(workers.into_iter());
+        let pool = |node| format!("/sys/devices/system/node/node{node}/hugepages/hugepages-2048kB");
+        assert_eq!(
+            lines,
+            [
+                format!(
+                    "the packets of core1, core3 lie in normal pages: 16 hugepages of 2 MiB are \
+                     needed and 3 are free on NUMA node 0: `echo 84 > {}/nr_hugepages`",
+                    pool(0)
+                ),
+                format!(
+                    "the packets of core2 lie in normal pages: 8 hugepages of 2 MiB are needed \
+                     and 3 are free on NUMA node 1: `echo 76 > {}/nr_hugepages`",
+                    pool(1)
+                ),
+            ]
+        );
     }
 }

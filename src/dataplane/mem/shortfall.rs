@@ -58,6 +58,16 @@ impl Shortfall {
         }
     }
 
+    /// What two regions lack of the same pages together: what is free suffices for neither, and does
+    /// not count twice.
+    pub fn with(self, other: Shortfall) -> Shortfall {
+        Shortfall {
+            needed: self.needed + other.needed,
+            free: self.free.min(other.free),
+            ..other
+        }
+    }
+
     /// The command that reserves what is missing, besides what is reserved now.
     pub fn command(&self) -> String {
         let total = self.reserved + self.needed.saturating_sub(self.free);
@@ -169,6 +179,15 @@ mod tests {
         let short = Shortfall::at(root.path(), 8 * MIB, None);
         assert_eq!((short.needed, short.free), (4, 2));
         assert_eq!(short.command(), "sysctl -w vm.nr_hugepages=12");
+    }
+
+    #[test]
+    fn what_is_free_counts_once_for_two_regions() {
+        let root = machine([71, 3, 0]);
+        let short = Shortfall::at(root.path(), 16 * MIB, None);
+        let both = short.with(short);
+        assert_eq!((both.needed, both.free), (16, 3));
+        assert_eq!(both.command(), "sysctl -w vm.nr_hugepages=84");
     }
 
     #[test]
