@@ -61,14 +61,9 @@ impl Region {
     /// some. Takes 1 GiB pages when those of 2 MiB do not suffice, and normal ones when there are no
     /// huge pages; then it says what was missing.
     pub fn on_node(bytes: usize, node: Option<u32>) -> io::Result<(Region, Option<Shortfall>)> {
-        let (mut map, pages) = map_pages(bytes)?;
+        let (mut map, pages) = map_pages(bytes, node)?;
         let shortfall = (!pages.is_huge()).then(|| Shortfall::now(bytes, node));
         let base = map.as_mut_ptr();
-        if let Some(node) = node {
-            // A wish, too: a kernel without NUMA, a container that may not ask, or a node without
-            // memory still have memory that works.
-            let _ = numa::prefer(base, map.len(), node);
-        }
         Ok((Region { map, base, pages }, shortfall))
     }
 
@@ -93,21 +88,41 @@ impl Region {
     }
 }
 
-/// The best pages that there are for all of it: the kernel promises every huge page of a mapping at
-/// once, or refuses it.
-fn map_pages(bytes: usize) -> io::Result<(MmapMut, PageKind)> {
+/// The best pages that there are for all of it.
+fn map_pages(bytes: usize, node: Option<u32>) -> io::Result<(MmapMut, PageKind)> {
     for (bits, pages) in [(BITS_2M, PageKind::Huge2M), (BITS_1G, PageKind::Huge1G)] {
-        let len = round(bytes, 1 << bits)?;
-        if let Ok(map) = MmapOptions::new().len(len).huge(Some(bits)).map_anon() {
+        if let Ok(map) = map_huge(bytes, bits, node) {
             return Ok((map, pages));
         }
     }
-    let map = MmapOptions::new()
-        .len(round(bytes, HUGE_PAGE)?)
-        .map_anon()?;
+    let len = round(bytes, HUGE_PAGE)?;
+    let mut map = MmapOptions::new().len(len).map_anon()?;
     // Transparent huge pages are a wish: a kernel without them works as well.
     let _ = map.advise(Advice::HugePage);
+    place(&mut map, node);
     Ok((map, PageKind::Normal))
+}
+
+/// The kernel promises every page of a mapping, or refuses it.
+fn map_huge(bytes: usize, bits: u8, node: Option<u32>) -> io::Result<MmapMut> {
+    let len = round(bytes, 1 << bits)?;
+    let mut map = MmapOptions::new().len(len).huge(Some(bits)).map_anon()?;
+    place(&mut map, node);
+    // Taken now: a page that a cgroup withholds would end the process at its first touch, and pages
+    // that are only promised still count as free on their node. Before Linux 5.14 that is so (EINVAL).
+    match map.advise(Advice::PopulateWrite) {
+        Err(error) if error.raw_os_error() != Some(libc::EINVAL) => Err(error),
+        _ => Ok(map),
+    }
+}
+
+/// Places a mapping that is not touched yet.
+fn place(map: &mut MmapMut, node: Option<u32>) {
+    if let Some(node) = node {
+        // A wish, too: a kernel without NUMA, a container that may not ask, or a node without memory
+        // still have memory that works.
+        let _ = numa::prefer(map.as_mut_ptr(), map.len(), node);
+    }
 }
 
 fn round(bytes: usize, page: usize) -> io::Result<usize> {
