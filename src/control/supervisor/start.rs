@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
 use super::ports::{Port, PortError};
-use super::workers::Worker;
+use super::workers::{Worker, memory_warnings};
 use super::{Daemon, Options, Signals, StartError};
 use crate::control::ctl;
 use crate::control::metrics::{self, Histogram};
@@ -134,8 +134,9 @@ impl Daemon {
     pub(super) fn introduce(&mut self) {
         self.ready = true;
         tracing::info!("ixmapd {} forwards", env!("CARGO_PKG_VERSION"));
-        let warnings = self.workers.iter().filter_map(Worker::warning);
-        warnings.for_each(|line| tracing::warn!("{line}"));
+        for line in memory_warnings(&self.workers) {
+            tracing::warn!("{line}");
+        }
         self.ports.iter().flatten().for_each(Port::introduce);
         self.warn_of_forwarding();
         self.warn_of_addresses();

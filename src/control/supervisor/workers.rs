@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 
 use super::StartError;
 use crate::dataplane::bell::Bell;
-use crate::dataplane::mem::{Arena, Pool, Shortfall};
+use crate::dataplane::mem::{Arena, Pool, Shortfall, node_of_core};
 use crate::dataplane::port::PortQueue;
 use crate::dataplane::worker::{self, Attachment, Command, Setup};
 use crate::shared::api::WorkerState;
@@ -35,7 +35,6 @@ pub(super) struct Worker {
     commands: Sender<Command>,
     thread: Option<JoinHandle<()>>,
     health: Health,
-    shortfall: Option<Shortfall>,
 }
 
 /// What the last look at the counters told.
@@ -59,7 +58,7 @@ impl Worker {
         world: Arc<ArcSwap<World>>,
     ) -> Result<Worker, StartError> {
         let failed = |source| StartError::Worker { core, source };
-        let (arena, shortfall) = Arena::new(frames, frame_size).map_err(failed)?;
+        let (arena, _) = Arena::on_node(frames, frame_size, node_of_core(core)).map_err(failed)?;
         let arena = Arc::new(arena);
         let bell = Arc::new(Bell::new().map_err(failed)?);
         let counters = Arc::new(WorkerCounters::default());
@@ -99,21 +98,7 @@ impl Worker {
             commands,
             thread,
             health,
-            shortfall,
         })
-    }
-
-    /// What an operator should know about the packet memory.
-    pub(super) fn warning(&self) -> Option<String> {
-        let short = self.shortfall?;
-        Some(format!(
-            "worker on core {}: its packets lie in normal pages: {} hugepages of 2 MiB are needed \
-             and {} are free: add {} by `sysctl -w vm.nr_hugepages=N`",
-            self.core,
-            short.needed,
-            short.free,
-            short.needed.saturating_sub(short.free),
-        ))
     }
 
     /// Whether the packet memory suffices for another port whose rings hold `frames`.
@@ -217,6 +202,28 @@ impl Worker {
     }
 }
 
+/// What an operator should know about the workers' packet memory, a line each.
+pub(super) fn memory_warnings(workers: &[Worker]) -> Vec<String> {
+    let short = |worker: &Worker| Some((worker.name.clone(), worker.arena.shortfall()?));
+    by_node(workers.iter().filter_map(short))
+}
+
+/// One line for each NUMA node, whose command is right for all of its workers.
+fn by_node(workers: impl Iterator<Item = (String, Shortfall)>) -> Vec<String> {
+    let mut nodes: BTreeMap<Option<u32>, (String, Shortfall)> = BTreeMap::new();
+    for (name, short) in workers {
+        let together = match nodes.remove(&short.node) {
+            Some((names, others)) => (format!("{names}, {name}"), others.with(short)),
+            None => (name, short),
+        };
+        nodes.insert(short.node, together);
+    }
+    let lines = nodes
+        .into_values()
+        .map(|(names, short)| format!("the packets of {names} lie in normal pages: {short}"));
+    lines.collect()
+}
+
 /// The way to a worker's ear.
 struct Orders {
     commands: Sender<Command>,
@@ -252,5 +259,41 @@ impl Detached {
             }
         }
         self.orders.give(Command::Reclaim(self.port));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_of_a_node_share_one_command_that_suffices_for_all() {
+        let on = |node| Shortfall {
+            page_size: 2 << 20,
+            needed: 8,
+            free: 3,
+            reserved: 71,
+            node,
+            is_default_size: true,
+        };
+        let workers = [(1, Some(0)), (2, Some(1)), (3, Some(0))];
+        let workers = workers.map(|(core, node)| (format!("core{core}"), on(node)));
+        let lines = by_node(workers.into_iter());
+        let pool = |node| format!("/sys/devices/system/node/node{node}/hugepages/hugepages-2048kB");
+        assert_eq!(
+            lines,
+            [
+                format!(
+                    "the packets of core1, core3 lie in normal pages: 16 hugepages of 2 MiB are \
+                     needed and 3 are free on NUMA node 0: `echo 84 > {}/nr_hugepages`",
+                    pool(0)
+                ),
+                format!(
+                    "the packets of core2 lie in normal pages: 8 hugepages of 2 MiB are needed \
+                     and 3 are free on NUMA node 1: `echo 76 > {}/nr_hugepages`",
+                    pool(1)
+                ),
+            ]
+        );
     }
 }

@@ -9,7 +9,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use super::region::{PageKind, Region, Shortfall};
+use super::region::{PageKind, Region};
+use super::shortfall::Shortfall;
 
 /// Tells arenas apart, so that a frame of one is never used with the pool of another.
 static NEXT_ID: AtomicU32 = AtomicU32::new(0);
@@ -19,6 +20,7 @@ static NEXT_ID: AtomicU32 = AtomicU32::new(0);
 #[derive(Debug)]
 pub struct Arena {
     region: Arc<Region>,
+    shortfall: Option<Shortfall>,
     id: u32,
     frames: u32,
     frame_size: u32,
@@ -29,6 +31,15 @@ impl Arena {
     /// Maps memory for `frames` frames. `frame_size` must be a power of two of at least 2048 (what
     /// AF_XDP takes). Falls back to normal pages when the hugetlb pool is short, and says so.
     pub fn new(frames: u32, frame_size: u32) -> io::Result<(Arena, Option<Shortfall>)> {
+        Arena::on_node(frames, frame_size, None)
+    }
+
+    /// As [`Self::new`], in memory of a NUMA node while it has some.
+    pub fn on_node(
+        frames: u32,
+        frame_size: u32,
+        node: Option<u32>,
+    ) -> io::Result<(Arena, Option<Shortfall>)> {
         if frames == 0 || !frame_size.is_power_of_two() || !(2048..=65536).contains(&frame_size) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -36,11 +47,12 @@ impl Arena {
             ));
         }
         let bytes = frames as usize * frame_size as usize;
-        let (region, shortfall) = Region::new(bytes)?;
+        let (region, shortfall) = Region::on_node(bytes, node)?;
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         Ok((
             Arena {
                 region: Arc::new(region),
+                shortfall,
                 id,
                 frames,
                 frame_size,
@@ -85,9 +97,9 @@ impl Arena {
         self.region.pages()
     }
 
-    /// Length of the mapping itself, rounded up to whole huge pages.
-    pub fn mapped_len(&self) -> usize {
-        self.region.len()
+    /// Why the memory lies in normal pages, when it does.
+    pub fn shortfall(&self) -> Option<Shortfall> {
+        self.shortfall
     }
 
     /// True the first time: one pool an arena, or tokens would not be unique.
@@ -117,8 +129,9 @@ mod tests {
     fn an_arena_holds_its_frames_whatever_pages_it_gets() {
         let (arena, shortfall) = Arena::new(100, 2048).unwrap();
         assert_eq!(arena.len(), 100 * 2048);
-        assert!(arena.mapped_len() >= arena.len());
-        assert_eq!(shortfall.is_none(), arena.pages() == PageKind::Huge);
+        assert!(arena.region().len() >= arena.len());
+        assert_eq!(shortfall.is_none(), arena.pages().is_huge());
+        assert_eq!(shortfall, arena.shortfall());
     }
 
     #[test]

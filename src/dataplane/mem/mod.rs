@@ -8,13 +8,17 @@
 
 mod arena;
 mod dma;
+mod numa;
 mod pool;
 mod region;
+mod shortfall;
 
 pub use arena::Arena;
 pub use dma::DmaMap;
+pub use numa::node_of_core;
 pub use pool::{Frame, Holder, Pool};
-pub use region::{HUGE_PAGE, PageKind, Region, Shortfall};
+pub use region::{HUGE_PAGE, PageKind, Region};
+pub use shortfall::Shortfall;
 
 /// Bytes left free in front of a received or fresh packet: room to grow a header. Equal to the
 /// kernel's XDP_PACKET_HEADROOM, which native AF_XDP applies by itself.

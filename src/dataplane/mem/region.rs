@@ -8,29 +8,33 @@
 
 use std::io;
 
-use memmap2::{MmapMut, MmapOptions};
+use memmap2::{Advice, MmapMut, MmapOptions};
 
-/// log2 of the huge page size that is asked for.
-const HUGE_PAGE_BITS: u8 = 21;
+use super::numa;
+use super::shortfall::Shortfall;
+
+/// log2 of the huge page sizes that are asked for.
+const BITS_2M: u8 = 21;
+const BITS_1G: u8 = 30;
 /// 2 MiB: what is contiguous for a device in every region of huge pages.
-pub const HUGE_PAGE: usize = 1 << HUGE_PAGE_BITS;
+pub const HUGE_PAGE: usize = 1 << BITS_2M;
 
 /// Which pages a region got.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PageKind {
     /// 2 MiB pages of the hugetlb pool.
-    Huge,
+    Huge2M,
+    /// 1 GiB pages of the hugetlb pool.
+    Huge1G,
     /// Normal pages, with transparent huge pages asked for.
     Normal,
 }
 
-/// Why a region lies in normal pages: said once in the log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Shortfall {
-    /// 2 MiB pages that the region needs.
-    pub needed: usize,
-    /// 2 MiB pages that were free when it asked.
-    pub free: usize,
+impl PageKind {
+    /// Whether they lie where they are for good, contiguous by 2 MiB at least.
+    pub fn is_huge(self) -> bool {
+        self != PageKind::Normal
+    }
 }
 
 /// A fixed mapping, zeroed, unmapped when the last holder of the `Arc` goes.
@@ -48,27 +52,17 @@ unsafe impl Send for Region {}
 unsafe impl Sync for Region {}
 
 impl Region {
-    /// Maps at least `bytes`, rounded up to whole huge pages. Falls back to normal pages when the
-    /// hugetlb pool is short, and says so.
+    /// Maps at least `bytes`, wherever the machine has memory: see [`Self::on_node`].
     pub fn new(bytes: usize) -> io::Result<(Region, Option<Shortfall>)> {
-        let rounded = bytes.next_multiple_of(HUGE_PAGE);
-        let huge = MmapOptions::new()
-            .len(rounded)
-            .huge(Some(HUGE_PAGE_BITS))
-            .map_anon();
-        let (mut map, pages, shortfall) = match huge {
-            Ok(map) => (map, PageKind::Huge, None),
-            Err(_) => {
-                let map = MmapOptions::new().len(rounded).map_anon()?;
-                // Transparent huge pages are a wish: a kernel without them works as well.
-                let _ = map.advise(memmap2::Advice::HugePage);
-                let shortfall = Shortfall {
-                    needed: rounded / HUGE_PAGE,
-                    free: free_huge_pages(),
-                };
-                (map, PageKind::Normal, Some(shortfall))
-            }
-        };
+        Region::on_node(bytes, None)
+    }
+
+    /// Maps at least `bytes`, rounded up to whole huge pages, in memory of a NUMA node while it has
+    /// some. Takes 1 GiB pages when those of 2 MiB do not suffice, and normal ones when there are no
+    /// huge pages; then it says what was missing.
+    pub fn on_node(bytes: usize, node: Option<u32>) -> io::Result<(Region, Option<Shortfall>)> {
+        let (mut map, pages) = map_pages(bytes, node)?;
+        let shortfall = (!pages.is_huge()).then(|| Shortfall::now(bytes, node));
         let base = map.as_mut_ptr();
         Ok((Region { map, base, pages }, shortfall))
     }
@@ -94,9 +88,79 @@ impl Region {
     }
 }
 
-fn free_huge_pages() -> usize {
-    std::fs::read_to_string("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .unwrap_or(0)
+/// The best pages that there are for all of it.
+fn map_pages(bytes: usize, node: Option<u32>) -> io::Result<(MmapMut, PageKind)> {
+    for (bits, pages) in [(BITS_2M, PageKind::Huge2M), (BITS_1G, PageKind::Huge1G)] {
+        if let Ok(map) = map_huge(bytes, bits, node) {
+            return Ok((map, pages));
+        }
+    }
+    let len = round(bytes, HUGE_PAGE)?;
+    let mut map = MmapOptions::new().len(len).map_anon()?;
+    // Transparent huge pages are a wish: a kernel without them works as well.
+    let _ = map.advise(Advice::HugePage);
+    place(&mut map, node);
+    Ok((map, PageKind::Normal))
+}
+
+/// The kernel promises every page of a mapping, or refuses it.
+fn map_huge(bytes: usize, bits: u8, node: Option<u32>) -> io::Result<MmapMut> {
+    let len = round(bytes, 1 << bits)?;
+    let mut map = MmapOptions::new().len(len).huge(Some(bits)).map_anon()?;
+    place(&mut map, node);
+    // Taken now: a page that a cgroup withholds would end the process at its first touch, and pages
+    // that are only promised still count as free on their node. Before Linux 5.14 that is so (EINVAL).
+    match map.advise(Advice::PopulateWrite) {
+        Err(error) if error.raw_os_error() != Some(libc::EINVAL) => Err(error),
+        _ => Ok(map),
+    }
+}
+
+/// Places a mapping that is not touched yet.
+fn place(map: &mut MmapMut, node: Option<u32>) {
+    if let Some(node) = node {
+        // A wish, too: a kernel without NUMA, a container that may not ask, or a node without memory
+        // still have memory that works.
+        let _ = numa::prefer(map.as_mut_ptr(), map.len(), node);
+    }
+}
+
+fn round(bytes: usize, page: usize) -> io::Result<usize> {
+    let rounded = bytes.checked_next_multiple_of(page);
+    rounded.ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_is_whole_pages_and_says_why_they_are_normal_ones() {
+        for node in [None, Some(0)] {
+            let (region, shortfall) = Region::on_node(HUGE_PAGE + 1, node).unwrap();
+            let len = match region.pages() {
+                PageKind::Huge1G => 1 << BITS_1G,
+                PageKind::Huge2M | PageKind::Normal => 2 * HUGE_PAGE,
+            };
+            assert_eq!(region.len(), len);
+            assert_eq!(shortfall.is_none(), region.pages().is_huge());
+            assert!(shortfall.is_none_or(|short| short.needed == 2));
+        }
+    }
+
+    #[test]
+    fn a_node_that_is_not_there_leaves_memory_that_works() {
+        let (region, _) = Region::on_node(HUGE_PAGE, Some(1 << 20)).unwrap();
+        let last = region.len() - 1;
+        // SAFETY: the last byte of the mapping, which nobody else has.
+        unsafe {
+            region.base().add(last).write(7);
+            assert_eq!(region.base().add(last).read(), 7);
+        }
+    }
+
+    #[test]
+    fn more_than_there_can_be_is_an_error() {
+        assert!(Region::new(usize::MAX).is_err());
+    }
 }

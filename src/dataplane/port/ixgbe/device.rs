@@ -11,7 +11,7 @@ use super::receive::{RECEIVE_ENTRIES, ReceiveSetup};
 use super::ring::Ring;
 use super::setup::{MAX_QUEUES, Settings};
 use super::transmit::{TRANSMIT_ENTRIES, TransmitSetup};
-use crate::dataplane::mem::{Arena, DmaMap, Holder, PageKind, Region, Shortfall};
+use crate::dataplane::mem::{Arena, DmaMap, Holder, Region};
 use crate::dataplane::port::pci::{Bar, Function, Interrupt, PciError};
 use crate::shared::api;
 use crate::shared::config::{KernelDriver, PortConfig};
@@ -185,11 +185,9 @@ impl Device {
         core: usize,
     ) -> Result<Box<Queue>, OpenError> {
         let address = self.function.address();
-        if arena.pages() != PageKind::Huge {
-            // Without an IOMMU its pieces are nowhere contiguous.
-            let needed = arena.mapped_len() / crate::dataplane::mem::HUGE_PAGE;
-            let shortfall = Shortfall { needed, free: 0 };
-            return Err(OpenError::short(address, shortfall));
+        if let Some(shortfall) = arena.shortfall() {
+            // Without an IOMMU the pieces of normal pages are nowhere contiguous.
+            return Err(OpenError::NoHugePages { address, shortfall });
         }
         let arena_map = self.function.map_dma(arena.region())?;
         let mut receive = Vec::with_capacity(queues.len());
@@ -341,10 +339,10 @@ fn make_rings(function: &Function, queues: u32) -> Result<(Vec<Spare>, DmaMap), 
     };
     let pairs = (0..queues).flat_map(|_| [RECEIVE_ENTRIES, TRANSMIT_ENTRIES]);
     let sizes: Vec<u32> = pairs.collect();
-    let (region, shortfall) =
-        Region::new(Ring::bytes(&sizes)).map_err(system("map memory for its rings"))?;
+    let (region, shortfall) = Region::on_node(Ring::bytes(&sizes), function.numa_node())
+        .map_err(system("map memory for its rings"))?;
     if let Some(shortfall) = shortfall {
-        return Err(OpenError::short(address, shortfall));
+        return Err(OpenError::NoHugePages { address, shortfall });
     }
     let carved = Ring::carve(region, &sizes);
     let failed = || system("lay out its rings")(std::io::ErrorKind::OutOfMemory.into());

@@ -48,14 +48,11 @@ pub enum OpenError {
         max: u32,
     },
     #[error(
-        "{address}: hugepages of 2 MiB are needed for what the card reads and writes, {needed} more and \
-         {free} are free: add {} by `sysctl -w vm.nr_hugepages=N` (docs/hardware.md)",
-        needed.saturating_sub(*free)
+        "{address}: what the card reads and writes must lie in hugepages: {shortfall} (docs/hardware.md)"
     )]
     NoHugePages {
         address: PciAddress,
-        needed: usize,
-        free: usize,
+        shortfall: Shortfall,
     },
     #[error("{address}: cannot {what}: {source}")]
     System {
@@ -63,16 +60,6 @@ pub enum OpenError {
         what: &'static str,
         source: std::io::Error,
     },
-}
-
-impl OpenError {
-    pub(super) fn short(address: PciAddress, shortfall: Shortfall) -> OpenError {
-        OpenError::NoHugePages {
-            address,
-            needed: shortfall.needed,
-            free: shortfall.free,
-        }
-    }
 }
 
 /// What a card does not do.
