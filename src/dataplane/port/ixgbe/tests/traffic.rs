@@ -101,6 +101,7 @@ fn jumbo_frames_fit_into_large_buffers() {
     let shape = Shape {
         frame_size: 16_384,
         frames: 512,
+        mtu: 9000,
         ..PLAIN
     };
     let mut bench = Bench::new(shape);
@@ -117,7 +118,7 @@ fn jumbo_frames_fit_into_large_buffers() {
 
 #[test]
 fn a_frame_longer_than_a_buffer_is_dropped_whole_and_counted_once() {
-    let mut bench = Bench::new(PLAIN);
+    let mut bench = Bench::new(Shape { mtu: 9000, ..PLAIN });
     for n in 0..50 {
         bench.model.deliver(&packet(n, 9000));
         bench.model.deliver(&packet(n, 3072));
