@@ -3,6 +3,8 @@
 
 mod controller;
 mod faults;
+mod filters;
+mod spreading;
 mod traffic;
 mod wakeups;
 
