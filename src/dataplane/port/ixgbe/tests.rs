@@ -4,6 +4,7 @@
 mod controller;
 mod faults;
 mod filters;
+mod lifecycle;
 mod spreading;
 mod traffic;
 mod wakeups;
@@ -71,8 +72,15 @@ struct Bench {
 
 impl Bench {
     /// A running device with its link up, whose rings have buffers.
+    #[track_caller]
     fn new(shape: Shape) -> Bench {
-        let mut bench = Bench::try_new(shape, Model::new()).unwrap();
+        Bench::on(shape, Model::new())
+    }
+
+    /// The same on a device that may have a past.
+    #[track_caller]
+    fn on(shape: Shape, model: Model) -> Bench {
+        let mut bench = Bench::try_new(shape, model).unwrap();
         bench.wait_for_link();
         assert!(bench.receive().is_empty());
         bench

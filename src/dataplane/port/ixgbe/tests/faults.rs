@@ -72,20 +72,26 @@ fn dma_that_is_stuck_is_waited_for_a_bounded_time_only() {
 #[test]
 fn a_link_that_goes_takes_frames_with_it_and_comes_back() {
     let mut bench = Bench::new(PLAIN);
-    bench.model.set_link(false);
-    bench.model.deliver(&packet(1, 60));
-    for start in 0..20 {
-        assert_eq!(bench.send(&packets(start..start + 20)), 0);
+    for round in 0..3 {
+        bench.model.deliver(&packet(round, 60));
+        bench.model.set_link(false);
+        assert_eq!(bench.controller.events(), [Event::LinkChanged]);
+        assert!(!bench.controller.link().up);
+        bench.model.deliver(&packet(1, 60));
+        for start in 0..20 {
+            assert_eq!(bench.send(&packets(start..start + 20)), 0);
+        }
+        assert_eq!(bench.receive_all(), [packet(round, 60)], "from before");
+        assert!(!bench.tend());
+        assert!(bench.model.sent().is_empty());
+        bench.model.set_link(true);
+        wait_for_link(&bench.model, &bench.controller);
+        assert_eq!(bench.controller.events(), [Event::LinkChanged]);
+        bench.model.deliver(&packet(2, 60));
+        assert_eq!(bench.receive_all(), [packet(2, 60)]);
+        assert_eq!(bench.send(&packets(0..20)), 0);
+        assert_eq!(bench.model.sent(), packets(0..20));
     }
-    assert!(bench.receive_all().is_empty());
-    assert!(!bench.tend());
-    assert!(bench.model.sent().is_empty());
-    bench.model.set_link(true);
-    bench.model.pass(Duration::from_millis(10));
-    bench.model.deliver(&packet(2, 60));
-    assert_eq!(bench.receive_all(), [packet(2, 60)]);
-    assert_eq!(bench.send(&packets(0..20)), 0);
-    assert_eq!(bench.model.sent(), packets(0..20));
     bench.close_clean();
 }
 
@@ -99,6 +105,7 @@ fn a_card_that_is_torn_out_under_load_costs_no_frame_and_no_time() {
     assert_eq!(bench.receive_all().len(), 50, "those that were in memory");
     assert_eq!(bench.send(&packets(0..60)), 0);
     assert_eq!(bench.send(&packets(0..60)), 57);
+    assert_eq!(bench.controller.events(), [Event::Gone]);
     assert!(!bench.queue().arm());
     bench.queue().disarm();
     let Bench { queue, pool, .. } = &mut bench;
