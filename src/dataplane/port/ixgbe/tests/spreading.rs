@@ -2,13 +2,13 @@
 //! go to one worker, and all workers have some.
 
 use super::*;
-use crate::dataplane::testing::{V4, V6, address, v6};
+use crate::dataplane::testing::{V4, V6, address, ethernet, v6};
 
 const UDP: u8 = 17;
 const TCP: u8 = 6;
 const ICMP: u8 = 1;
 
-/// The queues of `shape` that took frames since `before`: RDH moves as far as the device got.
+/// How far the device got in each receive ring: RDH.
 fn heads(bench: &Bench) -> Vec<u32> {
     let queues = u32::from(bench.shape.receive_queues);
     let head = |queue| bench.model.read(Register(0x1010 + 0x40 * queue));
@@ -68,15 +68,16 @@ fn payloads(protocol: u8, n: u16) -> [Vec<u8>; 2] {
     both
 }
 
-fn kinds() -> [(&'static str, fn(u16) -> [Vec<u8>; 2]); 5] {
-    [
-        ("TCP over IPv4", |n| both_ways_v4(TCP, n)),
-        ("UDP over IPv4", |n| both_ways_v4(UDP, n)),
-        ("TCP over IPv6", |n| both_ways_v6(TCP, n)),
-        ("UDP over IPv6", |n| both_ways_v6(UDP, n)),
-        ("ICMP over IPv4", |n| both_ways_v4(ICMP, n)),
-    ]
-}
+/// Both directions of a flow by its number.
+type Flow = fn(u16) -> [Vec<u8>; 2];
+
+const KINDS: [(&str, Flow); 5] = [
+    ("TCP over IPv4", |n| both_ways_v4(TCP, n)),
+    ("UDP over IPv4", |n| both_ways_v4(UDP, n)),
+    ("TCP over IPv6", |n| both_ways_v6(TCP, n)),
+    ("UDP over IPv6", |n| both_ways_v6(UDP, n)),
+    ("ICMP over IPv4", |n| both_ways_v4(ICMP, n)),
+];
 
 #[test]
 fn both_directions_of_a_flow_come_in_by_one_queue() {
@@ -85,7 +86,7 @@ fn both_directions_of_a_flow_come_in_by_one_queue() {
             receive_queues,
             ..SPREAD
         });
-        for (kind, flow) in kinds() {
+        for (kind, flow) in KINDS {
             let mut queues = BTreeSet::new();
             for n in 0..64 {
                 let [out, back] = flow(n).map(|frame| queue_of(&mut bench, frame));
@@ -107,7 +108,7 @@ fn flows_fill_all_queues_about_alike() {
             frames: 2048,
             ..SPREAD
         });
-        for (kind, flow) in kinds() {
+        for (kind, flow) in KINDS {
             let mut flows = vec![0; usize::from(receive_queues)];
             (0..FLOWS).for_each(|n| {
                 let [out, _] = flow(n);
@@ -142,7 +143,7 @@ fn fragments_of_a_packet_stay_together() {
 #[test]
 fn what_has_no_flow_comes_in_by_the_first_queue() {
     let mut bench = Bench::new(SPREAD);
-    let arp = crate::dataplane::testing::ethernet([0xFF; 6], 0x0806, &[1; 46]);
+    let arp = ethernet([0xFF; 6], 0x0806, &[1; 46]);
     assert_eq!(queue_of(&mut bench, arp), 0);
     bench.close_clean();
 }
