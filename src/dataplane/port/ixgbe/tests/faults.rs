@@ -115,6 +115,44 @@ fn a_card_that_is_torn_out_under_load_costs_no_frame_and_no_time() {
     bench.close_clean();
 }
 
+/// Frames in and out, to sleep and awake, and the stop.
+fn live_and_stop(mut bench: Bench) {
+    (0..40).for_each(|n| bench.model.deliver(&packet(n, 60)));
+    bench.receive_all();
+    bench.send(&packets(0..40));
+    bench.queue().arm();
+    bench.queue().disarm();
+    bench.controller.link();
+    bench.controller.events();
+    bench.tend();
+    assert!(bench.close().stop(), "a card that is gone does no DMA");
+}
+
+#[test]
+fn a_card_torn_out_at_any_access_of_its_life_costs_no_frame() {
+    const THREADS: u32 = 16;
+    let bench = Bench::new(SPREAD);
+    let model = bench.model.clone();
+    let before = model.accesses();
+    live_and_stop(bench);
+    let accesses = model.accesses() - before;
+    assert!(accesses > 30, "{accesses}");
+    std::thread::scope(|scope| {
+        for first in 1..=THREADS {
+            scope.spawn(move || {
+                for access in (first..=accesses).step_by(THREADS as usize) {
+                    let bench = Bench::new(SPREAD);
+                    let model = bench.model.clone();
+                    model.remove_at(model.accesses() + access);
+                    live_and_stop(bench);
+                    model.assert_clean();
+                    assert!(!model.is_isolated(), "at {access}: nothing to keep away");
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn a_dropped_queue_has_the_device_touch_nothing_more() {
     let mut bench = Bench::new(PLAIN);

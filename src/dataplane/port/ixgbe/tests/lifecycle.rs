@@ -84,6 +84,15 @@ fn a_card_that_was_stopped_starts_again_with_other_settings() {
     }
 }
 
+#[test]
+fn dma_that_does_not_end_is_told_by_stop() {
+    let mut bench = Bench::new(PLAIN);
+    bench.model.lie(0x8, 1 << 19, 0); // STATUS.PCIE_MASTER
+    assert!(!bench.controller.stop());
+    bench.model.assert_clean();
+    bench.close();
+}
+
 /// As a process leaves it that is killed: rings run, buffers are given, a worker sleeps.
 #[test]
 fn a_card_left_running_is_taken_over_and_forgets_the_memory_it_had() {

@@ -93,6 +93,9 @@ fn a_full_queue_never_starves_the_others() {
     let received = bench.receive_all();
     let others = received.iter().filter(|packet| packet.len() == 61);
     assert!(others.count() >= 20, "those of the other three queues");
+    let lost = bench.lost("rx_no_buffer");
+    assert!(lost >= 2 * 64 - 63, "of whatever queue");
+    assert_eq!(received.len() as u64 + lost, 2 * 64 + 40);
     bench.close_clean();
 }
 
