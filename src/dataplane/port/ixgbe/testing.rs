@@ -49,9 +49,9 @@ pub(super) struct Wall {
     jammed: bool,
     /// Accesses of memory that the device has tried.
     dma: u64,
-    /// Accesses of registers so far, and the one at which the card is torn out.
-    accesses: u32,
-    torn_out_at: Option<u32>,
+    /// The registers accessed so far, and at how many of them the card is torn out.
+    accesses: Vec<u32>,
+    torn_out_at: Option<usize>,
     /// Bits that read as set and as clear, by register.
     lies: BTreeMap<u32, (u32, u32)>,
     corruption: Option<(Range<u64>, Vec<u8>)>,
@@ -146,13 +146,13 @@ impl Model {
     }
 
     /// The same at the `access`th access of a register, which is lost already.
-    pub(super) fn remove_at(&self, access: u32) {
+    pub(super) fn remove_at(&self, access: usize) {
         self.with(|_, wall| wall.torn_out_at = Some(access));
     }
 
-    /// Accesses of registers so far.
-    pub(super) fn accesses(&self) -> u32 {
-        self.with(|_, wall| wall.accesses)
+    /// The registers that were accessed so far, in order.
+    pub(super) fn accesses(&self) -> Vec<u32> {
+        self.with(|_, wall| wall.accesses.clone())
     }
 
     /// From now on these bits of a register read as set, and these as clear.
@@ -207,7 +207,7 @@ impl Model {
 impl Registers for Model {
     fn read(&self, register: Register) -> u32 {
         let value = self.with(|nic, wall| {
-            wall.count_access(nic);
+            wall.count_access(nic, register);
             let (set, clear) = wall.lies.get(&register.0).copied().unwrap_or_default();
             nic.read(wall, register.0) & !clear | set
         });
@@ -219,7 +219,7 @@ impl Registers for Model {
         let is_switch =
             register.0 & 0x3F == 0x28 && matches!(register.0 >> 12, 0x1 | 0x6 | 0x7 | 0xD);
         self.with(|nic, wall| {
-            wall.count_access(nic);
+            wall.count_access(nic, register);
             if !(wall.jammed && is_switch) {
                 nic.write(wall, register.0, value);
             }
@@ -229,9 +229,9 @@ impl Registers for Model {
 }
 
 impl Wall {
-    fn count_access(&mut self, nic: &mut Nic) {
-        self.accesses += 1;
-        if self.torn_out_at == Some(self.accesses) {
+    fn count_access(&mut self, nic: &mut Nic, register: Register) {
+        self.accesses.push(register.0);
+        if self.torn_out_at == Some(self.accesses.len()) {
             self.tear_out(nic);
         }
     }

@@ -237,6 +237,18 @@ fn wait_for_link(model: &Model, controller: &Controller<Model>) {
     assert!(up, "the link is up");
 }
 
+/// Calls `test` for each case, many at once: what takes time is mostly sleep.
+fn for_each_at_once(cases: Vec<usize>, test: impl Fn(usize) + Sync) {
+    const THREADS: usize = 16;
+    std::thread::scope(|scope| {
+        for first in 0..THREADS {
+            let mine = cases.iter().skip(first).step_by(THREADS);
+            let test = &test;
+            scope.spawn(move || mine.for_each(|case| test(*case)));
+        }
+    });
+}
+
 /// A frame of `length` bytes that tells its number.
 fn packet(number: usize, length: usize) -> Vec<u8> {
     let flow = u16::try_from(number % 50_000).unwrap();

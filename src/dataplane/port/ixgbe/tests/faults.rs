@@ -130,26 +130,19 @@ fn live_and_stop(mut bench: Bench) {
 
 #[test]
 fn a_card_torn_out_at_any_access_of_its_life_costs_no_frame() {
-    const THREADS: u32 = 16;
     let bench = Bench::new(SPREAD);
     let model = bench.model.clone();
-    let before = model.accesses();
+    let before = model.accesses().len();
     live_and_stop(bench);
-    let accesses = model.accesses() - before;
+    let accesses = model.accesses().len() - before;
     assert!(accesses > 30, "{accesses}");
-    std::thread::scope(|scope| {
-        for first in 1..=THREADS {
-            scope.spawn(move || {
-                for access in (first..=accesses).step_by(THREADS as usize) {
-                    let bench = Bench::new(SPREAD);
-                    let model = bench.model.clone();
-                    model.remove_at(model.accesses() + access);
-                    live_and_stop(bench);
-                    model.assert_clean();
-                    assert!(!model.is_isolated(), "at {access}: nothing to keep away");
-                }
-            });
-        }
+    for_each_at_once((1..=accesses).collect(), |access| {
+        let bench = Bench::new(SPREAD);
+        let model = bench.model.clone();
+        model.remove_at(model.accesses().len() + access);
+        live_and_stop(bench);
+        model.assert_clean();
+        assert!(!model.is_isolated(), "at {access}: nothing to keep away");
     });
 }
 
