@@ -2,7 +2,8 @@
 //! [`Region`]s by addresses that the bench makes up, and a wire that remembers.
 //!
 //! [`Model`] is [`Registers`] over it. Handles share one device; the test and the driver are on one
-//! thread. Each access of a register lets a microsecond pass for the device.
+//! thread. Each access of a register lets a microsecond pass for the device, and may be the one at
+//! which it is torn out, or find a register that lies.
 
 #![allow(unsafe_code, reason = "plays the device's DMA to memory of regions")]
 
@@ -46,7 +47,13 @@ pub(super) struct Wall {
     isolated: Arc<AtomicBool>,
     /// Hardware queues stay as they are when they are asked to start or stop.
     jammed: bool,
-    writes: u64,
+    /// Accesses of memory that the device has tried.
+    dma: u64,
+    /// The registers accessed so far, and at how many of them the card is torn out.
+    accesses: Vec<u32>,
+    torn_out_at: Option<usize>,
+    /// Bits that read as set and as clear, by register.
+    lies: BTreeMap<u32, (u32, u32)>,
     corruption: Option<(Range<u64>, Vec<u8>)>,
 }
 
@@ -123,9 +130,9 @@ impl Model {
         self.with(|_, wall| std::mem::take(&mut wall.raised))
     }
 
-    /// Writes to memory that the device has tried so far.
-    pub(super) fn writes(&self) -> u64 {
-        self.with(|_, wall| wall.writes)
+    /// Accesses of memory that the device has tried so far.
+    pub(super) fn dma(&self) -> u64 {
+        self.with(|_, wall| wall.dma)
     }
 
     /// Plugs the cable, or pulls it.
@@ -135,7 +142,22 @@ impl Model {
 
     /// Surprise removal: reads are all ones from now on.
     pub(super) fn remove(&self) {
-        self.with(|nic, _| nic.remove());
+        self.with(|nic, wall| wall.tear_out(nic));
+    }
+
+    /// The same at the `access`th access of a register, which is lost already.
+    pub(super) fn remove_at(&self, access: usize) {
+        self.with(|_, wall| wall.torn_out_at = Some(access));
+    }
+
+    /// The registers that were accessed so far, in order.
+    pub(super) fn accesses(&self) -> Vec<u32> {
+        self.with(|_, wall| wall.accesses.clone())
+    }
+
+    /// From now on these bits of a register read as set, and these as clear.
+    pub(super) fn lie(&self, register: u32, set: u32, clear: u32) {
+        self.with(|_, wall| wall.lies.insert(register, (set, clear)));
     }
 
     /// While set, DMA does not get through.
@@ -180,50 +202,15 @@ impl Model {
         let violations = self.violations();
         assert!(violations.is_empty(), "{violations:#?}");
     }
-
-    /// The least that makes a device receive and send, promiscuous and without interrupts; then the
-    /// link is waited for.
-    pub(super) fn bring_up(&self) {
-        const LINKS_UP: u32 = 1 << 30;
-        self.write(Register(0x5080), 0x702); // FCTRL: all unicast, multicast and broadcast
-        self.write(Register(0x4240), self.read(Register(0x4240)) | 1 << 2); // HLREG0.JUMBOEN
-        self.write(Register(0x4268), 9728 << 16); // MAXFRS
-        self.write(Register(0x4A80), self.read(Register(0x4A80)) | 1); // DMATXCTL.TE
-        self.write(Register(0x3000), 1); // RXCTRL.RXEN
-        while self.read(Register(0x42A4)) & LINKS_UP == 0 {
-            self.pass(Duration::from_millis(1));
-        }
-    }
-
-    /// Frames are spread over the first `queues` receive queues, by RSS of IPv4 and UDP.
-    pub(super) fn spread(&self, queues: u8) {
-        (0..10).for_each(|n| self.write(Register(0xEB80 + 4 * n), 0x9E37_79B9 ^ n << 13));
-        for n in 0..32u8 {
-            let entry = |i: u8| (4 * n + i) % queues;
-            let entries = u32::from_le_bytes([entry(0), entry(1), entry(2), entry(3)]);
-            self.write(Register(0xEB00 + 4 * u32::from(n)), entries);
-        }
-        self.write(Register(0xEC80), 0x0043_0001); // MRQC: RSS of IPv4, with TCP and UDP ports
-    }
-
-    /// Vector n for what receive queue n hears; each masks itself when it has been sent.
-    pub(super) fn interrupts(&self, queues: u32) {
-        for queue in 0..queues {
-            let register = Register(0x900 + 4 * (queue / 2));
-            let shift = 16 * (queue % 2);
-            let others = self.read(register) & !(0xFFFF << shift);
-            self.write(register, others | (0x80 | queue) << shift);
-        }
-        self.write(Register(0x810), 0xFFFF); // EIAC
-        self.write(Register(0xAD0), !0); // EIAM_EX
-        self.write(Register(0xAD4), !0);
-        self.write(Register(0x898), 1 << 30 | 1 << 31 | 1 << 4); // GPIE: EIAME, PBA, Multiple_MSIX
-    }
 }
 
 impl Registers for Model {
     fn read(&self, register: Register) -> u32 {
-        let value = self.with(|nic, wall| nic.read(wall, register.0));
+        let value = self.with(|nic, wall| {
+            wall.count_access(nic, register);
+            let (set, clear) = wall.lies.get(&register.0).copied().unwrap_or_default();
+            nic.read(wall, register.0) & !clear | set
+        });
         self.pass(Duration::from_micros(1));
         value
     }
@@ -232,6 +219,7 @@ impl Registers for Model {
         let is_switch =
             register.0 & 0x3F == 0x28 && matches!(register.0 >> 12, 0x1 | 0x6 | 0x7 | 0xD);
         self.with(|nic, wall| {
+            wall.count_access(nic, register);
             if !(wall.jammed && is_switch) {
                 nic.write(wall, register.0, value);
             }
@@ -241,6 +229,18 @@ impl Registers for Model {
 }
 
 impl Wall {
+    fn count_access(&mut self, nic: &mut Nic, register: Register) {
+        self.accesses.push(register.0);
+        if self.torn_out_at == Some(self.accesses.len()) {
+            self.tear_out(nic);
+        }
+    }
+
+    fn tear_out(&mut self, nic: &mut Nic) {
+        self.lies.clear();
+        nic.remove();
+    }
+
     /// Calls `each` with the pieces of memory at `address`: where, and which bytes of the access.
     fn pieces(
         &self,
@@ -276,6 +276,7 @@ impl Wall {
 
 impl Host for Wall {
     fn dma_read(&mut self, address: u64, bytes: &mut [u8]) -> Result<(), DmaFault> {
+        self.dma += 1;
         self.pieces(address, bytes.len(), |memory, at| {
             let bytes = &mut bytes[at];
             // SAFETY: `pieces` gives as many bytes of a region as `at` has. Test and driver are on
@@ -285,7 +286,7 @@ impl Host for Wall {
     }
 
     fn dma_write(&mut self, address: u64, bytes: &[u8]) -> Result<(), DmaFault> {
-        self.writes += 1;
+        self.dma += 1;
         let mut bytes = bytes.to_vec();
         let end = address + bytes.len() as u64;
         let hit = |(range, _): &mut (Range<u64>, _)| range.start < end && address < range.end;

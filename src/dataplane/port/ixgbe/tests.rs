@@ -1,14 +1,21 @@
-//! The worker's queue against the modelled device.
+//! The driver against the modelled device: control's part and the worker's together, as
+//! [`super::Device`] joins them.
 
 mod controller;
 mod faults;
+mod filters;
+mod lifecycle;
+mod spreading;
 mod traffic;
 mod wakeups;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::testing::Model;
+use super::controller::Controller;
+use super::setup::Settings;
+use super::testing::{MAC, Model};
 use super::*;
 use crate::dataplane::mem::{Arena, DmaMap, Frame, Holder, Pool, Region};
 use crate::dataplane::port::{Burst, TransmitList};
@@ -22,6 +29,8 @@ struct Shape {
     entries: u32,
     frames: u32,
     frame_size: u32,
+    mtu: u32,
+    promiscuous: bool,
 }
 
 const PLAIN: Shape = Shape {
@@ -29,6 +38,8 @@ const PLAIN: Shape = Shape {
     entries: 64,
     frames: 1024,
     frame_size: 4096,
+    mtu: DEFAULT_MTU,
+    promiscuous: false,
 };
 
 const SPREAD: Shape = Shape {
@@ -36,9 +47,21 @@ const SPREAD: Shape = Shape {
     ..PLAIN
 };
 
-/// A device, a worker's queue of it, and the worker's pool.
+impl Shape {
+    fn settings(self) -> Settings {
+        Settings {
+            // A card has one at least, whether a worker has it or not.
+            queues: u32::from(self.receive_queues.max(1)),
+            mtu: self.mtu,
+            promiscuous: self.promiscuous,
+        }
+    }
+}
+
+/// A device, its controller, a worker's queue of it, and the worker's pool.
 struct Bench {
     model: Model,
+    controller: Controller<Model>,
     pool: Pool,
     queue: Option<Queue<Model>>,
     counters: Arc<Counters>,
@@ -48,23 +71,26 @@ struct Bench {
 }
 
 impl Bench {
-    /// A running device, whose rings have buffers.
+    /// A running device with its link up, whose rings have buffers.
+    #[track_caller]
     fn new(shape: Shape) -> Bench {
-        let mut bench = Bench::try_new(shape, Model::new()).unwrap();
+        Bench::on(shape, Model::new())
+    }
+
+    /// The same on a device that may have a past.
+    #[track_caller]
+    fn on(shape: Shape, model: Model) -> Bench {
+        let mut bench = Bench::try_new(shape, model).unwrap();
+        bench.wait_for_link();
         assert!(bench.receive().is_empty());
         bench
     }
 
-    fn try_new(shape: Shape, model: Model) -> Result<Bench, QueueError> {
-        model.bring_up();
-        let queues = u8::try_from(shape.receive_queues).unwrap();
-        if queues > 1 {
-            model.spread(queues);
-        }
-        model.interrupts(u32::from(queues));
+    fn try_new(shape: Shape, model: Model) -> Result<Bench, CardError> {
+        let mut controller = Controller::start(model.clone(), &shape.settings())?;
         let arena = Arc::new(Arena::new(shape.frames, shape.frame_size).unwrap().0);
         let pool = Pool::new(Arc::clone(&arena)).unwrap();
-        let sizes = vec![shape.entries; usize::from(queues) + 1];
+        let sizes = vec![shape.entries; usize::from(shape.receive_queues) + 1];
         let region = Region::new(Ring::bytes(&sizes)).unwrap().0;
         let (region, mut rings) = Ring::carve(region, &sizes).unwrap();
         let rings_map = model.map_dma(&region);
@@ -100,14 +126,31 @@ impl Bench {
             counters: Arc::clone(&counters),
             last_resort: model.last_resort(),
         })?;
+        controller.receive()?;
         Ok(Bench {
             model,
+            controller,
             pool,
             queue: Some(queue),
             counters,
             rings: ring_addresses,
             shape,
         })
+    }
+
+    /// Waits for the link, and hears of it.
+    #[track_caller]
+    fn wait_for_link(&mut self) {
+        wait_for_link(&self.model, &self.controller);
+        self.controller.events();
+        self.model.raised();
+    }
+
+    /// What the card says that it lost for this reason, so far.
+    fn lost(&mut self, reason: &str) -> u64 {
+        self.controller.sample();
+        let mut losses = self.controller.losses();
+        losses.find(|(name, _)| *name == reason).unwrap().1
     }
 
     fn queue(&mut self) -> &mut Queue<Model> {
@@ -156,7 +199,7 @@ impl Bench {
 
     /// Drops the queue: every frame is the pool's again, once.
     #[track_caller]
-    fn close(mut self) {
+    fn close(mut self) -> Controller<Model> {
         let holder = self.queue().holder();
         drop(self.queue.take());
         self.pool.reclaim(holder);
@@ -168,6 +211,7 @@ impl Bench {
             .collect();
         assert_eq!(starts.len(), frames.len(), "no frame twice");
         frames.into_iter().for_each(|frame| self.pool.give(frame));
+        self.controller
     }
 
     /// The same, and the driver did nothing that the datasheet does not allow.
@@ -175,10 +219,34 @@ impl Bench {
     fn close_clean(self) {
         self.model.assert_clean();
         let model = self.model.clone();
-        self.close();
+        let mut controller = self.close();
+        model.assert_clean();
+        assert!(controller.stop());
         model.assert_clean();
         assert!(!model.is_isolated(), "the queues stopped by themselves");
     }
+}
+
+#[track_caller]
+fn wait_for_link(model: &Model, controller: &Controller<Model>) {
+    let millisecond = Duration::from_millis(1);
+    let up = (0..100).any(|_| {
+        model.pass(millisecond);
+        controller.link().up
+    });
+    assert!(up, "the link is up");
+}
+
+/// Calls `test` for each case, many at once: what takes time is mostly sleep.
+fn for_each_at_once(cases: Vec<usize>, test: impl Fn(usize) + Sync) {
+    const THREADS: usize = 16;
+    std::thread::scope(|scope| {
+        for first in 0..THREADS {
+            let mine = cases.iter().skip(first).step_by(THREADS);
+            let test = &test;
+            scope.spawn(move || mine.for_each(|case| test(*case)));
+        }
+    });
 }
 
 /// A frame of `length` bytes that tells its number.
@@ -188,7 +256,7 @@ fn packet(number: usize, length: usize) -> Vec<u8> {
     udp.payload = ports(flow, 5000, length - 34);
     let last = u8::try_from(number % 251).unwrap();
     udp.payload[4..].fill(last);
-    udp.frame()
+    udp.frame_to(MAC)
 }
 
 fn packets(numbers: std::ops::Range<usize>) -> Vec<Vec<u8>> {

@@ -1,12 +1,6 @@
 //! From reset to link, and what goes wrong on the way.
 
-use std::cell::Cell;
-use std::rc::Rc;
-
 use super::*;
-use crate::dataplane::port::ixgbe::controller::Controller;
-use crate::dataplane::port::ixgbe::setup::Settings;
-use crate::dataplane::port::ixgbe::testing::MAC;
 use crate::shared::mac::MacAddr;
 
 const SETTINGS: Settings = Settings {
@@ -15,70 +9,10 @@ const SETTINGS: Settings = Settings {
     promiscuous: false,
 };
 
-/// Registers that can be made to lie.
-#[derive(Clone)]
-struct Liar {
-    model: Model,
-    /// Accesses before the card is torn out.
-    left: Rc<Cell<u32>>,
-    /// A register, and bits that always read as set, as clear.
-    lie: Rc<Cell<(u32, u32, u32)>>,
-}
-
-impl Liar {
-    fn new() -> Liar {
-        Liar {
-            model: Model::new(),
-            left: Rc::new(Cell::new(u32::MAX)),
-            lie: Rc::new(Cell::new((!0, 0, 0))),
-        }
-    }
-
-    fn about(register: u32, set: u32, clear: u32) -> Liar {
-        let liar = Liar::new();
-        liar.lie.set((register, set, clear));
-        liar
-    }
-
-    fn count(&self) {
-        let left = self.left.get().saturating_sub(1);
-        self.left.set(left);
-        if left == 0 {
-            self.model.remove();
-        }
-    }
-
-    fn start(&self) -> Result<Controller<Liar>, CardError> {
-        Controller::start(self.clone(), &SETTINGS)
-    }
-}
-
-impl Registers for Liar {
-    fn read(&self, register: Register) -> u32 {
-        self.count();
-        let value = self.model.read(register);
-        match self.lie.get() {
-            (liar, set, clear) if liar == register.0 => value & !clear | set,
-            _ => value,
-        }
-    }
-
-    fn write(&self, register: Register, value: u32) {
-        self.count();
-        self.model.write(register, value);
-    }
-}
-
 fn start(settings: &Settings) -> (Model, Controller<Model>) {
     let model = Model::new();
     let controller = Controller::start(model.clone(), settings).unwrap();
     (model, controller)
-}
-
-fn wait_for_link(model: &Model, controller: &Controller<Model>) {
-    while !controller.link().up {
-        model.pass(std::time::Duration::from_millis(1));
-    }
 }
 
 #[test]
@@ -161,37 +95,55 @@ fn what_was_lost_adds_up() {
     }
 }
 
+/// FWSM, and its mode in which firmware runs.
+const FIRMWARE: (u32, u32) = (0x1_0148, 2 << 1);
+/// EEMNGCTL, and its bits that say that the firmware is done with port 0, and with port 1.
+const DONE: (u32, [u32; 2]) = (0x1_0110, [1 << 18, 1 << 19]);
+const STATUS: u32 = 0x8;
+
 #[test]
 fn a_card_that_does_not_do_its_part_is_told_by_what_it_does_not() {
-    let firmware = 0x1_0148;
-    for (liar, error) in [
+    let group = [0x03, MAC[1], MAC[2], MAC[3], MAC[4], MAC[5]];
+    for (register, set, clear, error) in [
         // The master never stops: the card is reset twice, and goes on.
-        (Liar::about(0x8, 1 << 19, 0), None),
+        (STATUS, 1 << 19, 0, None),
+        (0x0, 1 << 26, 0, Some(CardError::Late("reset itself"))),
         (
-            Liar::about(0x0, 1 << 26, 0),
-            Some(CardError::Late("reset itself")),
-        ),
-        (
-            Liar::about(0x2F00, 0, 1 << 3),
+            0x2F00,
+            0,
+            1 << 3,
             Some(CardError::Late("initialise its DMA")),
         ),
-        (
-            Liar::about(0x1_0010, 0, 1 << 9),
-            Some(CardError::Eeprom(EepromError::NotReady)),
-        ),
-        (
-            Liar::about(0xA200, 0x01, 0),
-            Some(CardError::Mac(MacAddr([
-                0x03, MAC[1], MAC[2], MAC[3], MAC[4], MAC[5],
-            ]))),
-        ),
+        (0x1_0010, 0, 1 << 9, Some(EepromError::NotReady.into())),
+        (0xA200, 0x01, 0, Some(CardError::Mac(MacAddr(group)))),
         // No firmware runs: nobody has to get ready.
-        (Liar::about(0x1_0110, 0, 1 << 18), None),
+        (DONE.0, 0, DONE.1[0], None),
         // It does, and is.
-        (Liar::about(firmware, 2 << 1, 0), None),
+        (FIRMWARE.0, FIRMWARE.1, 0, None),
     ] {
-        assert_eq!(liar.start().err(), error);
-        liar.model.assert_clean();
+        let model = Model::new();
+        model.lie(register, set, clear);
+        let started = Controller::start(model.clone(), &SETTINGS);
+        assert_eq!(started.err(), error, "register {register:#x}");
+        model.assert_clean();
+    }
+}
+
+#[test]
+fn firmware_that_runs_is_waited_for_at_the_ports_own_bit() {
+    for (port, done, error) in [
+        (0, 0, None),
+        (0, 1, Some(CardError::Firmware)),
+        (1, 1, None),
+        (1, 0, Some(CardError::Firmware)),
+    ] {
+        let model = Model::new();
+        model.lie(FIRMWARE.0, FIRMWARE.1, 0);
+        model.lie(STATUS, port << 2, 0);
+        model.lie(DONE.0, DONE.1[done], DONE.1[1 - done]);
+        let started = Controller::start(model.clone(), &SETTINGS);
+        assert_eq!(started.err(), error, "port {port}, done is {done}");
+        model.assert_clean();
     }
 }
 
@@ -205,18 +157,39 @@ fn a_wrong_checksum_is_told_with_the_right_one() {
     model.assert_clean();
 }
 
+/// The pins of the module in the cage (I2CCTL): one of thousands of accesses is like another.
+const MODULE_PINS: u32 = 0x28;
+
 #[test]
-fn a_card_torn_out_at_any_time_ends_the_start() {
-    let whole = Liar::new();
-    whole.start().unwrap();
-    let accesses = u32::MAX - whole.left.get();
-    // Every access near the steps' ends would take minutes: those of the EEPROM are all alike.
-    for left in (1..=accesses).filter(|n| n % 7 == 0 || *n < 40 || accesses - n < 200) {
-        let liar = Liar::new();
-        liar.left.set(left);
-        let ended = liar.start();
-        assert!(ended.is_err(), "after {left} accesses");
-    }
+fn a_card_torn_out_at_any_access_ends_the_start_soon() {
+    let small = Shape {
+        frames: 128,
+        ..SPREAD
+    };
+    let whole = Bench::try_new(small, Model::new()).unwrap();
+    let accesses = whole.model.accesses();
+    whole.close_clean();
+    let most = accesses.len();
+    assert!(most > 300, "{most}");
+    let of_interest = |n: &usize| accesses[n - 1] != MODULE_PINS || n.is_multiple_of(32);
+    for_each_at_once((1..=most).filter(of_interest).collect(), |access| {
+        let model = Model::new();
+        model.remove_at(access);
+        let error = Bench::try_new(small, model.clone()).err();
+        assert!(error.is_some_and(is_gone), "{error:?} at {access}");
+        // A wait that did not notice would look a thousand times and more.
+        let more = model.accesses().len() - access;
+        assert!(more < most, "{more} after {access}");
+        model.assert_clean();
+    });
+}
+
+/// By whatever step noticed it.
+fn is_gone(error: CardError) -> bool {
+    matches!(
+        error,
+        CardError::Gone | CardError::Eeprom(EepromError::Gone) | CardError::Queue(QueueError::Gone)
+    )
 }
 
 #[test]

@@ -72,20 +72,26 @@ fn dma_that_is_stuck_is_waited_for_a_bounded_time_only() {
 #[test]
 fn a_link_that_goes_takes_frames_with_it_and_comes_back() {
     let mut bench = Bench::new(PLAIN);
-    bench.model.set_link(false);
-    bench.model.deliver(&packet(1, 60));
-    for start in 0..20 {
-        assert_eq!(bench.send(&packets(start..start + 20)), 0);
+    for round in 0..3 {
+        bench.model.deliver(&packet(round, 60));
+        bench.model.set_link(false);
+        assert_eq!(bench.controller.events(), [Event::LinkChanged]);
+        assert!(!bench.controller.link().up);
+        bench.model.deliver(&packet(1, 60));
+        for start in 0..20 {
+            assert_eq!(bench.send(&packets(start..start + 20)), 0);
+        }
+        assert_eq!(bench.receive_all(), [packet(round, 60)], "from before");
+        assert!(!bench.tend());
+        assert!(bench.model.sent().is_empty());
+        bench.model.set_link(true);
+        wait_for_link(&bench.model, &bench.controller);
+        assert_eq!(bench.controller.events(), [Event::LinkChanged]);
+        bench.model.deliver(&packet(2, 60));
+        assert_eq!(bench.receive_all(), [packet(2, 60)]);
+        assert_eq!(bench.send(&packets(0..20)), 0);
+        assert_eq!(bench.model.sent(), packets(0..20));
     }
-    assert!(bench.receive_all().is_empty());
-    assert!(!bench.tend());
-    assert!(bench.model.sent().is_empty());
-    bench.model.set_link(true);
-    bench.model.pass(std::time::Duration::from_millis(10));
-    bench.model.deliver(&packet(2, 60));
-    assert_eq!(bench.receive_all(), [packet(2, 60)]);
-    assert_eq!(bench.send(&packets(0..20)), 0);
-    assert_eq!(bench.model.sent(), packets(0..20));
     bench.close_clean();
 }
 
@@ -99,6 +105,7 @@ fn a_card_that_is_torn_out_under_load_costs_no_frame_and_no_time() {
     assert_eq!(bench.receive_all().len(), 50, "those that were in memory");
     assert_eq!(bench.send(&packets(0..60)), 0);
     assert_eq!(bench.send(&packets(0..60)), 57);
+    assert_eq!(bench.controller.events(), [Event::Gone]);
     assert!(!bench.queue().arm());
     bench.queue().disarm();
     let Bench { queue, pool, .. } = &mut bench;
@@ -108,15 +115,46 @@ fn a_card_that_is_torn_out_under_load_costs_no_frame_and_no_time() {
     bench.close_clean();
 }
 
+/// Frames in and out, to sleep and awake, and the stop.
+fn live_and_stop(mut bench: Bench) {
+    (0..40).for_each(|n| bench.model.deliver(&packet(n, 60)));
+    bench.receive_all();
+    bench.send(&packets(0..40));
+    bench.queue().arm();
+    bench.queue().disarm();
+    bench.controller.link();
+    bench.controller.events();
+    bench.tend();
+    assert!(bench.close().stop(), "a card that is gone does no DMA");
+}
+
 #[test]
-fn a_dropped_queue_has_the_device_write_nothing_more() {
+fn a_card_torn_out_at_any_access_of_its_life_costs_no_frame() {
+    let bench = Bench::new(SPREAD);
+    let model = bench.model.clone();
+    let before = model.accesses().len();
+    live_and_stop(bench);
+    let accesses = model.accesses().len() - before;
+    assert!(accesses > 30, "{accesses}");
+    for_each_at_once((1..=accesses).collect(), |access| {
+        let bench = Bench::new(SPREAD);
+        let model = bench.model.clone();
+        model.remove_at(model.accesses().len() + access);
+        live_and_stop(bench);
+        model.assert_clean();
+        assert!(!model.is_isolated(), "at {access}: nothing to keep away");
+    });
+}
+
+#[test]
+fn a_dropped_queue_has_the_device_touch_nothing_more() {
     let mut bench = Bench::new(PLAIN);
     bench.model.deliver(&packet(1, 60));
-    let before = bench.model.writes();
+    let before = bench.model.dma();
     assert_ne!(before, 0);
     drop(bench.queue.take());
     (0..100).for_each(|n| bench.model.deliver(&packet(n, 60)));
-    assert_eq!(bench.model.writes(), before);
+    assert_eq!(bench.model.dma(), before);
     assert!(!bench.model.is_isolated());
     bench.model.assert_clean();
 }
@@ -135,14 +173,14 @@ fn a_queue_that_does_not_start_says_so() {
     let model = Model::new();
     model.jam();
     let error = Bench::try_new(PLAIN, model).err();
-    assert_eq!(error, Some(QueueError::Stuck));
+    assert_eq!(error, Some(QueueError::Stuck.into()));
     let model = Model::new();
     let small = Shape {
         frame_size: 2048,
         ..PLAIN
     };
     let error = Bench::try_new(small, model).err();
-    assert_eq!(error, Some(QueueError::FrameSize(2048)));
+    assert_eq!(error, Some(QueueError::FrameSize(2048).into()));
 }
 
 proptest! {

@@ -93,6 +93,9 @@ fn a_full_queue_never_starves_the_others() {
     let received = bench.receive_all();
     let others = received.iter().filter(|packet| packet.len() == 61);
     assert!(others.count() >= 20, "those of the other three queues");
+    let lost = bench.lost("rx_no_buffer");
+    assert!(lost >= 2 * 64 - 63, "of whatever queue");
+    assert_eq!(received.len() as u64 + lost, 2 * 64 + 40);
     bench.close_clean();
 }
 
@@ -101,6 +104,7 @@ fn jumbo_frames_fit_into_large_buffers() {
     let shape = Shape {
         frame_size: 16_384,
         frames: 512,
+        mtu: 9000,
         ..PLAIN
     };
     let mut bench = Bench::new(shape);
@@ -117,7 +121,7 @@ fn jumbo_frames_fit_into_large_buffers() {
 
 #[test]
 fn a_frame_longer_than_a_buffer_is_dropped_whole_and_counted_once() {
-    let mut bench = Bench::new(PLAIN);
+    let mut bench = Bench::new(Shape { mtu: 9000, ..PLAIN });
     for n in 0..50 {
         bench.model.deliver(&packet(n, 9000));
         bench.model.deliver(&packet(n, 3072));
