@@ -78,12 +78,15 @@ impl Device {
             promiscuous: config.promiscuous,
         };
         let card = |source| OpenError::Card { address, source };
-        let controller = Controller::start(function.bar(), &settings).map_err(card)?;
+        let mut controller = Controller::start(function.bar(), &settings).map_err(card)?;
         let (spare, rings_map) = make_rings(&function, queues)?;
         // One for each queue, and one for all that is no queue's.
         let vectors = u16::try_from(queues + 1).unwrap_or(u16::MAX);
         let interrupts = function.interrupts(vectors)?;
         function.set_bus_master(true)?;
+        // What happened before interrupts got through is not lost: the link is asked, and causes that
+        // are left would keep new ones from interrupting.
+        controller.events();
         let facts = Facts {
             mac: controller.mac(),
             mtu,
