@@ -1,7 +1,9 @@
 //! The modelled NIC as a process: served to QEMU over a vfio-user socket, its wire a TAP in a
-//! network namespace of the host.
+//! network namespace of the host, or another model.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
@@ -58,16 +60,38 @@ pub struct Model {
 impl Model {
     /// Starts the model on the wire and waits until its socket is there.
     pub fn start(wire: &Wire, mac: &str, rings: Rings) -> Result<Model> {
-        let binary = release("nic82599")?.join("nic82599");
-        let scratch = tempfile::tempdir().map_err(Error::io("make a temporary directory"))?;
-        let program = tied(binary);
+        let program = tied(release("nic82599")?.join("nic82599"));
         let mut command = wire.host().command(&[]);
+        command.arg(program.get_program()).args(program.get_args());
+        Model::launch(command, scratch()?, "tap:tap0".into(), mac, rings)
+    }
+
+    /// Starts two models with one cable between them.
+    pub fn pair(macs: [&str; 2], rings: Rings) -> Result<[Model; 2]> {
+        let scratch = [scratch()?, scratch()?];
+        let mut cable = OsString::from("unix:");
+        cable.push(scratch[0].path().join("cable.sock"));
+        let binary = release("nic82599")?.join("nic82599");
+        let [first, second] = scratch;
+        Ok([
+            Model::launch(tied(&binary), first, cable.clone(), macs[0], rings)?,
+            Model::launch(tied(&binary), second, cable, macs[1], rings)?,
+        ])
+    }
+
+    fn launch(
+        mut command: Command,
+        scratch: TempDir,
+        wire: OsString,
+        mac: &str,
+        rings: Rings,
+    ) -> Result<Model> {
         command
-            .arg(program.get_program())
-            .args(program.get_args())
             .arg("--socket")
             .arg(scratch.path().join("nic.sock"))
-            .args(["--wire", "tap:tap0", "--mac", mac, "--violations"])
+            .arg("--wire")
+            .arg(wire)
+            .args(["--mac", mac, "--violations"])
             .arg(scratch.path().join(VIOLATIONS));
         if rings == Rings::Mapped {
             command.arg("--mmap-rings");
@@ -113,4 +137,8 @@ impl Model {
         }
         Ok(())
     }
+}
+
+fn scratch() -> Result<TempDir> {
+    tempfile::tempdir().map_err(Error::io("make a temporary directory"))
 }

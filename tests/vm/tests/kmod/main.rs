@@ -1,6 +1,8 @@
 //! ixmap.ko on the modelled card: a small program goes through all that kmod/ixmap.h promises, and
 //! ends in every way there is. The kernel, the card and the module have nothing to complain of.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -14,7 +14,7 @@ pub(crate) const HOSTS6: [&str; 2] = ["2001:db8:1::1", "2001:db8:2::1"];
 pub(crate) const ROUTER4: [&str; 2] = ["192.0.2.2", "198.51.100.2"];
 pub(crate) const ROUTER6: [&str; 2] = ["2001:db8:1::2", "2001:db8:2::2"];
 
-const MACS: [&str; 2] = ["02:00:00:00:82:01", "02:00:00:00:82:02"];
+pub(crate) const MACS: [&str; 2] = ["02:00:00:00:82:01", "02:00:00:00:82:02"];
 
 /// Huge pages of the guest: two arenas' worth.
 const HUGE_PAGES: u32 = 96;
@@ -28,8 +28,6 @@ pub(crate) enum Through {
     Vfio,
     /// Our own module, behind an emulated IOMMU.
     IxmapWithIommu,
-    /// Not at all: they are the guest's own, which routes by itself.
-    Kernel,
 }
 
 pub(crate) struct Bench {
@@ -45,20 +43,15 @@ impl Bench {
     /// Boots the guest with the cards bound to what lends them, on cables of this MTU, and ixmapd
     /// configured but not running.
     pub(crate) fn boot(through: Through, mtu: u32) -> Result<Bench> {
-        Bench::boot_on(through, mtu, Rings::Trapped)
-    }
-
-    /// The same, on cards whose rings are of this kind.
-    pub(crate) fn boot_on(through: Through, mtu: u32, rings: Rings) -> Result<Bench> {
         let wires = [wire(0, mtu)?, wire(1, mtu)?];
         let models = [
-            Model::start(&wires[0], MACS[0], rings)?,
-            Model::start(&wires[1], MACS[1], rings)?,
+            Model::start(&wires[0], MACS[0], Rings::Trapped)?,
+            Model::start(&wires[1], MACS[1], Rings::Trapped)?,
         ];
         let mut builder = ixmap_vm::router(Guest::builder())?
             .cores(3)
             .memory_mib(1024);
-        if matches!(through, Through::Vfio | Through::IxmapWithIommu) {
+        if through != Through::Ixmap {
             builder = builder.iommu();
         }
         let guest = plug(builder, &models).boot()?;
@@ -86,7 +79,6 @@ impl Bench {
         let (driver, load) = match through {
             Through::Ixmap | Through::IxmapWithIommu => ("ixmap", "modprobe ixmap"),
             Through::Vfio => ("vfio-pci", "modprobe vfio-pci"),
-            Through::Kernel => return self.prepare_kernel(),
         };
         let [first, second] = &self.cards;
         let script = format!(
@@ -98,19 +90,6 @@ impl Bench {
             sysctl -q -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1"
         );
         self.guest.check("bind the cards", &script)?;
-        Ok(())
-    }
-
-    /// Has the guest's kernel route between its own interfaces.
-    fn prepare_kernel(&mut self) -> Result<()> {
-        let script = format!(
-            "modprobe ixgbe
-            sysctl -q -w net.ipv4.ip_forward=1
-            ip link set eth0 up; ip address add {}/24 dev eth0
-            ip link set eth1 up; ip address add {}/24 dev eth1",
-            ROUTER4[0], ROUTER4[1]
-        );
-        self.guest.check("route by the kernel", &script)?;
         Ok(())
     }
 
@@ -260,7 +239,7 @@ fn wire(side: usize, mtu: u32) -> Result<Wire> {
     Ok(wire)
 }
 
-fn plug(builder: Builder, models: &[Model; 2]) -> Builder {
+pub(crate) fn plug(builder: Builder, models: &[Model; 2]) -> Builder {
     let builder = builder.nic(&models[0].socket());
     builder.nic(&models[1].socket())
 }

@@ -1,35 +1,35 @@
-//! How many small packets a second the guest forwards: ixmapd beside the guest's own ixgbe and its
-//! kernel's routing, on the same modelled cards. It measures and asserts nothing about time: run it by
-//! hand on an idle machine, `cargo test -p ixmap-vm --test router -- --ignored --nocapture speed`.
+//! How many small packets a second one core of the guest forwards: ixmapd beside the guest's own ixgbe
+//! and its kernel's routing, on the same modelled cards. The cards are each other's cable end, and the
+//! route's next hop is the first card's own address: a packet is forwarded again and again until its
+//! TTL ends, so neither a sender nor a TAP takes part.
+//!
+//! It measures and asserts nothing about time: run it by hand on an idle machine,
+//! `cargo test -p ixmap-vm --test router -- --ignored --nocapture speed`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::thread::sleep;
+use std::time::Duration;
 
-use crate::bench::{Bench, HOSTS4, Through};
-use ixmap_lab::Tap;
-use ixmap_vm::{Result, Rings};
+use crate::bench::{MACS, PORTS, ROUTER4, plug};
+use ixmap_vm::{Guest, Model, Result, Rings};
 
-/// What is sent before the count begins, and how long it is counted.
-const WARM_UP: Duration = Duration::from_secs(2);
 const COUNTED: Duration = Duration::from_secs(4);
-const ROUNDS: usize = 3;
-/// Packets a second that are sent: more than arrive, but not all that this machine's cores could, for
-/// they are what the guest runs on.
-const OFFERED: u32 = 200_000;
-/// Sent together, each of a flow of its own.
-const BURST: u8 = 64;
+const ROUNDS: usize = 5;
+/// Packets a second that are made, each to be forwarded 31 times: more than can be.
+const MADE: u32 = 20_000;
+
+/// Who forwards.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Router {
+    Kernel,
+    Ixmapd,
+}
 
 #[test]
 #[ignore = "measures, on an idle machine"]
 fn speed_beside_the_kernels_own_driver_and_routing() -> Result<()> {
     for rings in [Rings::Trapped, Rings::Mapped] {
-        let mut kernel = Bench::boot_on(Through::Kernel, 1500, rings)?;
-        let by_kernel = median(&mut kernel)?;
-        drop(kernel);
-        let mut own = Bench::boot_on(Through::Ixmap, 1500, rings)?;
-        own.start()?;
-        let by_ixmapd = median(&mut own)?;
+        let by_kernel = median(Router::Kernel, rings)?;
+        let by_ixmapd = median(Router::Ixmapd, rings)?;
         println!(
             "{rings:?} rings: kernel {by_kernel:.0}/s, ixmapd {by_ixmapd:.0}/s, ratio {:.2}",
             by_ixmapd / by_kernel
@@ -38,67 +38,96 @@ fn speed_beside_the_kernels_own_driver_and_routing() -> Result<()> {
     Ok(())
 }
 
-fn median(bench: &mut Bench) -> Result<f64> {
-    bench.wait_for_answer(0, HOSTS4[1])?;
+/// Packets a second, the median of some rounds.
+fn median(router: Router, rings: Rings) -> Result<f64> {
+    let models = Model::pair(MACS, rings)?;
+    let builder = ixmap_vm::router(Guest::builder())?;
+    let mut guest = plug(builder.cores(3).memory_mib(1024), &models).boot()?;
+    let ports = match router {
+        Router::Kernel => by_kernel(&mut guest)?,
+        Router::Ixmapd => by_ixmapd(&mut guest)?,
+    };
+    lay_the_loop(&mut guest, ports)?;
     let mut rates = Vec::new();
     for _ in 0..ROUNDS {
-        rates.push(rate(bench)?);
+        let (before, began) = forwarded(&mut guest, router)?;
+        sleep(COUNTED);
+        let (after, ended) = forwarded(&mut guest, router)?;
+        rates.push((after - before) / (ended - began));
     }
     rates.sort_by(f64::total_cmp);
     println!("rates: {rates:.0?}");
     Ok(rates[ROUNDS / 2])
 }
 
-/// Packets a second that come out of the second cable while the first is flooded.
-fn rate(bench: &Bench) -> Result<f64> {
-    let tap = Tap::open(bench.wires[0].host(), "tap0")?;
-    let done = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let frames = (0..BURST).map(datagram).collect::<Vec<_>>();
-            let mut due = Instant::now();
-            while !done.load(Ordering::Relaxed) {
-                // A full queue is what a flood is about.
-                frames.iter().for_each(|frame| drop(tap.send(frame)));
-                due += Duration::from_secs(1) * u32::from(BURST) / OFFERED;
-                thread::sleep(due.saturating_duration_since(Instant::now()));
-            }
-        });
-        thread::sleep(WARM_UP);
-        let (before, began) = (received(bench), Instant::now());
-        thread::sleep(COUNTED);
-        let (after, spent) = (received(bench), began.elapsed());
-        done.store(true, Ordering::Relaxed);
-        Ok(count(after? - before?) / spent.as_secs_f64())
-    })
+/// The kernel routes with one queue pair a card, on core 1.
+fn by_kernel(guest: &mut Guest) -> Result<[&'static str; 2]> {
+    let script = "modprobe ixgbe
+        for card in eth0 eth1; do
+            ethtool -L $card combined 1
+            ip link set $card up
+        done
+        sleep 3
+        for irq in $(grep eth /proc/interrupts | cut -d: -f1); do
+            echo 1 >/proc/irq/$irq/smp_affinity_list
+        done";
+    guest.check("the kernel's driver", script)?;
+    Ok(["eth0", "eth1"])
 }
 
-/// Frames that came out of the second cable.
-fn received(bench: &Bench) -> Result<u64> {
-    let path = "/sys/class/net/tap0/statistics/rx_packets";
-    let text = bench.wires[1].host().run(&["cat", path])?;
-    Ok(text.trim().parse().unwrap_or_default())
+/// ixmapd routes with one worker, on core 1.
+fn by_ixmapd(guest: &mut Guest) -> Result<[&'static str; 2]> {
+    let script = "echo 64 >/proc/sys/vm/nr_hugepages
+        modprobe tun
+        modprobe ixmap
+        ixmapd --workers 1 --port lan=ixgbe:0000:00:02.0 --port wan=ixgbe:0000:00:03.0 >/tmp/log 2>&1 &";
+    guest.check("ixmapd", script)?;
+    let ready = "ixmapctl status --json | grep -q '\"in_sync\":true'";
+    guest.wait_until("ixmapd is ready", ready)?;
+    Ok(PORTS)
 }
 
-fn count(packets: u64) -> f64 {
-    f64::from(u32::try_from(packets).unwrap_or(u32::MAX))
+/// Addresses, the neighbour that is the first card, and packets on core 2.
+fn lay_the_loop(guest: &mut Guest, [first, second]: [&str; 2]) -> Result<()> {
+    let (mac, [lan, wan]) = (MACS[0], ROUTER4);
+    let script = format!(
+        "sysctl -q -w net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0
+        sysctl -q -w net.ipv4.conf.{first}.rp_filter=0
+        ip address add {lan}/24 dev {first}
+        ip address add {wan}/24 dev {second}
+        ip neighbour replace 198.51.100.1 lladdr {mac} dev {second} nud permanent
+        modprobe pktgen
+        cd /proc/net/pktgen
+        echo 'add_device {second}' >kpktgend_2
+        for setting in 'count 0' 'clone_skb 0' 'pkt_size 60' 'ratep {MADE}' 'dst 198.51.100.1' \
+            'src_min 192.0.2.9' 'src_max 192.0.2.9' 'dst_mac {mac}' 'flag UDPSRC_RND' \
+            'udp_src_min 1024' 'udp_src_max 2047'; do
+            echo \"$setting\" >{second}
+        done
+        echo start >pgctrl &
+        sleep 3"
+    );
+    guest.check("lay the loop", &script)?;
+    Ok(())
 }
 
-/// A UDP datagram from the first host to the second, of a flow of its own, in 60 bytes.
-fn datagram(flow: u8) -> Vec<u8> {
-    let mut frame = vec![2, 0, 0, 0, 0x82, 1, 2, 0, 0, 0, 0, 0xaa, 8, 0];
-    frame.extend([0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0]);
-    frame.extend([192, 0, 2, 1, 198, 51, 100, 1]);
-    let header = &frame[14..34];
-    let sum: u32 = header
-        .chunks(2)
-        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
-        .sum();
-    let folded = (sum & 0xffff) + (sum >> 16);
-    let [_, _, high, low] = (!((folded & 0xffff) + (folded >> 16))).to_be_bytes();
-    (frame[24], frame[25]) = (high, low);
-    // Port 9 discards; without a checksum.
-    frame.extend([0x40, flow, 0, 9, 0, 26, 0, 0]);
-    frame.resize(60, 0);
-    frame
+/// Packets forwarded so far, and the guest's time in seconds.
+fn forwarded(guest: &mut Guest, router: Router) -> Result<(f64, f64)> {
+    let count = match router {
+        Router::Kernel => {
+            "sed -n 's/^Ip: [0-9]* [0-9]* [0-9]* [0-9]* [0-9]* \\([0-9]*\\) .*/\\1/p' /proc/net/snmp"
+        }
+        Router::Ixmapd => {
+            "ixmapctl workers >/dev/null; ixmapctl counters --json | grep -o '\"forwarded_ipv4\":[0-9]*' | tail -n 1 | cut -d: -f2"
+        }
+    };
+    let script = format!("{count}; cut -d' ' -f1 /proc/uptime");
+    let text = guest.check("forwarded", &script)?;
+    let mut numbers = text
+        .lines()
+        .map(|line| line.trim().parse().unwrap_or_default());
+    Ok((
+        numbers.next().unwrap_or_default(),
+        numbers.next().unwrap_or_default(),
+    ))
 }
