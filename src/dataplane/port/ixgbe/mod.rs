@@ -16,6 +16,7 @@ mod receive;
 mod registers;
 mod reset;
 mod ring;
+mod semaphore;
 mod setup;
 mod switch;
 #[cfg(test)]
