@@ -20,6 +20,9 @@ pub(crate) const AUTOC2: Register = Register(0x42A8);
 pub(crate) const AUTOC2_SERIAL: u32 = 3 << 16;
 pub(crate) const AUTOC2_SFI: u32 = 2 << 16;
 
+/// Settings of the analog part, by what the EEPROM has for a module (Linux: IXGBE_CORECTL).
+pub(crate) const CORECTL: Register = Register(0x1_4F00);
+
 pub(crate) const LINKS: Register = Register(0x42A4);
 pub(crate) const LINKS_UP: u32 = 1 << 30;
 pub(crate) const LINKS_SPEED: u32 = 3 << 28;

@@ -90,7 +90,9 @@ fn a_card_is_set_up_twice_over_without_a_violation() {
         controller.receive().unwrap();
         wait_for_link(&model, &controller);
         assert_eq!(controller.link().speed_mbps, Some(10_000));
-        assert!(controller.has_module());
+        let module = controller.module().unwrap().to_string();
+        assert_eq!(module, "passive direct-attach cable (MODEL, DAC-1M)");
+        assert_eq!(controller.module_warning(), None);
         assert!(controller.stop());
         model.assert_clean();
     }
@@ -135,7 +137,7 @@ fn heat_memory_errors_and_modules_are_told() {
     for (cause, event) in [
         (1 << 24, Event::TooHot),
         (1 << 28, Event::MemoryError),
-        (1 << 26, Event::Module { present: true }),
+        (1 << 26, Event::Module(controller.module().cloned())),
     ] {
         model.raised();
         model.write(Register(0x808), cause); // EICS
