@@ -104,7 +104,11 @@ impl<'a, R: Registers> Bus<'a, R> {
             }
             lines = self.drive(I2CCTL_CLOCK_OUT, true);
         }
-        Ok(lines)
+        // Bits that are always zero: the card is gone, and no byte need be made up.
+        match lines {
+            u32::MAX => Err(NoAnswer),
+            lines => Ok(lines),
+        }
     }
 
     /// Sets a pin and gives it half a clock; what the lines are then.

@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn names_from_a_module_are_printable_whatever_it_says() {
         let mut bytes = [0xFF; BYTES];
-        bytes[20..36].copy_from_slice(b" A\x1b[2J\nC\x7fM\xC3\xA9E \0  ");
+        bytes[20..36].copy_from_slice(b" A\x1b[2J\nC\x7fM\xC3\xA9E \0 ");
         let module = understand(&bytes);
         assert_eq!((&*module.vendor, &*module.part), ("A[2JCME", ""));
         assert_eq!(module.to_string(), "unknown module (A[2JCME)");

@@ -2,6 +2,7 @@
 
 mod controller;
 mod faults;
+mod link;
 mod traffic;
 mod wakeups;
 
