@@ -97,31 +97,28 @@ impl<'a, R: Registers> Bus<'a, R> {
     /// Lets the clock rise, and returns the lines once it has been high for its time.
     fn raise_clock(&mut self) -> Result<u32, NoAnswer> {
         let end = Instant::now() + STRETCH;
-        let mut lines = self.drive(I2CCTL_CLOCK_OUT, true);
-        while lines & I2CCTL_CLOCK_IN == 0 {
-            if Instant::now() >= end {
-                return Err(NoAnswer);
+        loop {
+            self.drive(I2CCTL_CLOCK_OUT, true);
+            match self.registers.read(I2CCTL) {
+                // Bits that are always zero: the card is gone, and no byte need be made up.
+                u32::MAX => return Err(NoAnswer),
+                lines if lines & I2CCTL_CLOCK_IN != 0 => return Ok(lines),
+                _ if Instant::now() >= end => return Err(NoAnswer),
+                _ => {}
             }
-            lines = self.drive(I2CCTL_CLOCK_OUT, true);
-        }
-        // Bits that are always zero: the card is gone, and no byte need be made up.
-        match lines {
-            u32::MAX => Err(NoAnswer),
-            lines => Ok(lines),
         }
     }
 
-    /// Sets a pin and gives it half a clock; what the lines are then.
-    fn drive(&mut self, pin: u32, high: bool) -> u32 {
+    /// Sets a pin and gives it half a clock.
+    fn drive(&mut self, pin: u32, high: bool) {
         self.pins = self.pins & !pin | if high { pin } else { 0 };
         self.registers.write(I2CCTL, self.pins);
-        // The write has arrived when a read has come back.
+        // The write has arrived when a read has come back (specification update, clarification 3).
         self.registers.read(I2CCTL);
         // Shorter than any sleep.
         let end = Instant::now() + HALF;
         while Instant::now() < end {
             std::hint::spin_loop();
         }
-        self.registers.read(I2CCTL)
     }
 }

@@ -2,6 +2,9 @@
 //! module, then the link is trained anew (datasheet 3.7.4, 4.6.4.2; the list is the one that Linux goes
 //! by, at word 0x2B).
 
+use std::thread::sleep;
+use std::time::Duration;
+
 use super::eeprom::{LAST_ADDRESS, word};
 use super::error::CardError;
 use super::module::{Kind, Module, identify};
@@ -20,6 +23,9 @@ const OPTICS: u16 = 5;
 /// More than any card's EEPROM has.
 const MAX_TYPES: u16 = 64;
 const MAX_VALUES: u16 = 256;
+/// How often, and after how long each, negotiation is looked at.
+const LOOKS: u32 = 10;
+const LOOK: Duration = Duration::from_millis(4);
 
 /// The cage.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -61,9 +67,10 @@ pub(super) fn start_link(registers: &impl Registers) -> Result<Cage, CardError> 
         let _held = Held::acquire(registers, Resource::Mac)?;
         for value in settings.into_iter().flatten() {
             registers.write(CORECTL, u32::from(value));
+            // One at a time: the write has arrived when a read has come back.
+            registers.read(STATUS);
         }
-        registers.modify(AUTOC2, AUTOC2_SERIAL, AUTOC2_SFI);
-        registers.modify(AUTOC, AUTOC_MODE, AUTOC_10G_SERIAL | AUTOC_RESTART);
+        train(registers);
     }
     match registers.is_gone() {
         true => Err(CardError::Gone),
@@ -74,12 +81,29 @@ pub(super) fn start_link(registers: &impl Registers) -> Result<Cage, CardError> 
     }
 }
 
+/// Trains the link, by way of another mode until negotiation has begun there: that empties the data path,
+/// which may hang otherwise (Linux: ixgbe_reset_pipeline_82599). Should it not begin, the link may still
+/// come up.
+fn train(registers: &impl Registers) {
+    registers.modify(AUTOC2, AUTOC2_SERIAL | AUTOC2_LINK_DISABLED, AUTOC2_SFI);
+    let others = registers.read(AUTOC) & !AUTOC_MODE;
+    let mode = others | AUTOC_10G_SERIAL | AUTOC_RESTART;
+    registers.write(AUTOC, mode ^ AUTOC_MODE_NEGOTIATES);
+    for _ in 0..LOOKS {
+        sleep(LOOK);
+        if registers.read(ANLP1) & ANLP1_STATE != 0 {
+            break;
+        }
+    }
+    registers.write(AUTOC, mode);
+}
+
 /// What the EEPROM has for a kind of module. All is read before any is written: a list without an end
 /// is none.
 fn settings_for(registers: &impl Registers, kind: Kind) -> Result<Option<Vec<u16>>, CardError> {
     let first = match kind {
         Kind::DirectAttachPassive => DIRECT_ATTACH,
-        // An active cable ends in what optics begin with.
+        // An active cable is driven as optics are, which its ends are for the card.
         Kind::DirectAttachActive | Kind::ShortRange | Kind::LongRange | Kind::OneGigabit => OPTICS,
         Kind::Unknown | Kind::Silent => return Ok(None),
     };
