@@ -23,6 +23,8 @@ pub(super) struct Liar {
     pub(super) left: Rc<Cell<u32>>,
     /// A register, and bits that always read as set, as clear.
     pub(super) lie: Rc<Cell<(u32, u32, u32)>>,
+    /// Reads before it tells the truth.
+    pub(super) lies: Rc<Cell<u32>>,
 }
 
 impl Liar {
@@ -31,6 +33,7 @@ impl Liar {
             model: Model::new(),
             left: Rc::new(Cell::new(u32::MAX)),
             lie: Rc::new(Cell::new((!0, 0, 0))),
+            lies: Rc::new(Cell::new(u32::MAX)),
         }
     }
 
@@ -58,7 +61,10 @@ impl Registers for Liar {
         self.count();
         let value = self.model.read(register);
         match self.lie.get() {
-            (liar, set, clear) if liar == register.0 => value & !clear | set,
+            (liar, set, clear) if liar == register.0 && self.lies.get() > 0 => {
+                self.lies.set(self.lies.get() - 1);
+                value & !clear | set
+            }
             _ => value,
         }
     }

@@ -64,6 +64,20 @@ fn an_empty_cage_and_a_silent_module_differ_by_the_pin() {
 }
 
 #[test]
+fn a_module_that_misses_its_address_or_garbles_a_byte_is_asked_again() {
+    // As many reads of the bus find the line high, as if nobody acknowledged, or low: bytes of zeros.
+    for (lies, high, low) in [(45, DATA_IN, 0), (300, 0, DATA_IN)] {
+        let liar = Liar::about(I2CCTL, high, low);
+        liar.lies.set(lies);
+        let module = identify(&liar).unwrap().unwrap();
+        assert_eq!(module.kind, Kind::DirectAttachPassive);
+        assert_eq!((&*module.vendor, &*module.part), ("MODEL", "DAC-1M"));
+        assert_eq!(liar.lies.get(), 0);
+        assert_free(&liar.model);
+    }
+}
+
+#[test]
 fn a_clock_or_data_line_that_is_held_down_ends() {
     for (line, kind) in [(CLOCK_IN, Kind::Silent), (DATA_IN, Kind::Unknown)] {
         let liar = Liar::about(I2CCTL, 0, line);
