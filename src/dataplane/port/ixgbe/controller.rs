@@ -3,8 +3,10 @@
 use std::fmt;
 
 use super::error::CardError;
+use super::link::{Cage, start_link};
+use super::module::{Kind, Module, identify};
 use super::registers::Registers;
-use super::registers::general::{CTRL_EXT, CTRL_EXT_DRIVER_LOADED, ESDP, ESDP_MODULE_PRESENT};
+use super::registers::general::{CTRL_EXT, CTRL_EXT_DRIVER_LOADED};
 use super::registers::interrupt::{
     ECC, EICR, EICS, HEAT, LINK_CHANGE, MODULE_CHANGE, OTHER_CAUSES,
 };
@@ -25,13 +27,15 @@ pub struct Link {
 }
 
 /// What happened to a card.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     LinkChanged,
     /// The SFP+ module was plugged, or pulled.
-    Module {
-        present: bool,
-    },
+    Module(Option<Module>),
+    /// Why the link may not come up with that module.
+    Warning(String),
+    /// What kept the link from being started with it.
+    Failed(CardError),
     TooHot,
     MemoryError,
     Gone,
@@ -41,8 +45,10 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Event::LinkChanged => "the link changed",
-            Event::Module { present: true } => "a module was plugged into the cage",
-            Event::Module { present: false } => "the module was pulled out of the cage",
+            Event::Module(Some(module)) => return write!(f, "in the cage is now a {module}"),
+            Event::Module(None) => "the module was pulled out of the cage",
+            Event::Warning(warning) => warning,
+            Event::Failed(error) => return write!(f, "the link is not started: {error}"),
             Event::TooHot => "the card is too hot: look at its air flow",
             Event::MemoryError => {
                 "the card found an error in its own memory (ECC): remove and add the port, and replace the \
@@ -58,7 +64,10 @@ impl fmt::Display for Event {
 pub(super) struct Controller<R> {
     registers: R,
     mac: MacAddr,
+    cage: Cage,
     losses: [u64; LOSSES.len()],
+    /// What happened without an interrupt of its own.
+    untold: Vec<Event>,
     receives: bool,
     gone: bool,
 }
@@ -68,12 +77,15 @@ impl<R: Registers> Controller<R> {
     pub(super) fn start(registers: R, settings: &Settings) -> Result<Controller<R>, CardError> {
         let mac = reset(&registers)?;
         setup::set_up(&registers, settings);
+        let cage = start_link(&registers)?;
         setup::set_mac(&registers, mac);
         setup::listen(&registers);
         let mut controller = Controller {
             registers,
             mac,
+            cage,
             losses: [0; LOSSES.len()],
+            untold: Vec::new(),
             receives: false,
             gone: false,
         };
@@ -108,9 +120,49 @@ impl<R: Registers> Controller<R> {
         setup::set_mac(&self.registers, mac);
     }
 
-    /// Whether an SFP+ module is plugged.
-    pub(super) fn has_module(&self) -> bool {
-        self.registers.read(ESDP) & ESDP_MODULE_PRESENT != 0
+    /// The SFP+ module in the cage.
+    pub(super) fn module(&self) -> Option<&Module> {
+        self.cage.module.as_ref()
+    }
+
+    /// Why the link may not come up with what is in the cage.
+    pub(super) fn module_warning(&self) -> Option<String> {
+        self.cage.warning()
+    }
+
+    /// Looks into the cage, and starts the link anew with what is there. After a failure the cage counts
+    /// as empty until the next plug.
+    fn look_into_cage(&mut self) -> Vec<Event> {
+        let looked = start_link(&self.registers);
+        let failed = looked.as_ref().err().copied();
+        self.cage = looked.unwrap_or_default();
+        if let Some(error) = failed {
+            return vec![Event::Failed(error)];
+        }
+        let warning = self.module().and_then(|_| self.module_warning());
+        let module = Event::Module(self.module().cloned());
+        [module]
+            .into_iter()
+            .chain(warning.map(Event::Warning))
+            .collect()
+    }
+
+    /// Asks a module again that did not answer: it may have needed time to start.
+    fn ask_again(&mut self) {
+        if self
+            .module()
+            .is_none_or(|module| module.kind != Kind::Silent)
+        {
+            return;
+        }
+        match identify(&self.registers) {
+            Ok(Some(module)) if module.kind == Kind::Silent => {}
+            Ok(_) => self.untold = self.look_into_cage(),
+            Err(error) => {
+                self.cage = Cage::default();
+                self.untold = vec![Event::Failed(error)];
+            }
+        }
     }
 
     pub(super) fn link(&self) -> Link {
@@ -136,25 +188,28 @@ impl<R: Registers> Controller<R> {
         }
         let causes = self.registers.read(EICS) & OTHER_CAUSES;
         self.registers.write(EICR, causes);
-        let present = self.has_module();
+        let mut happened = std::mem::take(&mut self.untold);
         let events = [
             (LINK_CHANGE, Event::LinkChanged),
-            (MODULE_CHANGE, Event::Module { present }),
             (HEAT, Event::TooHot),
             (ECC, Event::MemoryError),
         ];
-        let happened = events.into_iter().filter(|(cause, _)| causes & cause != 0);
-        let happened = happened.map(|(_, event)| event).collect();
+        let events = events.into_iter().filter(|(cause, _)| causes & cause != 0);
+        happened.extend(events.map(|(_, event)| event));
+        if causes & MODULE_CHANGE != 0 {
+            happened.extend(self.look_into_cage());
+        }
         setup::listen(&self.registers);
         happened
     }
 
     /// Adds up what the card counted since the last time: its counters are of 32 bits, and cleared by
-    /// reading.
+    /// reading. Called every second or so, it is the time to see whether a module has woken up, too.
     pub(super) fn sample(&mut self) {
         if self.registers.is_gone() {
             return;
         }
+        self.ask_again();
         for (total, (_, register)) in self.losses.iter_mut().zip(LOSSES) {
             *total += u64::from(self.registers.read(register));
         }

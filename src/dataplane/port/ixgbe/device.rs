@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::controller::{Controller, Event, Link};
 use super::error::{CardError, OpenError};
 use super::frame::{DEFAULT_MTU, max_mtu};
+use super::module::Module;
 use super::queue::{Counters, LastResort, Queue, Setup, Vector};
 use super::receive::{RECEIVE_ENTRIES, ReceiveSetup};
 use super::ring::Ring;
@@ -114,6 +115,11 @@ impl Device {
         self.controller.link()
     }
 
+    /// The SFP+ module in the cage.
+    pub fn module(&self) -> Option<&Module> {
+        self.controller.module()
+    }
+
     /// Has frames for this address received, in place of the card's own.
     pub fn set_mac(&mut self, mac: MacAddr) {
         self.controller.set_mac(mac);
@@ -121,10 +127,7 @@ impl Device {
 
     /// What an operator should know about this card, a line each; for the log, once.
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if !self.controller.has_module() {
-            warnings.push("there is no SFP+ module in the cage".to_owned());
-        }
+        let mut warnings: Vec<_> = self.controller.module_warning().into_iter().collect();
         for interrupt in self.interrupts.iter().take(self.counters.len()) {
             if interrupt.core().is_none() {
                 warnings.push(format!(

@@ -14,7 +14,7 @@ const READY: u32 = 1 << 8 | 1 << 9;
 /// EERD.START, EERD.DONE; the address is in bits 15:2.
 const START: u32 = 1;
 const DONE: u32 = 1 << 1;
-const LAST_ADDRESS: u16 = 0x3FFF;
+pub(super) const LAST_ADDRESS: u16 = 0x3FFF;
 /// What a register of a card that is gone reads as.
 const GONE: u32 = !0;
 
@@ -77,7 +77,8 @@ fn checksum(registers: &impl Registers) -> Result<u16, EepromError> {
     Ok(SUM.wrapping_sub(sum))
 }
 
-fn word(registers: &impl Registers, at: u16) -> Result<u16, EepromError> {
+/// Reads a word, of those up to [`LAST_ADDRESS`].
+pub(super) fn word(registers: &impl Registers, at: u16) -> Result<u16, EepromError> {
     registers.write(EERD, u32::from(at) << 2 | START);
     let value = wait(registers, EERD, DONE, READING, EepromError::Stuck(at))?;
     Ok(u16::try_from(value >> 16).unwrap_or_default())

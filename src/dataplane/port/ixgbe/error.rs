@@ -76,6 +76,11 @@ pub enum CardError {
          and on"
     )]
     Firmware,
+    #[error(
+        "the card's firmware does not let go of the module's bus or the MAC: update it with its vendor's \
+         tool, or power the machine off and on"
+    )]
+    Semaphore,
     #[error(transparent)]
     Eeprom(#[from] EepromError),
     #[error(

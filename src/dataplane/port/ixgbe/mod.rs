@@ -1,7 +1,7 @@
 //! Ports on an Intel 82599: the driver in user space, by the datasheet (331520).
 //!
-//! Control opens a [`Device`], which resets the card (`reset`, `eeprom`), programs it (`setup`), and
-//! hears what happens to it (`controller`). A worker has a [`Queue`] of the port: hardware receive
+//! Control opens a [`Device`], which resets the card (`reset`, `eeprom`), programs it (`setup`),
+//! has it use what is in its cage (`link`, `module`), and hears what happens to it (`controller`). A worker has a [`Queue`] of the port: hardware receive
 //! queues and a transmit queue (`switch` turns them on and off), each over a [`Ring`] of descriptors.
 //! All but [`Device`] reaches registers by [`Registers`], so that tests drive a modelled card.
 
@@ -11,11 +11,15 @@ mod device;
 mod eeprom;
 mod error;
 mod frame;
+mod i2c;
+mod link;
+mod module;
 mod queue;
 mod receive;
 mod registers;
 mod reset;
 mod ring;
+mod semaphore;
 mod setup;
 mod switch;
 #[cfg(test)]
@@ -29,6 +33,7 @@ pub use device::{Device, Facts};
 pub use eeprom::EepromError;
 pub use error::{CardError, OpenError};
 pub use frame::{DEFAULT_MTU, MAX_FRAME_SIZE, MAX_MTU, frame_size_for, frames, max_mtu};
+pub use module::{Kind, Module};
 pub use queue::{Counters, LastResort, Queue, QueueError, Setup, Vector};
 pub use receive::{RECEIVE_ENTRIES, ReceiveSetup, buffer_size};
 pub use registers::{Register, Registers};

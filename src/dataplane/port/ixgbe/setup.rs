@@ -3,9 +3,7 @@
 
 use super::error::CardError;
 use super::frame::LINK_HEADER;
-use super::registers::general::{
-    CTRL_EXT, CTRL_EXT_DRIVER_LOADED, CTRL_EXT_NO_SNOOP_DISABLE, ESDP, ESDP_LASER_OFF,
-};
+use super::registers::general::{CTRL_EXT, CTRL_EXT_DRIVER_LOADED, CTRL_EXT_NO_SNOOP_DISABLE};
 use super::registers::interrupt::*;
 use super::registers::link::*;
 use super::registers::receive::*;
@@ -51,20 +49,12 @@ pub(super) fn set_up(registers: &impl Registers, settings: &Settings) {
         0,
         CTRL_EXT_NO_SNOOP_DISABLE | CTRL_EXT_DRIVER_LOADED,
     );
-    start_link(registers);
     set_up_filters(registers, settings);
     set_up_receive(registers);
     spread(registers, settings.queues);
     set_up_mac(registers, settings.mtu);
     set_up_transmit(registers);
     set_up_interrupts(registers, settings.queues);
-}
-
-/// The laser on, SFI at 10 Gb/s, and the link trained anew (4.6.4.2).
-fn start_link(registers: &impl Registers) {
-    registers.modify(ESDP, ESDP_LASER_OFF, 0);
-    registers.modify(AUTOC2, AUTOC2_SERIAL, AUTOC2_SFI);
-    registers.modify(AUTOC, AUTOC_MODE, AUTOC_10G_SERIAL | AUTOC_RESTART);
 }
 
 /// All multicast is taken: daemons join their groups (OSPF, neighbour discovery) on the TAP, and the

@@ -5,6 +5,7 @@ mod controller;
 mod faults;
 mod filters;
 mod lifecycle;
+mod link;
 mod spreading;
 mod traffic;
 mod wakeups;

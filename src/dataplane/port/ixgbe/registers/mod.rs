@@ -5,6 +5,7 @@ pub(super) mod general;
 pub(super) mod interrupt;
 pub(super) mod link;
 pub(super) mod receive;
+pub(super) mod sharing;
 pub(super) mod statistics;
 pub(super) mod transmit;
 

@@ -3,13 +3,13 @@
 use super::*;
 use crate::shared::mac::MacAddr;
 
-const SETTINGS: Settings = Settings {
+pub(super) const SETTINGS: Settings = Settings {
     queues: 1,
     mtu: 1500,
     promiscuous: false,
 };
 
-fn start(settings: &Settings) -> (Model, Controller<Model>) {
+pub(super) fn start(settings: &Settings) -> (Model, Controller<Model>) {
     let model = Model::new();
     let controller = Controller::start(model.clone(), settings).unwrap();
     (model, controller)
@@ -24,7 +24,9 @@ fn a_card_is_set_up_twice_over_without_a_violation() {
         controller.receive().unwrap();
         wait_for_link(&model, &controller);
         assert_eq!(controller.link().speed_mbps, Some(10_000));
-        assert!(controller.has_module());
+        let module = controller.module().unwrap().to_string();
+        assert_eq!(module, "passive direct-attach cable (MODEL, DAC-1M)");
+        assert_eq!(controller.module_warning(), None);
         assert!(controller.stop());
         model.assert_clean();
     }
@@ -69,7 +71,7 @@ fn heat_memory_errors_and_modules_are_told() {
     for (cause, event) in [
         (1 << 24, Event::TooHot),
         (1 << 28, Event::MemoryError),
-        (1 << 26, Event::Module { present: true }),
+        (1 << 26, Event::Module(controller.module().cloned())),
     ] {
         model.raised();
         model.write(Register(0x808), cause); // EICS
