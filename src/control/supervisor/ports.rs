@@ -226,6 +226,9 @@ impl Port {
             facts.mtu,
             self.link(),
         );
+        if let Some(module) = self.device.module() {
+            tracing::info!("port {}: {module}", self.config.name);
+        }
         for line in self.device.warnings() {
             tracing::warn!("port {}: {line}", self.config.name);
         }

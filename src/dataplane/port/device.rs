@@ -205,6 +205,14 @@ impl Device {
         }
     }
 
+    /// What is plugged into the device, where it tells.
+    pub fn module(&self) -> Option<String> {
+        match self {
+            Device::Afxdp(_) => None,
+            Device::Ixgbe(card) => card.device.module().map(ToString::to_string),
+        }
+    }
+
     /// What an operator should know about this device, a line each; for the log, once.
     pub fn warnings(&self) -> Vec<String> {
         match self {

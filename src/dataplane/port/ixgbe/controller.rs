@@ -7,9 +7,7 @@ use super::link::{Cage, start_link};
 use super::module::{Kind, Module, identify};
 use super::registers::Registers;
 use super::registers::general::{CTRL_EXT, CTRL_EXT_DRIVER_LOADED};
-use super::registers::interrupt::{
-    ECC, EICR, EICS, HEAT, LINK_CHANGE, MODULE_CHANGE, OTHER_CAUSES,
-};
+use super::registers::interrupt::{ECC, EICR, EICS, LINK_CHANGE, MODULE_CHANGE, OTHER_CAUSES};
 use super::registers::link::{LINKS, LINKS_1G, LINKS_10G, LINKS_SPEED, LINKS_UP};
 use super::registers::receive::{RXCTRL, RXCTRL_ENABLE};
 use super::registers::statistics::LOSSES;
@@ -36,7 +34,6 @@ pub enum Event {
     Warning(String),
     /// What kept the link from being started with it.
     Failed(CardError),
-    TooHot,
     MemoryError,
     Gone,
 }
@@ -49,7 +46,6 @@ impl fmt::Display for Event {
             Event::Module(None) => "the module was pulled out of the cage",
             Event::Warning(warning) => warning,
             Event::Failed(error) => return write!(f, "the link is not started: {error}"),
-            Event::TooHot => "the card is too hot: look at its air flow",
             Event::MemoryError => {
                 "the card found an error in its own memory (ECC): remove and add the port, and replace the \
                  card if it comes back"
@@ -189,11 +185,7 @@ impl<R: Registers> Controller<R> {
         let causes = self.registers.read(EICS) & OTHER_CAUSES;
         self.registers.write(EICR, causes);
         let mut happened = std::mem::take(&mut self.untold);
-        let events = [
-            (LINK_CHANGE, Event::LinkChanged),
-            (HEAT, Event::TooHot),
-            (ECC, Event::MemoryError),
-        ];
+        let events = [(LINK_CHANGE, Event::LinkChanged), (ECC, Event::MemoryError)];
         let events = events.into_iter().filter(|(cause, _)| causes & cause != 0);
         happened.extend(events.map(|(_, event)| event));
         if causes & MODULE_CHANGE != 0 {

@@ -123,7 +123,7 @@ fn set_up_transmit(registers: &impl Registers) {
 /// [`listen`].
 fn set_up_interrupts(registers: &impl Registers, queues: u32) {
     let mode = GPIE_MULTIPLE_MSIX | GPIE_AUTO_MASK | GPIE_PBA_SUPPORT | GPIE_OTHER_CLEAR_DISABLE;
-    registers.write(GPIE, mode | GPIE_MODULE | GPIE_HEAT);
+    registers.write(GPIE, mode | GPIE_MODULE);
     let vectors = !(!0 << queues.min(MAX_QUEUES));
     registers.write(EIAC, vectors);
     registers.write(EIAM_EX, vectors);
@@ -136,9 +136,9 @@ fn set_up_interrupts(registers: &impl Registers, queues: u32) {
     registers.write(EITR.nth(queues), 0);
 }
 
-/// Has link, module, heat and memory errors interrupt.
+/// Has link, module and memory errors interrupt.
 pub(super) fn listen(registers: &impl Registers) {
-    registers.write(EIMS, LINK_CHANGE | MODULE_CHANGE | HEAT | ECC);
+    registers.write(EIMS, LINK_CHANGE | MODULE_CHANGE | ECC);
 }
 
 /// Lets frames in (4.6.7: while the way through the security engine is closed).

@@ -22,7 +22,7 @@ pub(crate) const CTRL_EXT_DRIVER_LOADED: u32 = 1 << 28;
 pub(crate) const ESDP: Register = Register(0x0_0020);
 /// The cage: a module is plugged.
 pub(crate) const ESDP_MODULE_PRESENT: u32 = 1 << 2;
-/// Turns the laser off, and makes that pin an output.
+/// The pin to the module that turns its laser off.
 pub(crate) const ESDP_LASER_OFF: u32 = 1 << 3;
 
 /// Manageability firmware: valid, and the mode that it runs in (0 for none).

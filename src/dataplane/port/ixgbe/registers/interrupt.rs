@@ -14,8 +14,7 @@ pub(crate) const EIAM_EX: Register = Register(0xAD0);
 pub(crate) const EIMC_EX: Register = Register(0xAB0);
 
 pub(crate) const GPIE: Register = Register(0x898);
-/// Interrupts of the module's pin that says whether one is plugged, and of the pin for heat.
-pub(crate) const GPIE_HEAT: u32 = 1 << 0;
+/// Interrupts of the module's pin that says whether one is plugged.
 pub(crate) const GPIE_MODULE: u32 = 1 << 2;
 pub(crate) const GPIE_MULTIPLE_MSIX: u32 = 1 << 4;
 /// A read of EICR clears none but the causes that are no queue's.
@@ -36,8 +35,6 @@ pub(crate) const EITR_SHIFT: u32 = 3;
 
 /// Causes that are no queue's.
 pub(crate) const LINK_CHANGE: u32 = 1 << 20;
-/// SDP0: the controller is too hot.
-pub(crate) const HEAT: u32 = 1 << 24;
 /// SDP2: the module was plugged or pulled.
 pub(crate) const MODULE_CHANGE: u32 = 1 << 26;
 /// An error in the controller's own memory that it could not correct.

@@ -65,11 +65,10 @@ fn link_changes_are_told_once_each_and_interrupt() {
 }
 
 #[test]
-fn heat_memory_errors_and_modules_are_told() {
+fn memory_errors_and_modules_are_told() {
     let (model, mut controller) = start(&SETTINGS);
     controller.events();
     for (cause, event) in [
-        (1 << 24, Event::TooHot),
         (1 << 28, Event::MemoryError),
         (1 << 26, Event::Module(controller.module().cloned())),
     ] {
