@@ -14,7 +14,7 @@ pub(crate) const HOSTS6: [&str; 2] = ["2001:db8:1::1", "2001:db8:2::1"];
 pub(crate) const ROUTER4: [&str; 2] = ["192.0.2.2", "198.51.100.2"];
 pub(crate) const ROUTER6: [&str; 2] = ["2001:db8:1::2", "2001:db8:2::2"];
 
-pub(crate) const MACS: [&str; 2] = ["02:00:00:00:82:01", "02:00:00:00:82:02"];
+const MACS: [&str; 2] = ["02:00:00:00:82:01", "02:00:00:00:82:02"];
 
 /// Huge pages of the guest: two arenas' worth.
 const HUGE_PAGES: u32 = 96;
@@ -239,7 +239,7 @@ fn wire(side: usize, mtu: u32) -> Result<Wire> {
     Ok(wire)
 }
 
-pub(crate) fn plug(builder: Builder, models: &[Model; 2]) -> Builder {
+fn plug(builder: Builder, models: &[Model; 2]) -> Builder {
     let builder = builder.nic(&models[0].socket());
     builder.nic(&models[1].socket())
 }

@@ -4,7 +4,6 @@
 
 mod bench;
 mod faults;
-mod speed;
 
 use bench::{Bench, HOSTS4, HOSTS6, ROUTER4, ROUTER6, Through};
 use ixmap_lab::{Tap, wait_until};

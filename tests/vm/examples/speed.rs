@@ -3,15 +3,15 @@
 //! route's next hop is the first card's own address: a packet is forwarded again and again until its
 //! TTL ends, so neither a sender nor a TAP takes part.
 //!
-//! It measures and asserts nothing about time: run it by hand on an idle machine,
-//! `cargo test -p ixmap-vm --test router -- --ignored --nocapture speed`.
+//! For an idle machine: `cargo run --release -p ixmap-vm --example speed`. Needs root and what
+//! `cargo xtask test virtual` installs.
 
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::bench::{MACS, PORTS, ROUTER4, plug};
 use ixmap_vm::{Guest, Model, Result, Rings};
 
+const MACS: [&str; 2] = ["02:00:00:00:82:01", "02:00:00:00:82:02"];
 const COUNTED: Duration = Duration::from_secs(4);
 const ROUNDS: usize = 5;
 /// Packets a second that are made, each to be forwarded 31 times: more than can be.
@@ -24,9 +24,7 @@ enum Router {
     Ixmapd,
 }
 
-#[test]
-#[ignore = "measures, on an idle machine"]
-fn speed_beside_the_kernels_own_driver_and_routing() -> Result<()> {
+fn main() -> Result<()> {
     for rings in [Rings::Trapped, Rings::Mapped] {
         let by_kernel = median(Router::Kernel, rings)?;
         let by_ixmapd = median(Router::Ixmapd, rings)?;
@@ -42,7 +40,9 @@ fn speed_beside_the_kernels_own_driver_and_routing() -> Result<()> {
 fn median(router: Router, rings: Rings) -> Result<f64> {
     let models = Model::pair(MACS, rings)?;
     let builder = ixmap_vm::router(Guest::builder())?;
-    let mut guest = plug(builder.cores(3).memory_mib(1024), &models).boot()?;
+    let builder = builder.cores(3).memory_mib(1024);
+    let builder = builder.nic(&models[0].socket()).nic(&models[1].socket());
+    let mut guest = builder.boot()?;
     let ports = match router {
         Router::Kernel => by_kernel(&mut guest)?,
         Router::Ixmapd => by_ixmapd(&mut guest)?,
@@ -84,17 +84,17 @@ fn by_ixmapd(guest: &mut Guest) -> Result<[&'static str; 2]> {
     guest.check("ixmapd", script)?;
     let ready = "ixmapctl status --json | grep -q '\"in_sync\":true'";
     guest.wait_until("ixmapd is ready", ready)?;
-    Ok(PORTS)
+    Ok(["lan", "wan"])
 }
 
 /// Addresses, the neighbour that is the first card, and packets on core 2.
 fn lay_the_loop(guest: &mut Guest, [first, second]: [&str; 2]) -> Result<()> {
-    let (mac, [lan, wan]) = (MACS[0], ROUTER4);
+    let mac = MACS[0];
     let script = format!(
         "sysctl -q -w net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0
         sysctl -q -w net.ipv4.conf.{first}.rp_filter=0
-        ip address add {lan}/24 dev {first}
-        ip address add {wan}/24 dev {second}
+        ip address add 192.0.2.2/24 dev {first}
+        ip address add 198.51.100.2/24 dev {second}
         ip neighbour replace 198.51.100.1 lladdr {mac} dev {second} nud permanent
         modprobe pktgen
         cd /proc/net/pktgen
