@@ -57,6 +57,13 @@ pub enum PciError {
          to none (`ls /sys/kernel/iommu_groups/{group}/devices`)"
     )]
     NotViable { address: PciAddress, group: u32 },
+    #[error(
+        "{0}: its IOMMU does not keep interrupts apart (no interrupt remapping), so the kernel does not lend \
+         it: enable that in the BIOS, or accept it by `modprobe vfio_iommu_type1 allow_unsafe_interrupts=1`"
+    )]
+    UnsafeInterrupts(PciAddress),
+    #[error("{0} is bound to ixmap, which has no node in /dev for it: `dmesg` may say why")]
+    NoNode(PciAddress),
     #[error("{0} is gone")]
     Gone(PciAddress),
     #[error("{address}: cannot {what}: {source}")]

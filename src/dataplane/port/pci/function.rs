@@ -46,7 +46,7 @@ impl Function {
         let backend: Box<dyn Backend> = match driver {
             KernelDriver::Ixmap => {
                 let node = sysfs.ixmap_node(address);
-                let node = node.ok_or(PciError::NotBound(address))?;
+                let node = node.ok_or(PciError::NoNode(address))?;
                 Box::new(Ixmap::open(address, &node)?)
             }
             KernelDriver::VfioPci => {

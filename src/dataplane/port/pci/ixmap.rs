@@ -125,6 +125,17 @@ impl Ixmap {
                 wanted: ABI,
             });
         }
+        // Another card may have got the node since it was looked up.
+        let (bus, device, function) = (info.bus, info.device, info.function);
+        let found = PciAddress {
+            domain: info.domain,
+            bus,
+            device,
+            function,
+        };
+        if found != address {
+            return Err(PciError::Gone(address));
+        }
         let len = usize::try_from(info.bar_size).unwrap_or(0);
         let bar = Bar::map(file.as_fd(), 0, len).map_err(failed("map its registers"))?;
         Ok(Ixmap {

@@ -148,8 +148,13 @@ impl Group {
         if !suits {
             return Err(PciError::NoIommu(address));
         }
-        let group = open(&format!("/dev/vfio/{number}"))
-            .map_err(failed("open its IOMMU group in /dev/vfio"))?;
+        let group = open(&format!("/dev/vfio/{number}")).map_err(|source| {
+            // A group without an IOMMU has a node of another name (no-IOMMU mode).
+            match source.kind() {
+                io::ErrorKind::NotFound => PciError::NoIommu(address),
+                _ => failed("open its IOMMU group in /dev/vfio")(source),
+            }
+        })?;
         let mut status = GroupStatus {
             argsz: argsz::<GroupStatus>(),
             flags: 0,
@@ -166,8 +171,13 @@ impl Group {
         // SAFETY: a descriptor by number.
         unsafe { GROUP_SET_CONTAINER.make(group.as_fd(), &mut descriptor) }
             .map_err(failed("put its IOMMU group into a container"))?;
-        by_value(container.as_fd(), KIND, SET_IOMMU, TYPE1V2)
-            .map_err(failed("set its IOMMU up"))?;
+        by_value(container.as_fd(), KIND, SET_IOMMU, TYPE1V2).map_err(|source| {
+            // Whoever got this far has the rights.
+            match source.raw_os_error() {
+                Some(libc::EPERM) => PciError::UnsafeInterrupts(address),
+                _ => failed("set its IOMMU up")(source),
+            }
+        })?;
         Ok(Group {
             group,
             container,
@@ -307,7 +317,7 @@ impl Backend for Vfio {
         let Some(known) = known else {
             return Err(self.system("unmap memory")(io::ErrorKind::NotFound.into()));
         };
-        let (_, _, iova) = maps.swap_remove(known);
+        let iova = maps[known].2;
         let mut request = UnmapDma {
             argsz: argsz::<UnmapDma>(),
             flags: 0,
@@ -315,8 +325,10 @@ impl Backend for Vfio {
             size: len as u64,
         };
         // SAFETY: takes rights from the device only.
-        let made = unsafe { IOMMU_UNMAP_DMA.make(self.group.container.as_fd(), &mut request) };
-        made.map(drop).map_err(self.system("unmap memory"))
+        unsafe { IOMMU_UNMAP_DMA.make(self.group.container.as_fd(), &mut request) }
+            .map_err(self.system("unmap memory"))?;
+        maps.swap_remove(known);
+        Ok(())
     }
 
     fn set_bus_master(&self, on: bool) -> Result<(), PciError> {
