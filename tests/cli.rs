@@ -107,6 +107,8 @@ fn status_shows_mirror_ports_and_workers() {
          routes: 10 IPv4, 11 IPv6; neighbours: 2 IPv4, 3 IPv6; next hops: 5 groups, 6 adjacencies\n\n\
          PORT  DRIVER  DEVICE  LINK   SPEED  MAC                 MTU  QUEUES  MODE    COPY\n\
          lan   afxdp   eth0    up    10000M  02:00:00:00:00:01  1500       1  native  copy\n\n\
+         PORT  QUEUE  IRQ  CORE\n\
+         lan       0   24     3\n\n\
          WORKER  CORE  STATE    IDLE       BUSY  SLEEPS\n\
          core3      3  running  adaptive  25.0%       4\n"
     );
