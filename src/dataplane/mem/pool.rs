@@ -82,6 +82,12 @@ impl Pool {
         &self.arena
     }
 
+    /// Panics unless the frames are `arena`'s. A device's rings carry addresses within its queue's
+    /// arena: of another pool's frames, it would write where somebody else reads.
+    pub fn assert_in(&self, arena: &Arc<Arena>) {
+        assert!(Arc::ptr_eq(&self.arena, arena), "another arena's pool");
+    }
+
     /// Frames on the free list.
     pub fn available(&self) -> usize {
         self.free.len()

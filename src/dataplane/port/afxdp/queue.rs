@@ -87,7 +87,7 @@ impl Queue {
 
     /// Appends received frames to `burst`, every socket in its turn, and refills the fill rings.
     pub(in crate::dataplane::port) fn receive(&mut self, pool: &mut Pool, burst: &mut Burst) {
-        self.check(pool);
+        pool.assert_in(&self.arena);
         let lanes = self.lanes.len();
         for i in 0..lanes {
             let at = (self.turn + i) % lanes;
@@ -126,7 +126,7 @@ impl Queue {
         pool: &mut Pool,
         list: &mut TransmitList,
     ) {
-        self.check(pool);
+        pool.assert_in(&self.arena);
         if list.is_empty() {
             return;
         }
@@ -145,7 +145,7 @@ impl Queue {
     /// Reaps completions and kicks what the kernel has not taken yet; true while frames are on
     /// their way out and the netdev is up to take them.
     pub(in crate::dataplane::port) fn tend(&mut self, pool: &mut Pool) -> bool {
-        self.check(pool);
+        pool.assert_in(&self.arena);
         self.reap(pool);
         let lane = &self.lanes[0];
         if lane.sending == 0 || lane.socket.kick() == Kick::Down {
@@ -190,15 +190,6 @@ impl Queue {
             lane.socket.completion.release();
             lane.sending = lane.sending.saturating_sub(done);
         }
-    }
-
-    /// Addresses in the rings are offsets into this queue's arena: another pool's would let the
-    /// kernel write where somebody else reads.
-    fn check(&self, pool: &Pool) {
-        assert!(
-            Arc::ptr_eq(pool.arena(), &self.arena),
-            "another arena's pool"
-        );
     }
 }
 

@@ -1,22 +1,12 @@
 //! The card's EEPROM, read word by word, and whether its checksum holds
 //! (datasheet 4.6.3, 6, 8.2.3.2).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::registers::{Register, Registers};
+use super::registers::general::{EEC, EEC_READY, EERD, EERD_ADDRESS, EERD_DONE, EERD_START};
+use super::registers::{Late, Register, Registers, wait};
 
-const STATUS: Register = Register(0x0_0008);
-const EEC: Register = Register(0x1_0010);
-const EERD: Register = Register(0x1_0014);
-
-/// EEC.EE_PRES and EEC.AUTO_RD: there is an EEPROM, and the card has loaded its settings from it.
-const READY: u32 = 1 << 8 | 1 << 9;
-/// EERD.START, EERD.DONE; the address is in bits 15:2.
-const START: u32 = 1;
-const DONE: u32 = 1 << 1;
 pub(super) const LAST_ADDRESS: u16 = 0x3FFF;
-/// What a register of a card that is gone reads as.
-const GONE: u32 = !0;
 
 /// The word that makes the sum, and the sum.
 const CHECKSUM: u16 = 0x3F;
@@ -47,7 +37,7 @@ pub enum EepromError {
 
 /// Waits until the card has loaded its settings, then checks what they were loaded from.
 pub(super) fn verify_eeprom(registers: &impl Registers) -> Result<(), EepromError> {
-    wait(registers, EEC, READY, LOADING, EepromError::NotReady)?;
+    wait_for(registers, EEC, EEC_READY, LOADING, EepromError::NotReady)?;
     let computed = checksum(registers)?;
     match word(registers, CHECKSUM)? {
         read if read == computed => Ok(()),
@@ -79,33 +69,23 @@ fn checksum(registers: &impl Registers) -> Result<u16, EepromError> {
 
 /// Reads a word, of those up to [`LAST_ADDRESS`].
 pub(super) fn word(registers: &impl Registers, at: u16) -> Result<u16, EepromError> {
-    registers.write(EERD, u32::from(at) << 2 | START);
-    let value = wait(registers, EERD, DONE, READING, EepromError::Stuck(at))?;
+    registers.write(EERD, u32::from(at) << EERD_ADDRESS | EERD_START);
+    let value = wait_for(registers, EERD, EERD_DONE, READING, EepromError::Stuck(at))?;
     Ok(u16::try_from(value >> 16).unwrap_or_default())
 }
 
-/// Reads until all of `bits` are set. All ones may be a word, so STATUS says whether the card is there.
-fn wait(
+/// Reads until all of `bits` are set.
+fn wait_for(
     registers: &impl Registers,
     register: Register,
     bits: u32,
     limit: Duration,
     late: EepromError,
 ) -> Result<u32, EepromError> {
-    let end = Instant::now() + limit;
-    loop {
-        let value = registers.read(register);
-        if value == GONE && registers.read(STATUS) == GONE {
-            return Err(EepromError::Gone);
-        }
-        if value & bits == bits {
-            return Ok(value);
-        }
-        if Instant::now() >= end {
-            return Err(late);
-        }
-        std::thread::sleep(Duration::from_micros(5));
-    }
+    wait(registers, register, bits, bits, limit).map_err(|why| match why {
+        Late::Gone => EepromError::Gone,
+        Late::Time => late,
+    })
 }
 
 #[cfg(test)]
@@ -134,7 +114,7 @@ mod tests {
                 words: Rc::new(RefCell::new(words)),
                 eerd: Rc::default(),
                 left: Rc::new(Cell::new(u32::MAX)),
-                ready: READY,
+                ready: EEC_READY,
             }
         }
 
@@ -147,7 +127,7 @@ mod tests {
     impl Registers for Card {
         fn read(&self, register: Register) -> u32 {
             match register {
-                _ if !self.there() => GONE,
+                _ if !self.there() => !0,
                 EEC => self.ready,
                 EERD => self.eerd.get(),
                 _ => 0,
@@ -158,7 +138,7 @@ mod tests {
             if self.there() {
                 let word = self.words.borrow().get((value >> 2) as usize).copied();
                 self.eerd
-                    .set(u32::from(word.unwrap_or(0xFFFF)) << 16 | DONE);
+                    .set(u32::from(word.unwrap_or(0xFFFF)) << 16 | EERD_DONE);
             }
         }
     }

@@ -182,7 +182,7 @@ impl<R: Registers> Queue<R> {
     /// Appends received frames to `burst`, every hardware queue in its turn, and gives the device
     /// new buffers.
     pub(in crate::dataplane::port) fn receive(&mut self, pool: &mut Pool, burst: &mut Burst) {
-        self.check(pool);
+        pool.assert_in(&self.arena);
         let queues = self.receive.len();
         for i in 0..queues {
             let at = (self.turn + i) % queues;
@@ -197,7 +197,7 @@ impl<R: Registers> Queue<R> {
         pool: &mut Pool,
         list: &mut TransmitList,
     ) {
-        self.check(pool);
+        pool.assert_in(&self.arena);
         if list.is_empty() {
             return;
         }
@@ -208,7 +208,7 @@ impl<R: Registers> Queue<R> {
 
     /// Reaps frames that are sent; true while some are on their way out and the device sends at all.
     pub(in crate::dataplane::port) fn tend(&mut self, pool: &mut Pool) -> bool {
-        self.check(pool);
+        pool.assert_in(&self.arena);
         self.reap(pool);
         self.transmit.sending() > 0 && self.standstill < PATIENCE
     }
@@ -283,15 +283,6 @@ impl<R: Registers> Queue<R> {
 
     fn is_gone(&self) -> bool {
         self.transmit.switch.standing(&self.registers) == Standing::Gone
-    }
-
-    /// The rings carry addresses of this queue's arena: another pool's frames would be written
-    /// where somebody else reads.
-    fn check(&self, pool: &Pool) {
-        assert!(
-            Arc::ptr_eq(pool.arena(), &self.arena),
-            "another arena's pool"
-        );
     }
 }
 

@@ -52,9 +52,16 @@ pub(super) struct Wall {
     /// The registers accessed so far, and at how many of them the card is torn out.
     accesses: Vec<u32>,
     torn_out_at: Option<usize>,
-    /// Bits that read as set and as clear, by register.
-    lies: BTreeMap<u32, (u32, u32)>,
+    lies: BTreeMap<u32, Lie>,
     corruption: Option<(Range<u64>, Vec<u8>)>,
+}
+
+/// Bits of a register that read as set and as clear, for so many reads.
+#[derive(Clone, Copy, Default)]
+struct Lie {
+    set: u32,
+    clear: u32,
+    left: usize,
 }
 
 /// A piece of a region, contiguous for the device.
@@ -157,7 +164,23 @@ impl Model {
 
     /// From now on these bits of a register read as set, and these as clear.
     pub(super) fn lie(&self, register: u32, set: u32, clear: u32) {
-        self.with(|_, wall| wall.lies.insert(register, (set, clear)));
+        self.lie_for(usize::MAX, register, set, clear);
+    }
+
+    /// The same, for so many reads.
+    pub(super) fn lie_for(&self, left: usize, register: u32, set: u32, clear: u32) {
+        let lie = Lie { set, clear, left };
+        self.with(|_, wall| wall.lies.insert(register, lie));
+    }
+
+    /// Whether a lie about a register is still to be told.
+    pub(super) fn lies_about(&self, register: u32) -> bool {
+        self.with(|_, wall| wall.lies.get(&register).is_some_and(|lie| lie.left > 0))
+    }
+
+    /// No register lies any more.
+    pub(super) fn be_honest(&self) {
+        self.with(|_, wall| wall.lies.clear());
     }
 
     /// While set, DMA does not get through.
@@ -208,8 +231,8 @@ impl Registers for Model {
     fn read(&self, register: Register) -> u32 {
         let value = self.with(|nic, wall| {
             wall.count_access(nic, register);
-            let (set, clear) = wall.lies.get(&register.0).copied().unwrap_or_default();
-            nic.read(wall, register.0) & !clear | set
+            let lie = wall.tell(register);
+            nic.read(wall, register.0) & !lie.clear | lie.set
         });
         self.pass(Duration::from_micros(1));
         value
@@ -233,6 +256,17 @@ impl Wall {
         self.accesses.push(register.0);
         if self.torn_out_at == Some(self.accesses.len()) {
             self.tear_out(nic);
+        }
+    }
+
+    /// The lie to be told about a register, at this read.
+    fn tell(&mut self, register: Register) -> Lie {
+        match self.lies.get_mut(&register.0) {
+            Some(lie) if lie.left > 0 => {
+                lie.left -= 1;
+                *lie
+            }
+            _ => Lie::default(),
         }
     }
 

@@ -98,8 +98,8 @@ impl Function {
             return Ok(map.clone());
         }
         let (base, len) = (region.base(), region.len());
-        // SAFETY: the region is mapped as long as it is held: in `mapped` until it is unmapped, or
-        // until `drop` has kept the device from memory. Its users reach it by pointers and volatile
+        // SAFETY: the region is mapped as long as it is held: in `mapped` until `drop` has
+        // kept the device from memory. Its users reach it by pointers and volatile
         // accesses, or not at all while the device has it (`mem`, `ixgbe::ring`).
         let segments = unsafe { self.backend.map(base, len) }?;
         let Some(map) = DmaMap::new(segments, len) else {
@@ -108,20 +108,6 @@ impl Function {
         };
         mapped.push((Arc::clone(region), map.clone()));
         Ok(map)
-    }
-
-    /// Takes a region from the device, which must have no buffers and rings there any more.
-    pub fn unmap_dma(&self, region: &Arc<Region>) -> Result<(), PciError> {
-        let mut mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = mapped
-            .iter()
-            .position(|(known, _)| Arc::ptr_eq(known, region));
-        let Some(known) = known else {
-            return Ok(());
-        };
-        self.backend.unmap(region.base(), region.len())?;
-        mapped.swap_remove(known);
-        Ok(())
     }
 
     /// Lets the device reach memory at all, or not.

@@ -197,6 +197,18 @@ impl Group {
         // SAFETY: a new descriptor, whose only owner this is.
         Ok(unsafe { File::from_raw_fd(fd) })
     }
+
+    /// Takes what is mapped at `iova` from all functions of the group.
+    fn unmap(&self, iova: u64, len: usize) -> io::Result<()> {
+        let mut request = UnmapDma {
+            argsz: argsz::<UnmapDma>(),
+            flags: 0,
+            iova,
+            size: len as u64,
+        };
+        // SAFETY: takes rights from devices only.
+        unsafe { IOMMU_UNMAP_DMA.make(self.container.as_fd(), &mut request) }.map(drop)
+    }
 }
 
 /// The open function.
@@ -317,16 +329,8 @@ impl Backend for Vfio {
         let Some(known) = known else {
             return Err(self.system("unmap memory")(io::ErrorKind::NotFound.into()));
         };
-        let iova = maps[known].2;
-        let mut request = UnmapDma {
-            argsz: argsz::<UnmapDma>(),
-            flags: 0,
-            iova,
-            size: len as u64,
-        };
-        // SAFETY: takes rights from the device only.
-        unsafe { IOMMU_UNMAP_DMA.make(self.group.container.as_fd(), &mut request) }
-            .map_err(self.system("unmap memory"))?;
+        let unmapped = self.group.unmap(maps[known].2, len);
+        unmapped.map_err(self.system("unmap memory"))?;
         maps.swap_remove(known);
         Ok(())
     }
@@ -368,14 +372,8 @@ impl Drop for Vfio {
     fn drop(&mut self) {
         // The address space is the group's, which may live on with another function.
         for (_, len, iova) in std::mem::take(&mut *lock(&self.maps)) {
-            let mut request = UnmapDma {
-                argsz: argsz::<UnmapDma>(),
-                flags: 0,
-                iova,
-                size: len as u64,
-            };
-            // SAFETY: takes rights from the device only. When it fails, the container's end does it.
-            let _ = unsafe { IOMMU_UNMAP_DMA.make(self.group.container.as_fd(), &mut request) };
+            // When it fails, the container's end does it.
+            let _ = self.group.unmap(iova, len);
         }
     }
 }

@@ -25,6 +25,16 @@ pub(crate) const ESDP_MODULE_PRESENT: u32 = 1 << 2;
 /// The pin to the module that turns its laser off.
 pub(crate) const ESDP_LASER_OFF: u32 = 1 << 3;
 
+pub(crate) const EEC: Register = Register(0x1_0010);
+/// There is an EEPROM, and the card has loaded its settings from it.
+pub(crate) const EEC_READY: u32 = 1 << 8 | 1 << 9;
+
+pub(crate) const EERD: Register = Register(0x1_0014);
+pub(crate) const EERD_START: u32 = 1;
+pub(crate) const EERD_DONE: u32 = 1 << 1;
+/// Where the word's address begins (14 bits); the word itself is in the upper half.
+pub(crate) const EERD_ADDRESS: u32 = 2;
+
 /// Manageability firmware: valid, and the mode that it runs in (0 for none).
 pub(crate) const FWSM: Register = Register(0x1_0148);
 pub(crate) const FWSM_MODE: u32 = 7 << 1;

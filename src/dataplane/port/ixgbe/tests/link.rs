@@ -1,8 +1,5 @@
 //! From the module to the link: what is in the cage, what the EEPROM has for it, and who is in the way.
 
-use std::cell::Cell;
-use std::rc::Rc;
-
 use super::controller::{SETTINGS, start};
 use super::*;
 use crate::dataplane::port::ixgbe::link::start_link;
@@ -18,64 +15,11 @@ const CORECTL: Register = Register(0x1_4F00);
 const SWSM: Register = Register(0x1_0140);
 const SW_FW_SYNC: Register = Register(0x1_0160);
 
-/// A card whose registers lie, for so many reads; [`Model::lie`] never stops by itself.
-#[derive(Clone)]
-struct Liar {
-    model: Model,
-    /// Accesses before the card is torn out.
-    left: Rc<Cell<u32>>,
-    /// A register, and bits that always read as set, as clear.
-    lie: Rc<Cell<(u32, u32, u32)>>,
-    /// Reads before it tells the truth.
-    lies: Rc<Cell<u32>>,
-}
-
-impl Liar {
-    fn new() -> Liar {
-        Liar {
-            model: Model::new(),
-            left: Rc::new(Cell::new(u32::MAX)),
-            lie: Rc::new(Cell::new((!0, 0, 0))),
-            lies: Rc::new(Cell::new(u32::MAX)),
-        }
-    }
-
-    fn about(register: u32, set: u32, clear: u32) -> Liar {
-        let liar = Liar::new();
-        liar.lie.set((register, set, clear));
-        liar
-    }
-
-    fn count(&self) {
-        let left = self.left.get().saturating_sub(1);
-        self.left.set(left);
-        if left == 0 {
-            self.model.remove();
-        }
-    }
-
-    fn start(&self) -> Result<Controller<Liar>, CardError> {
-        Controller::start(self.clone(), &SETTINGS)
-    }
-}
-
-impl Registers for Liar {
-    fn read(&self, register: Register) -> u32 {
-        self.count();
-        let value = self.model.read(register);
-        match self.lie.get() {
-            (liar, set, clear) if liar == register.0 && self.lies.get() > 0 => {
-                self.lies.set(self.lies.get() - 1);
-                value & !clear | set
-            }
-            _ => value,
-        }
-    }
-
-    fn write(&self, register: Register, value: u32) {
-        self.count();
-        self.model.write(register, value);
-    }
+/// A model with a register that lies.
+fn liar(register: u32, set: u32, clear: u32) -> Model {
+    let model = Model::new();
+    model.lie(register, set, clear);
+    model
 }
 
 /// As another driver, or firmware, would have it.
@@ -113,82 +57,82 @@ fn the_model_s_cable_is_identified_and_its_settings_are_written() {
 
 #[test]
 fn an_empty_cage_and_a_silent_module_differ_by_the_pin() {
-    let silent = Liar::about(I2CCTL, DATA_IN, 0);
+    let silent = liar(I2CCTL, DATA_IN, 0);
     let module = identify(&silent).unwrap().unwrap();
     assert_eq!(module.kind, Kind::Silent);
-    assert_free(&silent.model);
-    let empty = Liar::about(I2CCTL, DATA_IN, 0);
-    empty.model.write(Register(ESDP), 1 << 10); // The pin is an output, and low.
+    assert_free(&silent);
+    let empty = liar(I2CCTL, DATA_IN, 0);
+    empty.write(Register(ESDP), 1 << 10); // The pin is an output, and low.
     assert_eq!(identify(&empty).unwrap(), None);
     let warning = start_link(&empty).unwrap().warning().unwrap();
     assert_eq!(warning, "there is no SFP+ module in the cage");
-    assert_eq!(empty.model.read(Register(ESDP)) & MODULE_PRESENT, 0);
-    assert_free(&empty.model);
+    assert_eq!(empty.read(Register(ESDP)) & MODULE_PRESENT, 0);
+    assert_free(&empty);
 }
 
 #[test]
 fn a_module_that_misses_its_address_or_garbles_a_byte_is_asked_again() {
     // As many reads of the bus find the line high, as if nobody acknowledged, or low: bytes of zeros.
     for (lies, high, low) in [(45, DATA_IN, 0), (300, 0, DATA_IN)] {
-        let liar = Liar::about(I2CCTL, high, low);
-        liar.lies.set(lies);
+        let liar = Model::new();
+        liar.lie_for(lies, I2CCTL, high, low);
         let module = identify(&liar).unwrap().unwrap();
         assert_eq!(module.kind, Kind::DirectAttachPassive);
         assert_eq!((&*module.vendor, &*module.part), ("MODEL", "DAC-1M"));
-        assert_eq!(liar.lies.get(), 0);
-        assert_free(&liar.model);
+        assert!(!liar.lies_about(I2CCTL));
+        assert_free(&liar);
     }
 }
 
 #[test]
 fn a_clock_or_data_line_that_is_held_down_ends() {
     for (line, kind) in [(CLOCK_IN, Kind::Silent), (DATA_IN, Kind::Unknown)] {
-        let liar = Liar::about(I2CCTL, 0, line);
+        let liar = liar(I2CCTL, 0, line);
         assert_eq!(identify(&liar).unwrap().unwrap().kind, kind);
-        assert_free(&liar.model);
+        assert_free(&liar);
     }
 }
 
 #[test]
 fn a_module_that_wakes_up_late_is_set_up_for() {
-    let liar = Liar::about(I2CCTL, DATA_IN, 0);
-    let mut controller = liar.start().unwrap();
+    let liar = liar(I2CCTL, DATA_IN, 0);
+    let mut controller = Controller::start(liar.clone(), &SETTINGS).unwrap();
     assert!(controller.module_warning().is_some());
     controller.sample();
     let told = controller.events();
     assert!(!told.iter().any(|event| matches!(event, Event::Module(_))));
-    liar.lie.set((!0, 0, 0));
+    liar.be_honest();
     controller.sample();
     let module = controller.module().cloned();
     assert_eq!(
         module.as_ref().map(|module| module.kind),
         Some(Kind::DirectAttachPassive)
     );
-    assert_eq!(liar.model.read(CORECTL), 1);
+    assert_eq!(liar.read(CORECTL), 1);
     assert_eq!(controller.module_warning(), None);
     assert!(controller.events().contains(&Event::Module(module)));
-    assert_free(&liar.model);
+    assert_free(&liar);
 }
 
 #[test]
 fn a_plug_is_told_with_the_module_and_a_pull_without() {
-    let liar = Liar::new();
-    let mut controller = liar.start().unwrap();
-    liar.lie.set((I2CCTL, DATA_IN, 0));
+    let liar = Model::new();
+    let mut controller = Controller::start(liar.clone(), &SETTINGS).unwrap();
+    liar.lie(I2CCTL, DATA_IN, 0);
     let plug = |pin| {
-        liar.model.write(Register(ESDP), pin);
-        liar.model.write(Register(0x808), 1 << 26); // EICS: SDP2
+        liar.write(Register(ESDP), pin);
+        liar.write(Register(0x808), 1 << 26); // EICS: SDP2
     };
     plug(1 << 10);
     assert!(controller.events().contains(&Event::Module(None)));
     assert_eq!(controller.module(), None);
-    liar.lie.set((!0, 0, 0));
+    liar.be_honest();
     plug(0);
     let told = controller.events();
     let told: Vec<_> = told.iter().map(ToString::to_string).collect();
     let line = "in the cage is now a passive direct-attach cable (MODEL, DAC-1M)";
     assert!(told.iter().any(|told| told == line), "{told:?}");
-    assert_free(&liar.model);
+    assert_free(&liar);
 }
 
 #[test]
@@ -268,9 +212,12 @@ fn what_firmware_holds_is_not_taken_and_told() {
         hold(&model, 0);
         assert_free(&model);
     }
-    let liar = Liar::about(SWSM.0, 0, 1 << 1);
-    assert_eq!(liar.start().err(), Some(CardError::Semaphore));
-    liar.model.assert_clean();
+    let liar = liar(SWSM.0, 0, 1 << 1);
+    assert_eq!(
+        Controller::start(liar.clone(), &SETTINGS).err(),
+        Some(CardError::Semaphore)
+    );
+    liar.assert_clean();
 }
 
 #[test]
@@ -286,18 +233,18 @@ fn a_failure_after_a_plug_is_told_and_leaves_the_port() {
 
 #[test]
 fn a_card_torn_out_at_any_access_ends_the_start_of_the_link() {
-    let whole = Liar::new();
+    let whole = Model::new();
     start_link(&whole).unwrap();
-    let accesses = u32::MAX - whole.left.get();
+    let accesses = whole.accesses().len();
     // The bits on the module's bus are all alike.
-    for left in (1..=accesses).filter(|n| n % 29 == 0 || *n < 200 || accesses - n < 200) {
-        let liar = Liar::new();
-        liar.left.set(left);
-        let gone = start_link(&liar);
+    for access in (1..=accesses).filter(|n| n % 29 == 0 || *n < 200 || accesses - n < 200) {
+        let model = Model::new();
+        model.remove_at(access);
+        let gone = start_link(&model);
         let expected = [CardError::Gone, CardError::Eeprom(EepromError::Gone)];
         assert!(
             gone.as_ref().is_err_and(|error| expected.contains(error)),
-            "{gone:?} after {left}"
+            "{gone:?} at {access}"
         );
     }
 }
