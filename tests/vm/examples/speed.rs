@@ -1,7 +1,8 @@
 //! How many small packets a second one core of the guest forwards: ixmapd beside the guest's own ixgbe
 //! and its kernel's routing, on the same modelled cards. The cards are each other's cable end, and the
 //! route's next hop is the first card's own address: a packet is forwarded again and again until its
-//! TTL ends, so neither a sender nor a TAP takes part.
+//! TTL ends, so neither a sender nor a TAP takes part to speak of. The senders sleep: on a machine of
+//! two cores, one that spins would be measured more than the router.
 //!
 //! For an idle machine: `cargo run --release -p ixmap-vm --example speed`. Needs root and what
 //! `cargo xtask test virtual` installs.
@@ -14,8 +15,8 @@ use ixmap_vm::{Guest, Model, Result, Rings};
 const MACS: [&str; 2] = ["02:00:00:00:82:01", "02:00:00:00:82:02"];
 const COUNTED: Duration = Duration::from_secs(4);
 const ROUNDS: usize = 5;
-/// Packets a second that are made, each to be forwarded 31 times: more than can be.
-const MADE: u32 = 20_000;
+/// Seconds between two packets of a sender, each to be forwarded 254 times: more than can be.
+const PAUSE: f32 = 0.001;
 
 /// Who forwards.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -96,15 +97,19 @@ fn lay_the_loop(guest: &mut Guest, [first, second]: [&str; 2]) -> Result<()> {
         ip address add 192.0.2.2/24 dev {first}
         ip address add 198.51.100.2/24 dev {second}
         ip neighbour replace 198.51.100.1 lladdr {mac} dev {second} nud permanent
-        modprobe pktgen
-        cd /proc/net/pktgen
-        echo 'add_device {second}' >kpktgend_2
-        for setting in 'count 0' 'clone_skb 0' 'pkt_size 60' 'ratep {MADE}' 'dst 198.51.100.1' \
-            'src_min 192.0.2.9' 'src_max 192.0.2.9' 'dst_mac {mac}' 'flag UDPSRC_RND' \
-            'udp_src_min 1024' 'udp_src_max 2047'; do
-            echo \"$setting\" >{second}
+        modprobe veth
+        ip netns add sender
+        ip link add to_sender type veth peer name eth0 netns sender
+        ip address add 203.0.113.1/24 dev to_sender
+        ip link set to_sender up
+        ip -n sender address add 203.0.113.2/24 dev eth0
+        ip -n sender link set eth0 up
+        ip -n sender route add default via 203.0.113.1
+        for sender in 1 2 3; do
+            # By its path: busybox would run its own.
+            ip netns exec sender taskset -c 2 \
+                /usr/bin/ping -n -q -l 64 -s 18 -t 255 -i {PAUSE} 198.51.100.1 >/dev/null 2>&1 &
         done
-        echo start >pgctrl &
         sleep 3"
     );
     guest.check("lay the loop", &script)?;

@@ -30,6 +30,7 @@ const MODULES: &[&str] = &[
     "ixgbe",
     "pktgen",
     "tun",
+    "veth",
     "vfio-pci",
     "vfio_iommu_type1",
 ];
