@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod mirror;
 pub mod netlink;
 pub mod resolve;
+mod slots;
 pub mod supervisor;
 pub mod sysctl;
 pub mod tap;

@@ -8,6 +8,7 @@ mod decode;
 mod dump;
 mod message;
 mod monitor;
+mod nexthop;
 mod route;
 mod socket;
 mod sync;

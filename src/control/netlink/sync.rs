@@ -277,7 +277,10 @@ impl Keeper {
 
     /// After a doubt about an interface a dump that still found news is repeated.
     fn confirm(&mut self, changes: &Changes) {
-        let news = changes.addresses || !changes.links.is_empty() || !changes.prefixes.is_empty();
+        let news = changes.addresses
+            || !changes.links.is_empty()
+            || !changes.nexthops.is_empty()
+            || !changes.prefixes.is_empty();
         if self.schedule.confirm && news {
             self.schedule
                 .note(&Doubt::Message("the last dump still found news".to_owned()));
