@@ -33,6 +33,7 @@ use super::mirror::{Changes, Link};
 use super::netlink::{Keeper, NetlinkError, Update};
 use super::resolve::{PortFacts, Resolver};
 use super::sysctl;
+use crate::dataplane::mem::Shortfall;
 use crate::shared::config::{Config, Driver, PortConfig};
 use crate::shared::fib::{Exhausted, Publisher};
 use crate::shared::port::{MAX_PORTS, PortId};
@@ -68,6 +69,11 @@ pub enum StartError {
         wanted: u32,
         largest: u32,
     },
+    #[error(
+        "what ports with driver ixgbe and their workers read and write must lie in hugepages: {0} \
+         (docs/hardware.md)"
+    )]
+    Hugepages(Shortfall),
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
     #[error("[daemon] group: {0}")]

@@ -67,7 +67,7 @@ fn a_group_follows_its_members_and_their_end() {
     assert_eq!(lab.way("172.16.0.1"), Way::Punt(PuntReason::NoRoute));
     assert_eq!(
         lab.resolver.next_hop_counts().0,
-        6,
+        5,
         "connected prefixes and neighbours"
     );
 }

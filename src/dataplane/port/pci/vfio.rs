@@ -140,7 +140,10 @@ impl Group {
     fn claim(address: PciAddress, number: u32) -> Result<Group, PciError> {
         let failed = |what| move |source| PciError::system(address, what, source);
         let open = |path: &str| OpenOptions::new().read(true).write(true).open(path);
-        let container = open("/dev/vfio/vfio").map_err(failed("open /dev/vfio/vfio"))?;
+        let container = open("/dev/vfio/vfio").map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => PciError::NoContainer(address),
+            _ => failed("open /dev/vfio/vfio")(source),
+        })?;
         let version = by_value(container.as_fd(), KIND, GET_API_VERSION, 0);
         let has_type1 = by_value(container.as_fd(), KIND, CHECK_EXTENSION, TYPE1V2);
         let suits = version.is_ok_and(|version| version == API_VERSION)
