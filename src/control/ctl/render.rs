@@ -77,6 +77,12 @@ pub(super) fn status(status: &Status) -> String {
     if let Some(fault) = &mirror.fault {
         let _ = writeln!(out, "fault: {fault}");
     }
+    for (family, rules) in [("IPv4", &mirror.rules.ipv4), ("IPv6", &mirror.rules.ipv6)] {
+        if !rules.is_empty() {
+            let rules = rules.join("; ");
+            let _ = writeln!(out, "{family} rules, by which the kernel forwards: {rules}");
+        }
+    }
     let _ = writeln!(
         out,
         "routes: {} IPv4, {} IPv6; neighbours: {} IPv4, {} IPv6; next hops: {} groups, {} adjacencies\n",

@@ -6,7 +6,9 @@
 
 use super::Mirror;
 use super::lists::{self, Outcome};
-use super::types::{Address, Changes, Event, Link, Neighbour, Placement, Route, RouteKey};
+use super::types::{
+    Address, Changes, Event, Link, Neighbour, Placement, Route, RouteKey, RouteKind,
+};
 
 /// RT_SCOPE_HOST: local addresses; they answer even while their link is down.
 const RT_SCOPE_HOST: u8 = 254;
@@ -37,6 +39,8 @@ enum Loss {
     LastAddress,
     /// Deleted, or moved to another network namespace.
     Gone,
+    /// Without carrier, by families that do not use it then.
+    Carrier { ipv4: bool, ipv6: bool },
 }
 
 impl Mirror {
@@ -73,6 +77,28 @@ impl Mirror {
                 }
                 None
             }
+            Event::RuleSet(rule) => {
+                changes.rules |= self.rules.insert(rule);
+                None
+            }
+            Event::RuleGone(rule) => {
+                changes.rules |= self.rules.remove(&rule);
+                None
+            }
+            Event::RulesAbsent { ipv6 } => {
+                self.rules.assume_default(ipv6);
+                None
+            }
+            Event::NetconfSet {
+                ipv6,
+                ifindex,
+                values,
+            } => self.netconf_set(ipv6, ifindex, values, changes),
+            Event::NetconfGone { ipv6, ifindex } => {
+                self.netconf.remove(&(ipv6, ifindex));
+                changes.settings = true;
+                None
+            }
             Event::Doubt { why } => Some(Doubt::Message(why)),
         }
     }
@@ -87,6 +113,11 @@ impl Mirror {
         let old = old?;
         if old.up && !now.0 {
             self.lose_routes(index, Loss::Down, changes);
+        } else if old.carrier && !now.1 {
+            let [ipv4, ipv6] = [false, true].map(|ipv6| self.ignores_linkdown(ipv6, index));
+            if ipv4 || ipv6 {
+                self.lose_routes(index, Loss::Carrier { ipv4, ipv6 }, changes);
+            }
         }
         ((old.up, old.carrier, old.mtu) != now).then_some(Doubt::Interface(index))
     }
@@ -198,6 +229,12 @@ fn is_ipv6(key: &RouteKey) -> bool {
 /// Whether a route with a leg on the interface stays, and whether it changed.
 fn survives(route: &mut Route, ifindex: u32, loss: Loss, ipv6: bool) -> (bool, bool) {
     match (ipv6, loss) {
+        // Its legs stay and are dead until the carrier is back.
+        (_, Loss::Carrier { ipv4, ipv6: six }) => {
+            let ignored = if ipv6 { six } else { ipv4 };
+            let unicast = route.kind == RouteKind::Unicast;
+            (true, ignored && unicast && mark_dead(route, ifindex))
+        }
         (true, Loss::LastAddress) => (true, false),
         // A single IPv6 route's DELROUTE follows.
         (true, Loss::Down) if route.paths.len() < 2 => (true, false),

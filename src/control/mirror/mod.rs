@@ -7,7 +7,9 @@
 
 mod apply;
 mod lists;
+mod netconf;
 mod replace;
+mod rules;
 mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +18,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 pub use apply::Doubt;
+pub use netconf::Netconf;
+pub use rules::{OddRule, Rule, Rules};
 pub use types::{
     Address, Changes, Event, Link, Neighbour, NeighbourState, Path, Placement, Route, RouteKey,
     RouteKind,
@@ -30,9 +34,25 @@ pub struct Mirror {
     neighbours: BTreeMap<(u32, IpAddr), Neighbour>,
     /// The neighbours again, by address: what lies within a prefix.
     neighbours_by_address: BTreeSet<(IpAddr, u32)>,
+    rules: Rules,
+    /// By family (true for IPv6) and ifindex.
+    netconf: BTreeMap<(bool, i32), Netconf>,
 }
 
 impl Mirror {
+    /// To be filled by a dump, rules included; a mirror that nobody fills has the default ones.
+    pub fn blank() -> Mirror {
+        Mirror {
+            rules: Rules::none(),
+            ..Mirror::default()
+        }
+    }
+
+    /// Which tables the kernel asks.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
     /// The link of an ifindex.
     pub fn link(&self, index: u32) -> Option<&Link> {
         self.links.get(&index)

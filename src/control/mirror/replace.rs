@@ -20,6 +20,8 @@ impl Mirror {
             changes.neighbours.insert(*key);
         });
         changes.addresses = self.addresses != fresh.addresses;
+        changes.rules = self.rules != fresh.rules;
+        changes.settings = self.netconf != fresh.netconf;
         *self = fresh;
         changes
     }

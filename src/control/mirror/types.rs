@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::netconf::Netconf;
+use super::rules::Rule;
 use crate::shared::mac::MacAddr;
 
 /// One network interface.
@@ -178,6 +180,23 @@ pub enum Event {
         ifindex: u32,
         address: IpAddr,
     },
+    /// RTM_NEWRULE.
+    RuleSet(Rule),
+    RuleGone(Rule),
+    /// The kernel has no rules, and does as by the default ones.
+    RulesAbsent {
+        ipv6: bool,
+    },
+    /// RTM_NEWNETCONF: what changed of a family's settings, by ifindex or NETCONFA_IFINDEX_ALL.
+    NetconfSet {
+        ipv6: bool,
+        ifindex: i32,
+        values: Netconf,
+    },
+    NetconfGone {
+        ipv6: bool,
+        ifindex: i32,
+    },
     /// Messages were lost, or one made no sense: only a new dump helps.
     Doubt {
         why: String,
@@ -197,6 +216,10 @@ pub struct Changes {
     pub links: BTreeSet<u32>,
     /// Interface addresses were added or removed.
     pub addresses: bool,
+    /// Rules were added or removed.
+    pub rules: bool,
+    /// The kernel said something of an interface's settings (NETCONF).
+    pub settings: bool,
 }
 
 impl Changes {

@@ -12,7 +12,7 @@ use netlink_packet_route::neighbour::{self, NeighbourFlags, NeighbourHeader};
 
 use super::attributes::{address, attributes, net};
 use super::message::Message;
-use super::route;
+use super::{netconf, route, rule};
 use crate::control::mirror::{Address, Event, Link, Neighbour, NeighbourState};
 use crate::shared::mac::MacAddr;
 
@@ -29,6 +29,8 @@ pub fn decode(message: &Message<'_>) -> Option<Event> {
         libc::RTM_NEWADDR | libc::RTM_DELADDR => interface_address(message),
         libc::RTM_NEWROUTE | libc::RTM_DELROUTE => route::route(message),
         libc::RTM_NEWNEIGH | libc::RTM_DELNEIGH => neighbour(message),
+        libc::RTM_NEWRULE | libc::RTM_DELRULE => rule::rule(message),
+        libc::RTM_NEWNETCONF | netconf::RTM_DELNETCONF => netconf::netconf(message),
         RTM_NEWNEXTHOP | RTM_DELNEXTHOP => Ok(nexthop(message)),
         _ => Ok(None),
     };

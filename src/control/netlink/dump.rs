@@ -37,7 +37,16 @@ struct Table {
     header: usize,
 }
 
-const TABLES: [Table; 6] = [
+impl Table {
+    /// A kernel may be built without rules, or run without IPv6, and says so by this error.
+    fn is_optional(&self, error: &io::Error) -> bool {
+        let errno = error.raw_os_error();
+        self.request == libc::RTM_GETRULE
+            && matches!(errno, Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP))
+    }
+}
+
+const TABLES: [Table; 10] = [
     Table {
         name: "links",
         request: libc::RTM_GETLINK,
@@ -73,6 +82,30 @@ const TABLES: [Table; 6] = [
         request: libc::RTM_GETNEIGH,
         family: libc::AF_INET6,
         header: 12,
+    },
+    Table {
+        name: "IPv4 rules",
+        request: libc::RTM_GETRULE,
+        family: libc::AF_INET,
+        header: 12,
+    },
+    Table {
+        name: "IPv6 rules",
+        request: libc::RTM_GETRULE,
+        family: libc::AF_INET6,
+        header: 12,
+    },
+    Table {
+        name: "IPv4 settings",
+        request: libc::RTM_GETNETCONF,
+        family: libc::AF_INET,
+        header: 4,
+    },
+    Table {
+        name: "IPv6 settings",
+        request: libc::RTM_GETNETCONF,
+        family: libc::AF_INET6,
+        header: 4,
     },
 ];
 
@@ -115,7 +148,7 @@ impl Dumper {
     /// # Errors
     /// The kernel refused, was silent, or its state never held still.
     pub fn dump(&mut self) -> Result<Mirror, NetlinkError> {
-        let mut mirror = Mirror::default();
+        let mut mirror = Mirror::blank();
         for table in &TABLES {
             let mut events = Vec::new();
             let mut tries = 0;
@@ -170,7 +203,13 @@ impl Dumper {
                 interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
                 match message.kind {
                     NLMSG_DONE | NLMSG_ERROR => {
-                        status(&message).map_err(failed)?;
+                        match status(&message) {
+                            Err(error) if table.is_optional(&error) => {
+                                let ipv6 = table.family == libc::AF_INET6;
+                                events.push(Event::RulesAbsent { ipv6 });
+                            }
+                            status => status.map_err(failed)?,
+                        }
                         return Ok(if interrupted {
                             Answer::Interrupted
                         } else {

@@ -8,7 +8,9 @@ mod decode;
 mod dump;
 mod message;
 mod monitor;
+mod netconf;
 mod route;
+mod rule;
 mod socket;
 mod sync;
 

@@ -18,7 +18,7 @@ use super::{NetlinkError, Settings};
 use crate::control::mirror::Event;
 
 /// RTNLGRP_*: what ixmap listens to.
-const GROUPS: [u32; 7] = [
+const GROUPS: [u32; 11] = [
     libc::RTNLGRP_LINK,
     libc::RTNLGRP_NEIGH,
     libc::RTNLGRP_IPV4_IFADDR,
@@ -26,6 +26,10 @@ const GROUPS: [u32; 7] = [
     libc::RTNLGRP_IPV4_ROUTE,
     libc::RTNLGRP_IPV6_ROUTE,
     libc::RTNLGRP_NEXTHOP,
+    libc::RTNLGRP_IPV4_RULE,
+    libc::RTNLGRP_IPV6_RULE,
+    libc::RTNLGRP_IPV4_NETCONF,
+    libc::RTNLGRP_IPV6_NETCONF,
 ];
 
 /// Events that one wake-up collects before they are handed on.

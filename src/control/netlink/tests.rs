@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 
+mod rules;
+
 use super::{Message, Messages, decode};
 use crate::control::mirror::{
     Changes, Event, Link, Mirror, Neighbour, NeighbourState, Path, Route, RouteKey, RouteKind,

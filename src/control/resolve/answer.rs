@@ -9,6 +9,7 @@ use super::tables::NextHop;
 use super::{Entry, Resolver};
 use crate::control::mirror::RouteKind;
 use crate::shared::fib::{Action, Adjacency, AdjacencyId, GroupId, World};
+use crate::shared::reason::PuntReason;
 
 /// The way of an address through a world.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -106,7 +107,12 @@ fn describe(
             weight,
         }
     };
-    let action = world.group(group).action.clone();
+    let action = match (prefix, &world.group(group).action) {
+        (_, local @ Action::Punt(PuntReason::Local)) => local.clone(),
+        (IpNet::V4(_), _) if world.kernel_only.ipv4 => Action::Punt(PuntReason::KernelRoute),
+        (IpNet::V6(_), _) if world.kernel_only.ipv6 => Action::Punt(PuntReason::KernelRoute),
+        (_, action) => action.clone(),
+    };
     let legs = match &action {
         Action::Forward(id) => vec![leg(*id, 1)],
         Action::Spread(buckets) => buckets

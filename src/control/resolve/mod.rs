@@ -25,8 +25,8 @@ use self::route::{Meaning, OnLink};
 use self::tables::{Adjacencies, Groups, NextHop, Spec};
 use super::mirror::{Changes, Mirror, Route, RouteKind};
 use crate::shared::fib::{
-    AddressSet, Adjacency, Exhausted, GroupId, HashPolicy, Interface, Interfaces, ReversePath,
-    Rewrite, Table, World,
+    AddressSet, Adjacency, Exhausted, GroupId, HashPolicy, Interface, Interfaces, KernelOnly,
+    ReversePath, Rewrite, Table, World,
 };
 use crate::shared::mac::MacAddr;
 use crate::shared::port::PortId;
@@ -73,6 +73,7 @@ pub struct Resolver {
     interfaces: Arc<Interfaces>,
     locals: Arc<AddressSet>,
     hash: HashPolicy,
+    kernel_only: KernelOnly,
     /// Interfaces that were up when routes were last chosen.
     up: HashSet<u32>,
 }
@@ -99,6 +100,7 @@ impl Resolver {
             interfaces: Arc::clone(&self.interfaces),
             locals: Arc::clone(&self.locals),
             hash: self.hash,
+            kernel_only: self.kernel_only,
         })
     }
 
@@ -131,6 +133,12 @@ impl Resolver {
 
     /// Follows the mirror: `changes` says where to look.
     pub fn apply(&mut self, mirror: &Mirror, changes: &Changes) {
+        if changes.everything || changes.rules {
+            self.kernel_only = KernelOnly {
+                ipv4: !mirror.rules().are_default(false),
+                ipv6: !mirror.rules().are_default(true),
+            };
+        }
         if changes.everything {
             return self.apply_everything(mirror);
         }

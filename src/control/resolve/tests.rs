@@ -8,6 +8,7 @@ mod neighbours;
 mod ports;
 mod random;
 mod routes;
+mod rules;
 mod sharing;
 
 use super::*;

@@ -8,6 +8,7 @@
 mod answers;
 mod ports;
 mod reload;
+mod rules;
 mod start;
 mod workers;
 
@@ -154,6 +155,8 @@ struct Daemon {
     keeper: Keeper,
     /// The mirror has all that the kernel has said.
     in_sync: bool,
+    /// Families whose odd rules the log has told of: IPv4, IPv6.
+    told_rules: [bool; 2],
     /// Why the tables do not fit in memory: workers go on with the last world that did.
     exhausted: Option<Exhausted>,
     /// How long it took to make the last world, or to find that it does not fit.
@@ -227,8 +230,14 @@ impl Daemon {
         if update.changes.is_empty() {
             return;
         }
+        if update.changes.settings {
+            self.refresh_all_facts();
+        }
         self.resolver.apply(self.keeper.mirror(), &update.changes);
         self.publish_soon();
+        if update.changes.rules {
+            self.tell_rules();
+        }
         for id in (0..MAX_PORTS).filter_map(PortId::new) {
             self.follow_links(id, &update.changes).await;
         }
@@ -436,12 +445,19 @@ impl Daemon {
         true
     }
 
-    /// Once a second: what the kernel says nothing about, and how the workers are.
-    async fn look_around(&mut self) -> Result<(), StartError> {
-        let mut news = self.resolver.set_hash_policy(sysctl::hash_policy());
+    /// The same for every port.
+    fn refresh_all_facts(&mut self) -> bool {
+        let mut news = false;
         for id in (0..MAX_PORTS).filter_map(PortId::new) {
             news |= self.refresh_facts(id);
         }
+        news
+    }
+
+    /// Once a second: what the kernel says nothing about, and how the workers are.
+    async fn look_around(&mut self) -> Result<(), StartError> {
+        let mut news = self.resolver.set_hash_policy(sysctl::hash_policy());
+        news |= self.refresh_all_facts();
         if news {
             self.publish();
         } else if self.exhausted.is_some() {

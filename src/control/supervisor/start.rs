@@ -63,6 +63,7 @@ impl Daemon {
             ports: std::iter::repeat_with(|| None).take(MAX_PORTS).collect(),
             keeper: Keeper::start(&Settings::default())?,
             in_sync: false,
+            told_rules: [false; 2],
             exhausted: None,
             last_try: Duration::ZERO,
             ready: false,
@@ -140,6 +141,7 @@ impl Daemon {
         self.ports.iter().flatten().for_each(Port::introduce);
         self.warn_of_forwarding();
         self.warn_of_addresses();
+        self.tell_rules();
     }
 
     fn warn_of_forwarding(&self) {

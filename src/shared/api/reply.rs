@@ -52,6 +52,17 @@ pub struct Mirror {
     pub overruns: u64,
     /// From the kernel's word to the FIB, at the last change.
     pub lag_seconds: f64,
+    /// What sets the kernel's rules (`ip rule`) apart from the default ones. A family that has any
+    /// such is forwarded by the kernel alone.
+    #[serde(default)]
+    pub rules: OddRules,
+}
+
+/// Rules that ixmap does not follow, as `ip rule` words them; none where the rules are default.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct OddRules {
+    pub ipv4: Vec<String>,
+    pub ipv6: Vec<String>,
 }
 
 /// One port and its device.

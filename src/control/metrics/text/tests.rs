@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::shared::api::{
-    FamilyCounts, Mirror, NextHopCounts, Port, PortTraffic, Worker, WorkerState, WorkerTraffic,
+    FamilyCounts, Mirror, NextHopCounts, OddRules, Port, PortTraffic, Worker, WorkerState,
+    WorkerTraffic,
 };
 use crate::shared::config::Idle;
 use crate::shared::reason::{DropReason, InjectDropReason, PuntReason};
@@ -48,6 +49,7 @@ fn status() -> Status {
             resyncs: 1,
             overruns: 2,
             lag_seconds: 0.0,
+            rules: OddRules::default(),
         },
     }
 }
