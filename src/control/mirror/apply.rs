@@ -22,6 +22,12 @@ pub enum Doubt {
     /// The kernel flushes and revives routes silently, possibly after it announced the change.
     #[error("interface {0} or its addresses changed, and the kernel's routes with them")]
     Interface(u32),
+    /// The kernel copies the settings of new interfaces into others.
+    #[error("the default settings of interfaces changed")]
+    Settings,
+    /// The time of a change came that the kernel does not announce.
+    #[error("a route has ended or got its options, of which the kernel sends no word")]
+    Silent,
     /// A route was replaced in a way that kernels differ in.
     #[error("the routes to {} in table {} were replaced", .0.prefix, .0.table)]
     Replaced(RouteKey),
@@ -97,6 +103,11 @@ impl Mirror {
             Event::NetconfGone { ipv6, ifindex } => {
                 self.netconf.remove(&(ipv6, ifindex));
                 changes.settings = true;
+                None
+            }
+            Event::SilentChange { at } => {
+                let known = self.silent_change;
+                self.silent_change = Some(known.map_or(at, |known| known.min(at)));
                 None
             }
             Event::Doubt { why } => Some(Doubt::Message(why)),

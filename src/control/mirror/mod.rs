@@ -14,6 +14,7 @@ mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Instant;
 
 use ipnet::IpNet;
 
@@ -37,6 +38,8 @@ pub struct Mirror {
     rules: Rules,
     /// By family (true for IPv6) and ifindex.
     netconf: BTreeMap<(bool, i32), Netconf>,
+    /// The first of the changes that the kernel will not announce.
+    silent_change: Option<Instant>,
 }
 
 impl Mirror {
@@ -46,6 +49,21 @@ impl Mirror {
             rules: Rules::none(),
             ..Mirror::default()
         }
+    }
+
+    /// When the kernel next changes something without a word; a dump after that finds it.
+    pub fn silent_change(&self) -> Option<Instant> {
+        self.silent_change
+    }
+
+    /// The time has come, and a dump is on its way.
+    pub fn forget_silent_change(&mut self) {
+        self.silent_change = None;
+    }
+
+    /// Every interface's settings, by family (true for IPv6) and ifindex.
+    pub fn all_netconf(&self) -> impl ExactSizeIterator<Item = (&(bool, i32), &Netconf)> {
+        self.netconf.iter()
     }
 
     /// Which tables the kernel asks.

@@ -6,6 +6,8 @@ use super::types::Changes;
 
 /// NETCONFA_IFINDEX_ALL: net.*.conf.all
 const ALL: i32 = -1;
+/// NETCONFA_IFINDEX_DEFAULT: net.*.conf.default, what new interfaces begin with.
+const DEFAULT: i32 = -2;
 
 /// Settings of an interface in one family; absent where the kernel has not told, or has none.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -27,7 +29,7 @@ impl Netconf {
 }
 
 impl Mirror {
-    /// The settings of an interface, or of -1 (all) or -2 (default).
+    /// The settings of an interface, or of -1 (all).
     pub fn netconf(&self, ipv6: bool, ifindex: i32) -> Option<&Netconf> {
         self.netconf.get(&(ipv6, ifindex))
     }
@@ -51,6 +53,11 @@ impl Mirror {
     ) -> Option<Doubt> {
         // Also for values that are not kept: whoever reads them is to look now.
         changes.settings = true;
+        // IPv4 copies it into interfaces that never had an address or a value, and tells of none
+        // (devinet_copy_dflt_conf); nor does IPv6 tell when `all` changes it.
+        if ifindex == DEFAULT {
+            return Some(Doubt::Settings);
+        }
         // Routes by them change silently when it is about them.
         let silent: Vec<u32> = self
             .links
@@ -70,5 +77,62 @@ impl Mirror {
         let after = ignored(self);
         let changed = before.iter().zip(&after).position(|(old, new)| old != new);
         changed.map(|at| Doubt::Interface(silent[at]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::mirror::{Event, Link};
+
+    /// An interface that is up and has no carrier.
+    fn dark() -> Mirror {
+        let mut mirror = Mirror::default();
+        mirror.load(Event::LinkSet(Link {
+            index: 7,
+            name: "lan".to_owned(),
+            mac: None,
+            mtu: 1500,
+            up: true,
+            carrier: false,
+            running: false,
+        }));
+        mirror
+    }
+
+    fn ignore(mirror: &mut Mirror, ipv6: bool, ifindex: i32, value: i32) -> Option<Doubt> {
+        let values = Netconf {
+            ignore_routes_with_linkdown: Some(value),
+            ..Netconf::default()
+        };
+        let mut changes = Changes::default();
+        let doubt = mirror.netconf_set(ipv6, ifindex, values, &mut changes);
+        assert!(changes.settings);
+        doubt
+    }
+
+    #[test]
+    fn ipv4_heeds_all_and_ipv6_the_interface_alone() {
+        let mut mirror = dark();
+        ignore(&mut mirror, false, ALL, 1);
+        ignore(&mut mirror, true, ALL, 1);
+        assert!(mirror.ignores_linkdown(false, 7) && !mirror.ignores_linkdown(true, 7));
+        ignore(&mut mirror, true, 7, 1);
+        assert!(mirror.ignores_linkdown(true, 7));
+    }
+
+    #[test]
+    fn a_setting_that_changes_routes_silently_is_a_doubt_and_no_other_is() {
+        let mut mirror = dark();
+        assert_eq!(ignore(&mut mirror, true, 8, 1), None, "another interface");
+        let doubt = Some(Doubt::Interface(7));
+        assert_eq!(ignore(&mut mirror, true, 7, 1), doubt);
+        assert_eq!(ignore(&mut mirror, true, 7, 1), None, "said twice");
+        assert_eq!(ignore(&mut mirror, true, 7, 0), doubt);
+        assert_eq!(
+            ignore(&mut mirror, false, DEFAULT, 1),
+            Some(Doubt::Settings)
+        );
+        assert_eq!(mirror.netconf(false, DEFAULT), None);
     }
 }

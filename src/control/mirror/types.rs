@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Instant;
 
 use ipnet::IpNet;
 
@@ -196,6 +197,10 @@ pub enum Event {
     NetconfGone {
         ipv6: bool,
         ifindex: i32,
+    },
+    /// The kernel will change a route at that time and not say it.
+    SilentChange {
+        at: Instant,
     },
     /// Messages were lost, or one made no sense: only a new dump helps.
     Doubt {

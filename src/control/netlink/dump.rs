@@ -18,6 +18,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::NetlinkError;
 use super::decode::decode;
+use super::expiry::recheck;
 use super::message::{Message, Messages};
 use super::socket::{self, Datagram};
 use crate::control::mirror::{Event, Mirror};
@@ -216,7 +217,10 @@ impl Dumper {
                             Answer::Complete
                         });
                     }
-                    _ => events.extend(decode(&message)),
+                    _ => {
+                        events.extend(decode(&message));
+                        events.extend(recheck(&message).map(|at| Event::SilentChange { at }));
+                    }
                 }
             }
         }

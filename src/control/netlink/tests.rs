@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 
+mod damage;
 mod rules;
 
 use super::{Message, Messages, decode};

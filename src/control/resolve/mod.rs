@@ -74,6 +74,8 @@ pub struct Resolver {
     locals: Arc<AddressSet>,
     hash: HashPolicy,
     kernel_only: KernelOnly,
+    /// IPv4 has routes in the table that the kernel asks last.
+    last_table: bool,
     /// Interfaces that were up when routes were last chosen.
     up: HashSet<u32>,
 }
@@ -154,6 +156,7 @@ impl Resolver {
         for (ifindex, address) in &changes.neighbours {
             self.follow_neighbour(*ifindex, *address, mirror);
         }
+        self.follow_last_table(mirror);
         if changes.addresses {
             self.refresh_locals(mirror);
         }
@@ -169,6 +172,7 @@ impl Resolver {
         for prefix in self.all_prefixes(mirror) {
             self.follow_prefix(prefix, mirror);
         }
+        self.follow_last_table(mirror);
         let known = self.hosts.keys().copied();
         let neighbours = mirror.neighbours().map(|neighbour| neighbour.address);
         let hosts: BTreeSet<IpAddr> = neighbours.chain(known).collect();
@@ -270,7 +274,19 @@ impl Resolver {
             IpNet::V6(net) if self.local6.get_lpm(&net).is_some() => None,
             _ => route::usable(mirror, route::MAIN, prefix),
         };
-        route::usable(mirror, route::LOCAL, prefix).or_else(main)
+        let last = || (self.last_table && prefix == route::ALL_IPV4).then_some(&route::LAST_TABLE);
+        let found = route::usable(mirror, route::LOCAL, prefix).or_else(main);
+        found.or_else(last)
+    }
+
+    /// Routes of IPv4's default table count where main has none, which is rare enough to be left to
+    /// the kernel: an all-embracing route of its own leads there.
+    fn follow_last_table(&mut self, mirror: &Mirror) {
+        let mut routes = mirror.prefixes_within(route::DEFAULT, route::ALL_IPV4);
+        let has_routes = routes.next().is_some();
+        if std::mem::replace(&mut self.last_table, has_routes) != has_routes {
+            self.choose(route::ALL_IPV4, mirror);
+        }
     }
 
     /// Keeps up with which IPv6 prefixes the local table takes; true when that is news for the

@@ -29,7 +29,7 @@ use super::config::Machine;
 use super::ctl::{self, Call};
 use super::fault::Fault;
 use super::logging;
-use super::metrics::{self, Histogram};
+use super::metrics::{self, Times};
 use super::mirror::{Changes, Link};
 use super::netlink::{Keeper, NetlinkError, Update};
 use super::resolve::{PortFacts, Resolver};
@@ -165,7 +165,11 @@ struct Daemon {
     ready: bool,
     resolver: Resolver,
     publisher: Publisher,
-    publish_times: Arc<Histogram>,
+    times: Arc<Times>,
+    /// When the kernel's first word was found that no published world has.
+    unpublished: Option<Instant>,
+    /// From the kernel's word to the world that has it, at the last publish.
+    lag: Duration,
     published: Instant,
     /// A world waits to be made.
     publish_at: Option<Instant>,
@@ -229,6 +233,9 @@ impl Daemon {
         self.in_sync = update.in_sync;
         if update.changes.is_empty() {
             return;
+        }
+        if self.unpublished.is_none() {
+            self.unpublished = update.heard;
         }
         if update.changes.settings {
             self.refresh_all_facts();
@@ -355,7 +362,11 @@ impl Daemon {
         self.publish_at = None;
         self.last_try = began.elapsed();
         if published.is_ok() {
-            self.publish_times.observe(self.last_try);
+            self.times.publish.observe(self.last_try);
+            if let Some(heard) = self.unpublished.take() {
+                self.lag = heard.elapsed();
+                self.times.lag.observe(self.lag);
+            }
         }
         published
     }

@@ -13,7 +13,7 @@ use super::ports::{Port, PortError};
 use super::workers::{Worker, memory_warnings};
 use super::{Daemon, Options, Signals, StartError};
 use crate::control::ctl;
-use crate::control::metrics::{self, Histogram};
+use crate::control::metrics::{self, Times};
 use crate::control::netlink::{Keeper, Settings};
 use crate::control::resolve::Resolver;
 use crate::dataplane::port::Needs;
@@ -45,11 +45,11 @@ impl Daemon {
         let group = group.transpose().map_err(StartError::Group)?;
         let listener = ctl::Listener::bind(&config.socket, group)?;
         let (operations, calls) = ctl::channel();
-        let publish_times = Arc::new(Histogram::default());
+        let times = Arc::new(Times::default());
         let mut servers = JoinSet::new();
         if let Some(address) = config.metrics {
             let server = metrics::Server::bind(address).await?;
-            let (operations, times) = (operations.clone(), Arc::clone(&publish_times));
+            let (operations, times) = (operations.clone(), Arc::clone(&times));
             servers.spawn(server.serve(operations, times));
         }
         let (connection, handle, _) = rtnetlink::new_connection().map_err(StartError::Runtime)?;
@@ -71,7 +71,9 @@ impl Daemon {
             publish_at: None,
             resolver: Resolver::with_fib_memory(config.fib_memory_mib),
             publisher,
-            publish_times,
+            times,
+            unpublished: None,
+            lag: Duration::ZERO,
             handle,
             calls,
             news,

@@ -56,6 +56,17 @@ pub struct Mirror {
     /// such is forwarded by the kernel alone.
     #[serde(default)]
     pub rules: OddRules,
+    /// Comparisons of a kernel at rest with what was followed of it.
+    #[serde(default)]
+    pub audits: u64,
+    /// Differences that they found and repaired: each is a bug.
+    #[serde(default)]
+    pub drift: u64,
+    /// What a newer kernel said and ixmap skipped.
+    #[serde(default)]
+    pub unknown_messages: u64,
+    #[serde(default)]
+    pub unknown_attributes: u64,
 }
 
 /// Rules that ixmap does not follow, as `ip rule` words them; none where the rules are default.

@@ -59,3 +59,44 @@ fn a_dump_without_the_default_rules_is_the_kernels() {
     let world = resolver.world().unwrap();
     assert!(world.kernel_only.ipv4 && world.kernel_only.ipv6);
 }
+
+#[test]
+fn the_table_that_is_asked_last_is_the_kernels_where_main_has_no_route() {
+    const LAST: u32 = 253;
+    let mut lab = Lab::new();
+    let kernel = Way::Punt(PuntReason::KernelRoute);
+    let nowhere = Way::Punt(PuntReason::NoRoute);
+    let connected = lab.way("10.0.1.9");
+    assert_eq!(lab.way("172.16.0.1"), nowhere);
+    let last = via(1, "10.0.1.9");
+    lab.set_in(LAST, "172.16.0.0/16", last.clone());
+    assert_eq!(lab.way("172.16.0.1"), kernel);
+    assert_eq!(lab.way("10.0.1.9"), connected, "main has one");
+    lab.set("0.0.0.0/0", via(2, "10.0.2.9"));
+    assert_eq!(lab.way("172.16.0.1"), to(unresolved(2)));
+    lab.gone("0.0.0.0/0", via(2, "10.0.2.9"));
+    assert_eq!(lab.way("172.16.0.1"), kernel);
+    lab.event(Event::RouteGone {
+        key: key(LAST, "172.16.0.0/16"),
+        route: last,
+    });
+    assert_eq!(lab.way("172.16.0.1"), nowhere);
+    // IPv6 does not ask it.
+    lab.set_in(LAST, "::/0", via(1, "2001:db8:1::9"));
+    assert_eq!(lab.way("2001:db8:f::1"), nowhere);
+}
+
+#[test]
+fn a_dump_tells_of_the_last_table_too() {
+    let mut mirror = Lab::new().mirror;
+    mirror.load(set_event(key(253, "0.0.0.0/0"), via(1, "10.0.1.9")));
+    let mut resolver = Resolver::default();
+    let everything = Changes {
+        everything: true,
+        ..Changes::default()
+    };
+    resolver.apply(&mirror, &everything);
+    let world = resolver.world().unwrap();
+    let expected = Way::Punt(PuntReason::KernelRoute);
+    assert_eq!(way(&world, ip("172.16.0.1")), expected);
+}
