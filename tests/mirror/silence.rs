@@ -71,13 +71,12 @@ fn rules_are_followed_without_a_dump() {
 }
 
 #[test]
-fn a_vrf_brings_a_rule_that_is_not_default() {
+fn the_command_that_the_log_names_removes_the_rule() {
     Lab::run(Settings::default(), async |lab| {
         lab.recovers(&["rule add l3mdev priority 1000"]).await;
         let odd = lab.keeper.mirror().rules().odd(false);
         assert_eq!(odd.len(), 1);
         assert_eq!(odd[0].to_string(), "1000: from all l3mdev");
-        // The cure that the log names is one.
         let cure = odd[0].cure();
         ip(cure.strip_prefix("ip ").unwrap());
         lab.rests().await;
@@ -204,7 +203,7 @@ fn advertise(port: &str, mtu: u32) {
 #[test]
 fn the_mtu_of_an_advertised_route_is_found_and_its_silent_change_by_the_audit() {
     let settings = Settings {
-        audit: Duration::from_secs(3),
+        audit: Some(Duration::from_secs(3)),
         ..Settings::default()
     };
     Lab::run(settings, async |lab| {
@@ -226,7 +225,7 @@ fn the_mtu_of_an_advertised_route_is_found_and_its_silent_change_by_the_audit() 
 #[test]
 fn audits_of_a_kernel_that_keeps_its_word_find_nothing() {
     let settings = Settings {
-        audit: Duration::from_millis(10),
+        audit: Some(Duration::from_millis(10)),
         ..Settings::default()
     };
     Lab::run(settings, async |lab| {

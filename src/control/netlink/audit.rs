@@ -19,6 +19,7 @@ const NAMED: usize = 8;
 enum Stage {
     /// The next dump begins when this has come, and the kernel rests.
     Waiting(Instant),
+    Off,
     Dumping,
     /// A dump with which the mirror is compared if no event comes before.
     Judging {
@@ -27,9 +28,16 @@ enum Stage {
     },
 }
 
+impl Stage {
+    fn after(pause: Option<Duration>, now: Instant) -> Stage {
+        pause.map_or(Stage::Off, |pause| Stage::Waiting(now + pause))
+    }
+}
+
 /// When to audit, and what came of it.
 pub(super) struct Audit {
-    every: Duration,
+    /// The period; none without audits.
+    every: Option<Duration>,
     stage: Stage,
     last_event: Instant,
     /// Differences found since the start.
@@ -39,10 +47,10 @@ pub(super) struct Audit {
 }
 
 impl Audit {
-    pub(super) fn new(every: Duration, now: Instant) -> Audit {
+    pub(super) fn new(every: Option<Duration>, now: Instant) -> Audit {
         Audit {
             every,
-            stage: Stage::Waiting(now + every),
+            stage: Stage::after(every, now),
             last_event: now,
             drift: 0,
             audits: 0,
@@ -61,7 +69,7 @@ impl Audit {
     pub(super) fn due(&self) -> Option<Instant> {
         match &self.stage {
             Stage::Waiting(at) => Some((*at).max(self.last_event + REST)),
-            Stage::Dumping => None,
+            Stage::Dumping | Stage::Off => None,
             Stage::Judging { at, .. } => Some(*at),
         }
     }
@@ -69,8 +77,8 @@ impl Audit {
     /// The kernel spoke, or is in doubt: what was dumped proves nothing.
     pub(super) fn disturb(&mut self, now: Instant) {
         self.last_event = now;
-        if !matches!(self.stage, Stage::Waiting(_)) {
-            self.stage = Stage::Waiting(now + self.every / RETRY_PART);
+        if matches!(self.stage, Stage::Dumping | Stage::Judging { .. }) {
+            self.stage = Stage::after(self.every.map(|every| every / RETRY_PART), now);
         }
     }
 
@@ -81,7 +89,7 @@ impl Audit {
 
     /// The next one is a whole period away.
     pub(super) fn postpone(&mut self, now: Instant) {
-        self.stage = Stage::Waiting(now + self.every);
+        self.stage = Stage::after(self.every, now);
     }
 
     /// What an audit dumped, to be judged after a rest; a disturbed one is dropped.
@@ -96,7 +104,7 @@ impl Audit {
 
     /// Compares a dump that waited long enough, puts it in use if it differs, and says what did.
     pub(super) fn judge(&mut self, mirror: &mut Mirror, now: Instant) -> Changes {
-        let stage = std::mem::replace(&mut self.stage, Stage::Waiting(now + self.every));
+        let stage = std::mem::replace(&mut self.stage, Stage::after(self.every, now));
         let Stage::Judging { fresh, .. } = stage else {
             return Changes::default();
         };
@@ -164,7 +172,7 @@ mod tests {
     /// An audit whose dump was not disturbed.
     fn judged(mirror: &mut Mirror, fresh: Mirror) -> (Audit, Changes) {
         let now = Instant::now();
-        let mut audit = Audit::new(EVERY, now);
+        let mut audit = Audit::new(Some(EVERY), now);
         audit.begin();
         audit.dumped(fresh, now);
         assert_eq!(audit.due(), Some(now + REST));
@@ -175,10 +183,11 @@ mod tests {
     #[test]
     fn an_audit_waits_for_its_time_and_for_the_kernel_to_rest() {
         let now = Instant::now();
-        let mut audit = Audit::new(EVERY, now);
+        let mut audit = Audit::new(Some(EVERY), now);
         assert_eq!(audit.due(), Some(now + EVERY));
         audit.disturb(now + EVERY);
         assert_eq!(audit.due(), Some(now + EVERY + REST));
+        assert_eq!(Audit::new(None, now).due(), None);
     }
 
     #[test]
@@ -186,7 +195,7 @@ mod tests {
         let now = Instant::now();
         let mut mirror = Mirror::default();
         for before_its_end in [true, false] {
-            let mut audit = Audit::new(EVERY, now);
+            let mut audit = Audit::new(Some(EVERY), now);
             audit.begin();
             if before_its_end {
                 audit.disturb(now);

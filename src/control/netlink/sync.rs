@@ -31,15 +31,15 @@ const REPLAY_LIMIT: usize = 1 << 18;
 pub struct Settings {
     /// Bytes of queue for events in the kernel; 64 MiB hold about 20,000 IPv6 routes.
     pub receive_buffer: usize,
-    /// How often a kernel at rest is compared with the mirror.
-    pub audit: Duration,
+    /// How often a kernel at rest is compared with the mirror, if at all.
+    pub audit: Option<Duration>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
             receive_buffer: 64 << 20,
-            audit: Duration::from_secs(300),
+            audit: Some(Duration::from_secs(300)),
         }
     }
 }

@@ -56,12 +56,17 @@ impl Daemon {
         servers.spawn(connection);
         let publisher = Publisher::default();
         let workers = start_workers(config, cores, &publisher)?;
+        let settings = Settings {
+            audit: (config.audit_seconds > 0)
+                .then(|| Duration::from_secs(u64::from(config.audit_seconds))),
+            ..Settings::default()
+        };
         let (newsroom, news) = mpsc::channel(MAX_PORTS);
         let mut daemon = Daemon {
             started: Instant::now(),
             workers,
             ports: std::iter::repeat_with(|| None).take(MAX_PORTS).collect(),
-            keeper: Keeper::start(&Settings::default())?,
+            keeper: Keeper::start(&settings)?,
             in_sync: false,
             told_rules: [false; 2],
             exhausted: None,
