@@ -17,6 +17,8 @@ const TICK: Duration = Duration::from_millis(10);
 const MARGIN: Duration = Duration::from_millis(20);
 /// RTPROT_RA
 const RTPROT_RA: u8 = 9;
+/// Exceptions (path MTU, redirects), which the mirror does not keep.
+const RTM_F_CLONED: u32 = 0x200;
 /// An advertisement's options are all in force by then.
 const ADVERTISED: Duration = Duration::from_millis(100);
 
@@ -45,7 +47,9 @@ pub(super) fn end(cacheinfo: &[u8]) -> Result<End, DecodeError> {
 pub(super) fn recheck(message: &Message<'_>) -> Option<Instant> {
     const IPV6: u8 = 10;
     let header = message.payload.get(..ROUTE_HEADER)?;
-    if message.kind != libc::RTM_NEWROUTE || header[0] != IPV6 {
+    let flags = u32::from_ne_bytes(header[8..].try_into().ok()?);
+    let is_route = message.kind == libc::RTM_NEWROUTE && header[0] == IPV6;
+    if !is_route || flags & RTM_F_CLONED != 0 {
         return None;
     }
     // What answers a dump (it has a sequence number) has its options.
@@ -70,7 +74,12 @@ mod tests {
 
     /// An IPv6 route of `protocol` whose RTA_CACHEINFO says `expires`.
     fn route(protocol: u8, sequence: u32, expires: i32) -> Option<Duration> {
-        let mut payload = vec![10, 0, 0, 0, 254, protocol, 0, 1, 0, 0, 0, 0];
+        flagged(protocol, sequence, expires, 0)
+    }
+
+    fn flagged(protocol: u8, sequence: u32, expires: i32, flags: u32) -> Option<Duration> {
+        let mut payload = vec![10, 0, 0, 0, 254, protocol, 0, 1];
+        payload.extend(flags.to_ne_bytes());
         payload.extend(36u16.to_ne_bytes());
         payload.extend(libc::RTA_CACHEINFO.to_ne_bytes());
         payload.extend([0; 8]);
@@ -92,6 +101,7 @@ mod tests {
         assert!(wait >= Duration::from_secs(3), "{wait:?}");
         assert_eq!(route(4, 0, 0), None, "a route without an end");
         assert_eq!(route(4, 0, -5), None, "a route that has ended");
+        assert_eq!(flagged(4, 0, 300, RTM_F_CLONED), None, "an exception");
     }
 
     #[test]
