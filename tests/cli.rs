@@ -96,7 +96,7 @@ fn succeeds(words: &[&str], answer: &str, request: &str) -> String {
 #[test]
 fn status_shows_mirror_ports_and_workers() {
     let document = format!(
-        r#"{{"version":"1.2.3","uptime_seconds":93784,"ports":[{{{PORT}}}],"workers":[{WORKER}],"routes":{{"ipv4":10,"ipv6":11}},"neighbours":{{"ipv4":2,"ipv6":3}},"next_hops":{{"groups":5,"adjacencies":6}},"mirror":{{"in_sync":true,"fault":null,"resyncs":1,"overruns":0,"lag_seconds":0.0}}}}"#
+        r#"{{"version":"1.2.3","uptime_seconds":93784,"ports":[{{{PORT}}}],"workers":[{WORKER}],"routes":{{"ipv4":10,"ipv6":11}},"neighbours":{{"ipv4":2,"ipv6":3}},"next_hops":{{"groups":5,"adjacencies":6}},"mirror":{{"in_sync":true,"fault":null,"resyncs":1,"overruns":0,"lag_seconds":0.0,"rules":{{"ipv4":[],"ipv6":[]}},"audits":7,"drift":0,"unknown_messages":0,"unknown_attributes":0}}}}"#
     );
     let answer = format!(r#"{{"ok":{document}}}"#);
     let request = r#"{"request":"status"}"#;
@@ -126,6 +126,18 @@ fn status_shows_mirror_ports_and_workers() {
             "mirror: NOT in sync, 1 resyncs, 0 overruns, lag 0.000 s",
             "fault: too large: let less in"
         ]
+    );
+    let ruled = answer.replace(
+        r#""rules":{"ipv4":[]"#,
+        r#""rules":{"ipv4":["100: from all iif lan lookup 7","101: from all nop"]"#,
+    );
+    let text = succeeds(&["status"], &ruled, request);
+    assert_eq!(
+        text.lines().nth(2),
+        Some(
+            "IPv4 rules, by which the kernel forwards: 100: from all iif lan lookup 7; \
+             101: from all nop"
+        )
     );
 }
 

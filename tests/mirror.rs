@@ -8,6 +8,9 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "mirror/silence.rs"]
+mod silence;
+
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -178,7 +181,14 @@ fn difference(mirror: &Mirror, kernel: &Mirror) -> Option<String> {
             .neighbours()
             .filter(lasts)
             .map(|entry| format!("{entry:?}"));
+        let rules = [false, true]
+            .into_iter()
+            .flat_map(|ipv6| mirror.rules().of(ipv6));
+        let rules = rules.map(|rule| format!("{rule:?}"));
+        let netconf = mirror.all_netconf().map(|entry| format!("{entry:?}"));
         links
+            .chain(rules)
+            .chain(netconf)
             .chain(addresses)
             .chain(routes)
             .chain(neighbours)
@@ -412,6 +422,7 @@ fn an_overrun_is_counted_and_recovered_from() {
     Lab::run(
         Settings {
             receive_buffer: 4096,
+            ..Settings::default()
         },
         async |lab| {
             // Nobody reads meanwhile: the kernel must drop most of it.

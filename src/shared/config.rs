@@ -109,6 +109,9 @@ impl Idle {
     }
 }
 
+/// How often a kernel at rest may be compared with what was followed of it.
+pub const AUDIT_SECONDS: std::ops::RangeInclusive<u32> = 10..=86_400;
+
 /// Everything the daemon needs to start.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
@@ -121,6 +124,8 @@ pub struct Config {
     pub log: String,
     /// MiB that the forwarding table of each family may take, within [`FIB_MEMORY_MIB`].
     pub fib_memory_mib: u16,
+    /// Seconds between two audits, within [`AUDIT_SECONDS`]; 0 for none.
+    pub audit_seconds: u32,
     /// Worker cores; empty for one worker on the last core.
     pub cores: Vec<usize>,
     pub idle: Idle,
@@ -135,6 +140,7 @@ impl Default for Config {
             metrics: Some(DEFAULT_METRICS),
             log: "info".to_owned(),
             fib_memory_mib: *FIB_MEMORY_MIB.end(),
+            audit_seconds: 300,
             cores: Vec::new(),
             idle: Idle::default(),
             ports: Vec::new(),

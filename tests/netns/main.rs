@@ -21,4 +21,5 @@ mod packet;
 mod ports;
 mod reachability;
 mod routes;
+mod rules;
 mod suite;

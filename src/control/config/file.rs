@@ -47,7 +47,14 @@ pub(super) fn parse(text: &str, machine: &Machine) -> Result<Config, FileError> 
 }
 
 fn read_daemon(daemon: &Table, machine: &Machine, config: &mut Config) -> Result<(), FileError> {
-    daemon.only(&["socket", "group", "metrics", "log", "fib_memory_mib"])?;
+    daemon.only(&[
+        "socket",
+        "group",
+        "metrics",
+        "log",
+        "fib_memory_mib",
+        "audit_seconds",
+    ])?;
     if let Some(socket) = daemon.get("socket", |v| value::socket(Path::new(string(v)?)))? {
         config.socket = socket;
     }
@@ -64,6 +71,9 @@ fn read_daemon(daemon: &Table, machine: &Machine, config: &mut Config) -> Result
     }
     if let Some(mib) = daemon.get("fib_memory_mib", |v| value::fib_memory(integer(v)?))? {
         config.fib_memory_mib = mib;
+    }
+    if let Some(seconds) = daemon.get("audit_seconds", |v| value::audit(integer(v)?))? {
+        config.audit_seconds = seconds;
     }
     Ok(())
 }

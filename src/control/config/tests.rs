@@ -47,6 +47,7 @@ fn every_key_is_read() {
         metrics = "off"
         log = "info,ixmap::control=debug"
         fib_memory_mib = 64
+        audit_seconds = 60
         [workers]
         cores = [2, 3]
         idle = "poll"
@@ -69,6 +70,7 @@ fn every_key_is_read() {
     assert_eq!(config.metrics, None);
     assert_eq!(config.log, "info,ixmap::control=debug");
     assert_eq!(config.fib_memory_mib, 64);
+    assert_eq!(config.audit_seconds, 60);
     assert_eq!((config.cores, config.idle), (vec![2, 3], Idle::Poll));
     let [lan, wan] = &config.ports[..] else {
         panic!("{:?}", config.ports);
@@ -158,6 +160,10 @@ fn a_wrong_value_of_the_daemon_or_its_workers_is_one_line() {
         (
             "[daemon]\nfib_memory_mib = 65537",
             "f.toml:2: daemon.fib_memory_mib: 65537 MiB is no size of a forwarding table: use 2 to 512, or leave the key out for 512",
+        ),
+        (
+            "[daemon]\naudit_seconds = 5",
+            "f.toml:2: daemon.audit_seconds: 5 s is no time between audits: use 10 to 86400, 0 for none, or leave the key out for 300",
         ),
         (
             "[daemon]\nfib_memory_mib = \"64M\"",
@@ -320,6 +326,7 @@ fn the_example_file_stands_with_every_commented_key_in_force() {
     assert_eq!(full.group.as_deref(), Some("ixmap"));
     assert_eq!(full.cores, [2, 3]);
     assert_eq!(full.fib_memory_mib, 64);
+    assert_eq!(full.audit_seconds, 0);
     assert_eq!(
         (full.ports[0].mtu, full.ports[0].queues),
         (Some(1500), Some(1))

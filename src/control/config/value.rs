@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::control::fault::{Fault, nearest};
 use crate::dataplane::port::{afxdp, ixgbe};
-use crate::shared::config::{Driver, FIB_MEMORY_MIB, Idle, KernelDriver, PortConfig};
+use crate::shared::config::{
+    AUDIT_SECONDS, Driver, FIB_MEMORY_MIB, Idle, KernelDriver, PortConfig,
+};
 use crate::shared::pci::PciAddress;
 use crate::shared::port::MAX_PORTS;
 
@@ -134,6 +136,19 @@ pub(super) fn fib_memory(mib: i64) -> Result<u16, Fault> {
             Fault::new(
                 format!("{mib} MiB is no size of a forwarding table"),
                 format!("use {least} to {most}, or leave the key out for {most}"),
+            )
+        })
+}
+
+pub(super) fn audit(seconds: i64) -> Result<u32, Fault> {
+    u32::try_from(seconds)
+        .ok()
+        .filter(|seconds| *seconds == 0 || AUDIT_SECONDS.contains(seconds))
+        .ok_or_else(|| {
+            let (least, most) = (AUDIT_SECONDS.start(), AUDIT_SECONDS.end());
+            Fault::new(
+                format!("{seconds} s is no time between audits"),
+                format!("use {least} to {most}, 0 for none, or leave the key out for 300"),
             )
         })
 }

@@ -77,6 +77,26 @@ pub(super) fn status(status: &Status) -> String {
     if let Some(fault) = &mirror.fault {
         let _ = writeln!(out, "fault: {fault}");
     }
+    if mirror.drift > 0 {
+        let (drift, audits) = (mirror.drift, mirror.audits);
+        let _ = writeln!(
+            out,
+            "drift: {drift} differences in {audits} audits: see the log, and report it"
+        );
+    }
+    if mirror.unknown_messages + mirror.unknown_attributes > 0 {
+        let _ = writeln!(
+            out,
+            "skipped: {} messages and {} attributes of a newer kernel",
+            mirror.unknown_messages, mirror.unknown_attributes
+        );
+    }
+    for (family, rules) in [("IPv4", &mirror.rules.ipv4), ("IPv6", &mirror.rules.ipv6)] {
+        if !rules.is_empty() {
+            let rules = rules.join("; ");
+            let _ = writeln!(out, "{family} rules, by which the kernel forwards: {rules}");
+        }
+    }
     let _ = writeln!(
         out,
         "routes: {} IPv4, {} IPv6; neighbours: {} IPv4, {} IPv6; next hops: {} groups, {} adjacencies\n",

@@ -26,6 +26,15 @@ use crate::shared::api::Request;
 
 pub use histogram::Histogram;
 
+/// What the supervisor takes the time of.
+#[derive(Default, Debug)]
+pub struct Times {
+    /// Making and publishing a world.
+    pub publish: Histogram,
+    /// From the kernel's word to the world that has it.
+    pub lag: Histogram,
+}
+
 /// Scrapers at the same time; more wait for accept.
 const MAX_CONNECTIONS: usize = 16;
 /// How long a scraper may take to send its request's head.
@@ -63,8 +72,8 @@ impl Server {
         }
     }
 
-    /// Serves scrapes until dropped. `publish` is the publisher's histogram.
-    pub async fn serve(self, operations: Operations, publish: Arc<Histogram>) {
+    /// Serves scrapes until dropped.
+    pub async fn serve(self, operations: Operations, times: Arc<Times>) {
         let mut connections = JoinSet::new();
         loop {
             if connections.len() >= MAX_CONNECTIONS {
@@ -72,7 +81,7 @@ impl Server {
             }
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, operations.clone(), publish.clone()));
+                    connections.spawn(connection(stream, operations.clone(), times.clone()));
                 }
                 Err(error) => {
                     warn!("metrics: accept: {error}");
@@ -84,10 +93,10 @@ impl Server {
     }
 }
 
-async fn connection(stream: TcpStream, operations: Operations, publish: Arc<Histogram>) {
+async fn connection(stream: TcpStream, operations: Operations, times: Arc<Times>) {
     let service = service_fn(|request: HttpRequest<Incoming>| {
-        let (operations, publish) = (operations.clone(), publish.clone());
-        async move { Ok::<_, Infallible>(respond(&request, &operations, &publish).await) }
+        let (operations, times) = (operations.clone(), times.clone());
+        async move { Ok::<_, Infallible>(respond(&request, &operations, &times).await) }
     });
     let served = http1::Builder::new()
         .keep_alive(false)
@@ -106,7 +115,7 @@ async fn connection(stream: TcpStream, operations: Operations, publish: Arc<Hist
 async fn respond(
     request: &HttpRequest<Incoming>,
     operations: &Operations,
-    publish: &Histogram,
+    times: &Times,
 ) -> Response<String> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
@@ -115,7 +124,7 @@ async fn respond(
         return response;
     }
     match request.uri().path() {
-        "/metrics" => match scrape(operations, publish).await {
+        "/metrics" => match scrape(operations, times).await {
             Ok(text) => response(StatusCode::OK, TEXT_PROMETHEUS, text),
             Err(reason) => plain(StatusCode::SERVICE_UNAVAILABLE, &(reason + "\n")),
         },
@@ -124,7 +133,7 @@ async fn respond(
     }
 }
 
-async fn scrape(operations: &Operations, publish: &Histogram) -> Result<String, String> {
+async fn scrape(operations: &Operations, times: &Times) -> Result<String, String> {
     let refused = |answer| match answer {
         Answer::Refused(reason) => reason,
         other => format!("an answer of the wrong kind: {other:?}"),
@@ -145,7 +154,7 @@ async fn scrape(operations: &Operations, publish: &Histogram) -> Result<String, 
         status: &status,
         counters: &counters,
         drops: &drops,
-        publish,
+        times,
     }))
 }
 

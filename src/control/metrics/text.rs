@@ -3,8 +3,8 @@
 
 use std::fmt::{Display, Write};
 
-use super::Histogram;
 use super::histogram::BOUNDS;
+use super::{Histogram, Times};
 use crate::shared::api::{Counters, PortDrops, Status, Traffic};
 
 /// What a scrape shows.
@@ -13,7 +13,7 @@ pub(super) struct Snapshot<'a> {
     pub(super) status: &'a Status,
     pub(super) counters: &'a Counters,
     pub(super) drops: &'a [PortDrops],
-    pub(super) publish: &'a Histogram,
+    pub(super) times: &'a Times,
 }
 
 /// Writes every metric.
@@ -25,6 +25,11 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
     workers(&mut text, snapshot);
     tables(&mut text, snapshot);
     mirror(&mut text, snapshot.status);
+    text.histogram(
+        "ixmap_netlink_lag_seconds",
+        "Time from the kernel's word to the published snapshot that has it.",
+        &snapshot.times.lag,
+    );
     text.0
 }
 
@@ -182,7 +187,7 @@ fn tables(text: &mut Text, snapshot: &Snapshot) {
     text.histogram(
         "ixmap_fib_publish_seconds",
         "Time to build and publish a forwarding snapshot.",
-        snapshot.publish,
+        &snapshot.times.publish,
     );
 }
 
@@ -215,6 +220,39 @@ fn mirror(text: &mut Text, status: &Status) {
         "Time from the kernel's word to the FIB, at the last change.",
     );
     text.sample(name, &[], mirror.lag_seconds);
+    for (name, help, count) in [
+        (
+            "ixmap_netlink_audits_total",
+            "Comparisons of a kernel at rest with what was followed of it.",
+            mirror.audits,
+        ),
+        (
+            "ixmap_netlink_drift_total",
+            "Differences that audits found and repaired: each is a bug to report.",
+            mirror.drift,
+        ),
+        (
+            "ixmap_netlink_unknown_messages_total",
+            "Messages of types that ixmap does not know, skipped.",
+            mirror.unknown_messages,
+        ),
+        (
+            "ixmap_netlink_unknown_attributes_total",
+            "Attributes that ixmap does not know, skipped.",
+            mirror.unknown_attributes,
+        ),
+    ] {
+        text.family(name, "counter", help);
+        text.sample(name, &[], count);
+    }
+    text.family(
+        "ixmap_odd_rules",
+        "gauge",
+        "Rules other than the default ones: the kernel alone forwards a family that has any.",
+    );
+    for (family, rules) in [("ipv4", &mirror.rules.ipv4), ("ipv6", &mirror.rules.ipv6)] {
+        text.sample("ixmap_odd_rules", &[("family", family)], rules.len());
+    }
 }
 
 /// The text so far.

@@ -8,7 +8,9 @@ use std::net::IpAddr;
 
 use super::Mirror;
 use super::lists::{self, Outcome};
-use super::types::{Address, Changes, Event, Link, Neighbour, Part, Placement, Route, RouteKey};
+use super::types::{
+    Address, Changes, Event, Link, Neighbour, Part, Placement, Route, RouteKey, RouteKind,
+};
 
 /// RT_SCOPE_HOST: local addresses; they answer even while their link is down.
 const RT_SCOPE_HOST: u8 = 254;
@@ -22,6 +24,12 @@ pub enum Doubt {
     /// The kernel flushes and revives routes silently, possibly after it announced the change.
     #[error("interface {0} or its addresses changed, and the kernel's routes with them")]
     Interface(u32),
+    /// The kernel copies the settings of new interfaces into others.
+    #[error("the default settings of interfaces changed")]
+    Settings,
+    /// The time of a change came that the kernel does not announce.
+    #[error("a route has ended or got its options, of which the kernel sends no word")]
+    Silent,
     /// A route was replaced in a way that kernels differ in.
     #[error("the routes to {} in table {} were replaced", .0.prefix, .0.table)]
     Replaced(RouteKey),
@@ -39,6 +47,8 @@ enum Loss {
     LastAddress,
     /// Deleted, or moved to another network namespace.
     Gone,
+    /// Without carrier, by families that do not use it then.
+    Carrier { ipv4: bool, ipv6: bool },
 }
 
 impl Mirror {
@@ -61,6 +71,8 @@ impl Mirror {
             Part::Addresses => self.addresses.clear(),
             Part::NextHops => self.nexthops.clear(),
             Part::Routes { ipv6 } => self.routes.clear(ipv6),
+            Part::Rules { ipv6 } => self.rules.forget(ipv6),
+            Part::Netconf { ipv6 } => self.netconf.retain(|(family, _), _| *family != ipv6),
             Part::Neighbours { ipv6 } => {
                 let other = |address: &IpAddr| address.is_ipv6() != ipv6;
                 self.neighbours.retain(|(_, address), _| other(address));
@@ -102,6 +114,33 @@ impl Mirror {
                 }
                 None
             }
+            Event::RuleSet(rule) => {
+                changes.rules |= self.rules.insert(rule);
+                None
+            }
+            Event::RuleGone(rule) => {
+                changes.rules |= self.rules.remove(&rule);
+                None
+            }
+            Event::RulesAbsent { ipv6 } => {
+                self.rules.assume_default(ipv6);
+                None
+            }
+            Event::NetconfSet {
+                ipv6,
+                ifindex,
+                values,
+            } => self.netconf_set(ipv6, ifindex, values, changes),
+            Event::NetconfGone { ipv6, ifindex } => {
+                self.netconf.remove(&(ipv6, ifindex));
+                changes.settings = true;
+                None
+            }
+            Event::SilentChange { at } => {
+                let known = self.silent_change;
+                self.silent_change = Some(known.map_or(at, |known| known.min(at)));
+                None
+            }
             Event::Doubt { why } => Some(Doubt::Message(why)),
         }
     }
@@ -117,6 +156,11 @@ impl Mirror {
         let old = old?;
         if old.up && !now.0 {
             self.lose_routes(index, Loss::Down, changes);
+        } else if old.carrier && !now.1 {
+            let [ipv4, ipv6] = [false, true].map(|ipv6| self.ignores_linkdown(ipv6, index));
+            if ipv4 || ipv6 {
+                self.lose_routes(index, Loss::Carrier { ipv4, ipv6 }, changes);
+            }
         }
         if old.works() && !works {
             self.lose_nexthops(index, changes);
@@ -228,6 +272,12 @@ fn is_ipv6(key: &RouteKey) -> bool {
 /// Whether a route with a leg on the interface stays, and whether it changed.
 fn survives(route: &mut Route, ifindex: u32, loss: Loss, ipv6: bool) -> (bool, bool) {
     match (ipv6, loss) {
+        // Its legs stay and are dead until the carrier is back.
+        (_, Loss::Carrier { ipv4, ipv6: six }) => {
+            let ignored = if ipv6 { six } else { ipv4 };
+            let unicast = route.kind == RouteKind::Unicast;
+            (true, ignored && unicast && mark_dead(route, ifindex))
+        }
         (true, Loss::LastAddress) => (true, false),
         // A single IPv6 route's DELROUTE follows.
         (true, Loss::Down) if route.paths.len() < 2 => (true, false),

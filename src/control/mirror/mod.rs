@@ -8,18 +8,23 @@
 
 mod apply;
 mod lists;
+mod netconf;
 mod nexthops;
 mod replace;
 mod routes;
+mod rules;
 mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Instant;
 
 use ipnet::IpNet;
 
 use self::routes::Routes;
 pub use apply::Doubt;
+pub use netconf::Netconf;
+pub use rules::{OddRule, Rule, Rules};
 pub use types::{
     Address, Changes, Event, Link, Neighbour, NeighbourState, NextHopObject, Part, Path, Placement,
     Route, RouteKey, RouteKind,
@@ -35,9 +40,42 @@ pub struct Mirror {
     neighbours: BTreeMap<(u32, IpAddr), Neighbour>,
     /// The neighbours again, by address: what lies within a prefix.
     neighbours_by_address: BTreeSet<(IpAddr, u32)>,
+    rules: Rules,
+    /// By family (true for IPv6) and ifindex.
+    netconf: BTreeMap<(bool, i32), Netconf>,
+    /// The first of the changes that the kernel will not announce.
+    silent_change: Option<Instant>,
 }
 
 impl Mirror {
+    /// To be filled by a dump, rules included; a mirror that nobody fills has the default ones.
+    pub fn blank() -> Mirror {
+        Mirror {
+            rules: Rules::none(),
+            ..Mirror::default()
+        }
+    }
+
+    /// When the kernel next changes something without a word; a dump after that finds it.
+    pub fn silent_change(&self) -> Option<Instant> {
+        self.silent_change
+    }
+
+    /// The time has come, and a dump is on its way.
+    pub fn forget_silent_change(&mut self) {
+        self.silent_change = None;
+    }
+
+    /// Every interface's settings, by family (true for IPv6) and ifindex.
+    pub fn all_netconf(&self) -> impl ExactSizeIterator<Item = (&(bool, i32), &Netconf)> {
+        self.netconf.iter()
+    }
+
+    /// Which tables the kernel asks.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
     /// The link of an ifindex.
     pub fn link(&self, index: u32) -> Option<&Link> {
         self.links.get(&index)

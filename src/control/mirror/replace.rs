@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::Mirror;
-use super::types::Changes;
+use super::types::{Changes, Neighbour};
 
 impl Mirror {
     /// Takes over the tables of `fresh` and returns what is not as it was.
@@ -23,8 +23,25 @@ impl Mirror {
             changes.neighbours.insert(*key);
         });
         changes.addresses = self.addresses != fresh.addresses;
+        changes.rules = self.rules != fresh.rules;
+        changes.settings = self.netconf != fresh.netconf;
         *self = fresh;
         changes
+    }
+
+    /// The neighbours that are not reached as they are by `fresh`: the kernel does not announce
+    /// every state, but it does announce these.
+    pub fn moved_neighbours(&self, fresh: &Mirror) -> Vec<String> {
+        let reached = |entry: &Neighbour| entry.mac.filter(|_| entry.state.is_valid());
+        let mut moved = Vec::new();
+        differences(&self.neighbours, &fresh.neighbours, |key| {
+            let [old, new] =
+                [self, fresh].map(|mirror| mirror.neighbours.get(key).and_then(reached));
+            if old != new {
+                moved.push(format!("{} on interface {}", key.1, key.0));
+            }
+        });
+        moved
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Instant;
 
 use ipnet::IpNet;
 
+use super::netconf::Netconf;
+use super::rules::Rule;
 use crate::shared::mac::MacAddr;
 
 /// One network interface.
@@ -206,6 +209,27 @@ pub enum Event {
         ifindex: u32,
         address: IpAddr,
     },
+    /// RTM_NEWRULE.
+    RuleSet(Rule),
+    RuleGone(Rule),
+    /// The kernel has no rules, and does as by the default ones.
+    RulesAbsent {
+        ipv6: bool,
+    },
+    /// RTM_NEWNETCONF: what changed of a family's settings, by ifindex or NETCONFA_IFINDEX_ALL.
+    NetconfSet {
+        ipv6: bool,
+        ifindex: i32,
+        values: Netconf,
+    },
+    NetconfGone {
+        ipv6: bool,
+        ifindex: i32,
+    },
+    /// The kernel will change a route at that time and not say it.
+    SilentChange {
+        at: Instant,
+    },
     /// Messages were lost, or one made no sense: only a new dump helps.
     Doubt {
         why: String,
@@ -220,6 +244,8 @@ pub enum Part {
     NextHops,
     Routes { ipv6: bool },
     Neighbours { ipv6: bool },
+    Rules { ipv6: bool },
+    Netconf { ipv6: bool },
 }
 
 /// What a step of the mirror touched: all that `resolve` has to look at again.
@@ -237,6 +263,10 @@ pub struct Changes {
     pub links: BTreeSet<u32>,
     /// Interface addresses were added or removed.
     pub addresses: bool,
+    /// Rules were added or removed.
+    pub rules: bool,
+    /// The kernel said something of an interface's settings (NETCONF).
+    pub settings: bool,
 }
 
 impl Changes {

@@ -13,7 +13,7 @@ use netlink_packet_route::neighbour::{self, NeighbourFlags, NeighbourHeader};
 use super::attributes::{address, attributes, net};
 use super::message::Message;
 use super::nexthop::{self, RTM_DELNEXTHOP, RTM_NEWNEXTHOP};
-use super::route;
+use super::{netconf, route, rule};
 use crate::control::mirror::{Address, Event, Link, Neighbour, NeighbourState};
 use crate::shared::mac::MacAddr;
 
@@ -29,6 +29,8 @@ pub fn decode(message: &Message<'_>) -> Option<Event> {
         libc::RTM_NEWROUTE | libc::RTM_DELROUTE => route::route(message),
         libc::RTM_NEWNEIGH | libc::RTM_DELNEIGH => neighbour(message),
         RTM_NEWNEXTHOP | RTM_DELNEXTHOP => nexthop::nexthop(message),
+        libc::RTM_NEWRULE | libc::RTM_DELRULE => rule::rule(message),
+        libc::RTM_NEWNETCONF | netconf::RTM_DELNETCONF => netconf::netconf(message),
         _ => Ok(None),
     };
     decoded.unwrap_or_else(|error| {

@@ -18,6 +18,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::NetlinkError;
 use super::decode::decode;
+use super::expiry::recheck;
 use super::message::{Message, Messages};
 use super::nexthop::RTM_GETNEXTHOP;
 use super::socket::{self, Datagram};
@@ -39,8 +40,17 @@ struct Table {
     header: usize,
 }
 
+impl Table {
+    /// A kernel may be built without rules, or run without IPv6, and says so by this error.
+    fn is_optional(&self, error: &io::Error) -> bool {
+        let errno = error.raw_os_error();
+        self.request == libc::RTM_GETRULE
+            && matches!(errno, Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP))
+    }
+}
+
 /// Next-hop objects go before the routes that go through them.
-const TABLES: [Table; 7] = [
+const TABLES: [Table; 11] = [
     Table {
         name: "links",
         part: Part::Links,
@@ -90,6 +100,34 @@ const TABLES: [Table; 7] = [
         family: libc::AF_INET6,
         header: 12,
     },
+    Table {
+        name: "IPv4 rules",
+        part: Part::Rules { ipv6: false },
+        request: libc::RTM_GETRULE,
+        family: libc::AF_INET,
+        header: 12,
+    },
+    Table {
+        name: "IPv6 rules",
+        part: Part::Rules { ipv6: true },
+        request: libc::RTM_GETRULE,
+        family: libc::AF_INET6,
+        header: 12,
+    },
+    Table {
+        name: "IPv4 settings",
+        part: Part::Netconf { ipv6: false },
+        request: libc::RTM_GETNETCONF,
+        family: libc::AF_INET,
+        header: 4,
+    },
+    Table {
+        name: "IPv6 settings",
+        part: Part::Netconf { ipv6: true },
+        request: libc::RTM_GETNETCONF,
+        family: libc::AF_INET6,
+        header: 4,
+    },
 ];
 
 /// How one try of a dump ended.
@@ -131,7 +169,7 @@ impl Dumper {
     /// # Errors
     /// The kernel refused, was silent, or its state never held still.
     pub fn dump(&mut self) -> Result<Mirror, NetlinkError> {
-        let mut mirror = Mirror::default();
+        let mut mirror = Mirror::blank();
         for table in &TABLES {
             let mut tries = 0;
             while let Answer::Interrupted = self.read(table, &mut mirror)? {
@@ -178,21 +216,32 @@ impl Dumper {
                 interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
                 match message.kind {
                     NLMSG_DONE | NLMSG_ERROR => {
-                        status(&message).map_err(failed)?;
+                        match status(&message) {
+                            Err(error) if table.is_optional(&error) => {
+                                let ipv6 = table.family == libc::AF_INET6;
+                                mirror.load(Event::RulesAbsent { ipv6 });
+                            }
+                            status => status.map_err(failed)?,
+                        }
                         return Ok(if interrupted {
                             Answer::Interrupted
                         } else {
                             Answer::Complete
                         });
                     }
-                    _ => match decode(&message) {
-                        // Better one entry unknown than all: a new dump would say the same.
-                        Some(Event::Doubt { why }) => {
-                            tracing::warn!("the kernel's {}: {why}", table.name);
+                    _ => {
+                        match decode(&message) {
+                            // Better one entry unknown than all: a new dump would say the same.
+                            Some(Event::Doubt { why }) => {
+                                tracing::warn!("the kernel's {}: {why}", table.name);
+                            }
+                            Some(event) => mirror.load(event),
+                            None => {}
                         }
-                        Some(event) => mirror.load(event),
-                        None => {}
-                    },
+                        if let Some(at) = recheck(&message) {
+                            mirror.load(Event::SilentChange { at });
+                        }
+                    }
                 }
             }
         }

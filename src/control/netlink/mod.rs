@@ -4,20 +4,26 @@
 //! [`Event`](crate::control::mirror::Event)s, and `sync` ties them into one stream of changes.
 
 mod attributes;
+mod audit;
 mod decode;
 mod dump;
+mod expiry;
 mod message;
 mod monitor;
+mod netconf;
 mod nexthop;
 mod route;
+mod rule;
 mod socket;
 mod sync;
+mod unknown;
 
 pub use decode::decode;
 pub use dump::{Dumper, dump};
 pub use message::{Message, Messages};
 pub use monitor::{Monitor, Received};
 pub use sync::{Counters, Keeper, Settings, Update};
+pub use unknown::Unknown;
 
 /// What can go wrong between ixmap and the kernel's rtnetlink.
 #[derive(Debug, thiserror::Error)]

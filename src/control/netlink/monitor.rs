@@ -12,13 +12,14 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{AsyncSocket, TokioSocket};
 
 use super::decode::decode;
+use super::expiry::recheck;
 use super::message::Messages;
 use super::socket;
-use super::{NetlinkError, Settings};
+use super::{NetlinkError, Settings, Unknown};
 use crate::control::mirror::Event;
 
 /// RTNLGRP_*: what ixmap listens to.
-const GROUPS: [u32; 7] = [
+const GROUPS: [u32; 11] = [
     libc::RTNLGRP_LINK,
     libc::RTNLGRP_NEIGH,
     libc::RTNLGRP_IPV4_IFADDR,
@@ -26,6 +27,10 @@ const GROUPS: [u32; 7] = [
     libc::RTNLGRP_IPV4_ROUTE,
     libc::RTNLGRP_IPV6_ROUTE,
     libc::RTNLGRP_NEXTHOP,
+    libc::RTNLGRP_IPV4_RULE,
+    libc::RTNLGRP_IPV6_RULE,
+    libc::RTNLGRP_IPV4_NETCONF,
+    libc::RTNLGRP_IPV6_NETCONF,
 ];
 
 /// Events that one wake-up collects before they are handed on.
@@ -37,15 +42,20 @@ const READS: usize = 1024;
 pub struct Monitor {
     socket: TokioSocket,
     buffer: Vec<u8>,
+    /// When the last batch was handed on, unless the socket has been seen dry since.
+    left: Option<Instant>,
 }
 
 /// What one wake-up brought.
 #[derive(Clone, Copy, Debug)]
 pub struct Received {
-    /// When the first message was found waiting.
+    /// When the first message was found waiting; of one that came while the batch before was dealt
+    /// with, when that began.
     pub since: Instant,
     /// Netlink messages read, of use or not.
     pub messages: u64,
+    /// What ixmap does not know of them.
+    pub unknown: Unknown,
     /// The kernel dropped messages.
     pub overrun: bool,
 }
@@ -68,6 +78,7 @@ impl Monitor {
         Ok(Monitor {
             socket,
             buffer: Vec::with_capacity(socket::DATAGRAM),
+            left: None,
         })
     }
 
@@ -102,8 +113,9 @@ impl Monitor {
         events: &mut Vec<Event>,
     ) -> Poll<Result<Received, NetlinkError>> {
         let mut received = Received {
-            since: Instant::now(),
+            since: self.left.take().unwrap_or_else(Instant::now),
             messages: 0,
+            unknown: Unknown::default(),
             overrun: false,
         };
         let enough = events.len() + BATCH;
@@ -117,7 +129,7 @@ impl Monitor {
                 Poll::Pending => break,
                 // Only the kernel, port 0, is believed. A datagram that was cut ends in a doubt.
                 Poll::Ready(Ok(sender)) if sender.port_number() == 0 => {
-                    received.messages += take(&self.buffer, events);
+                    take(&self.buffer, events, &mut received);
                 }
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) if error.raw_os_error() == Some(libc::ENOBUFS) => {
@@ -130,21 +142,24 @@ impl Monitor {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(NetlinkError::Receive(error))),
             }
         }
+        self.left = Some(Instant::now());
         Poll::Ready(Ok(received))
     }
 }
 
-/// Decodes one datagram; returns the number of its messages.
-fn take(datagram: &[u8], events: &mut Vec<Event>) -> u64 {
-    let mut messages = 0;
+/// Decodes one datagram and counts its messages.
+fn take(datagram: &[u8], events: &mut Vec<Event>, received: &mut Received) {
     for message in Messages::new(datagram) {
-        messages += 1;
+        received.messages += 1;
         match message {
-            Ok(message) => events.extend(decode(&message)),
+            Ok(message) => {
+                received.unknown.count(&message);
+                events.extend(decode(&message));
+                events.extend(recheck(&message).map(|at| Event::SilentChange { at }));
+            }
             Err(error) => events.push(Event::Doubt {
                 why: error.to_string(),
             }),
         }
     }
-    messages
 }

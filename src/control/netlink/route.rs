@@ -10,6 +10,7 @@ use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{RouteFlags, RouteHeader, RouteType};
 
 use super::attributes::{address, attributes, net, unspecified};
+use super::expiry::{self, End};
 use super::message::Message;
 use crate::control::mirror::{Event, Path, Placement, Route, RouteKey, RouteKind};
 
@@ -38,6 +39,7 @@ struct Attributes {
     mtu: Option<u32>,
     preferred_source: Option<IpAddr>,
     encapsulated: bool,
+    expired: bool,
 }
 
 /// The event of a route message; `None` for exceptions (RTM_F_CLONED) and other families.
@@ -70,6 +72,7 @@ pub(super) fn route(message: &Message<'_>) -> Result<Option<Event>, DecodeError>
         Some(_) => RouteKind::Unicast,
         None => kind(header.kind),
     };
+    let expired = found.expired;
     let route = Route {
         kind,
         metric: found.metric,
@@ -83,7 +86,8 @@ pub(super) fn route(message: &Message<'_>) -> Result<Option<Event>, DecodeError>
         encapsulated: found.encapsulated,
         paths: paths(kind, family, header.flags, found),
     };
-    Ok(Some(if message.kind == libc::RTM_DELROUTE {
+    // Of a route that has expired the kernel keeps no more than its memory.
+    Ok(Some(if message.kind == libc::RTM_DELROUTE || expired {
         Event::RouteGone { key, route }
     } else {
         Event::RouteSet {
@@ -114,6 +118,7 @@ fn read(payload: &[u8]) -> Result<Attributes, DecodeError> {
             libc::RTA_METRICS => found.mtu = mtu(value)?,
             libc::RTA_PREFSRC => found.preferred_source = Some(address(value)?),
             libc::RTA_ENCAP | libc::RTA_ENCAP_TYPE => found.encapsulated = true,
+            libc::RTA_CACHEINFO => found.expired = expiry::end(value)? == End::Past,
             RTA_NH_ID => found.nexthop_id = Some(parse_u32(value)?),
             _ => {}
         }

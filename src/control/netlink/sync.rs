@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 
+use super::audit::Audit;
 use super::dump::Dumper;
 use super::monitor::Monitor;
-use super::{NetlinkError, Received};
+use super::{NetlinkError, Received, Unknown};
 use crate::control::mirror::{Changes, Doubt, Event, Mirror, Placement};
 
 /// A dump starts when doubts have rested this long,
@@ -30,12 +31,15 @@ const REPLAY_LIMIT: usize = 1 << 18;
 pub struct Settings {
     /// Bytes of queue for events in the kernel; 64 MiB hold about 20,000 IPv6 routes.
     pub receive_buffer: usize,
+    /// How often a kernel at rest is compared with the mirror, if at all.
+    pub audit: Option<Duration>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
             receive_buffer: 64 << 20,
+            audit: Some(Duration::from_secs(300)),
         }
     }
 }
@@ -49,8 +53,12 @@ pub struct Counters {
     pub overruns: u64,
     /// Dumps taken over after the first.
     pub resyncs: u64,
-    /// From the first unread message of the last batch to its return.
-    pub lag: Duration,
+    /// What of the messages a newer kernel than ixmap knows must have meant.
+    pub unknown: Unknown,
+    /// Comparisons of a kernel at rest with the mirror.
+    pub audits: u64,
+    /// Differences that they found: every one is a bug.
+    pub drift: u64,
 }
 
 /// One step of the mirror.
@@ -60,6 +68,9 @@ pub struct Update {
     pub changes: Changes,
     /// The mirror is the kernel's state, as far as the kernel tells.
     pub in_sync: bool,
+    /// When the kernel's word for the changes was found; for what a dump brought, when it was
+    /// first in doubt. `None` for what nobody told of.
+    pub heard: Option<Instant>,
 }
 
 type DumpTask = JoinHandle<(Dumper, Result<Mirror, NetlinkError>)>;
@@ -76,7 +87,12 @@ pub struct Keeper {
     dumper: Option<Dumper>,
     task: Option<DumpTask>,
     dump_began: Instant,
+    /// The first doubt that the running dump answers.
+    dump_answers: Option<Instant>,
     schedule: Schedule,
+    audit: Audit,
+    /// The running dump is an audit's: it settles no doubt.
+    auditing: bool,
     /// The first dump has been taken over.
     synced: bool,
     /// What was last reported.
@@ -126,6 +142,9 @@ impl Keeper {
             dumper: Some(Dumper::open()?),
             task: None,
             dump_began: now,
+            dump_answers: None,
+            audit: Audit::new(settings.audit, now),
+            auditing: false,
             schedule: Schedule {
                 doubts: None,
                 confirm: false,
@@ -144,7 +163,11 @@ impl Keeper {
 
     /// Health, counted since the start.
     pub fn counters(&self) -> Counters {
-        self.counters
+        Counters {
+            audits: self.audit.audits,
+            drift: self.audit.drift,
+            ..self.counters
+        }
     }
 
     /// Waits for the next step of the mirror. The first is the whole state (`changes.everything`).
@@ -159,39 +182,85 @@ impl Keeper {
             self.start_dump();
         }
         loop {
-            let due = self.schedule.due().filter(|_| self.task.is_none());
+            let due = self.due().filter(|_| self.task.is_none());
             let mut changes = Changes::default();
+            let mut heard = None;
             tokio::select! {
                 biased;
                 finished = finished(&mut self.task), if self.task.is_some() => {
                     self.task = None;
+                    heard = self.dump_answers.take();
                     changes = self.take_over(finished)?;
                 }
                 received = self.monitor.receive(&mut self.events) => {
-                    self.follow(received?, &mut changes);
+                    let received = received?;
+                    heard = Some(received.since);
+                    self.follow(received, &mut changes);
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
-                    self.start_dump();
+                    changes = self.act();
                 }
             }
             let in_sync = self.in_sync();
             if self.synced && (!changes.is_empty() || in_sync != self.reported_in_sync) {
                 self.reported_in_sync = in_sync;
-                return Ok(Update { changes, in_sync });
+                return Ok(Update {
+                    changes,
+                    in_sync,
+                    heard,
+                });
             }
         }
     }
 
     /// False from a doubt until the dump that settles it.
     fn in_sync(&self) -> bool {
-        self.synced && self.task.is_none() && self.schedule.doubts.is_none()
+        let resyncing = self.task.is_some() && !self.auditing;
+        self.synced && !resyncing && self.schedule.doubts.is_none()
+    }
+
+    /// When to act next of its own accord.
+    fn due(&self) -> Option<Instant> {
+        let silent = self.mirror.silent_change();
+        let audit = self.audit.due().filter(|_| self.in_sync());
+        [self.schedule.due(), silent, audit]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Does what is due: a dump that settles doubts or finds a silent change; or else the audit.
+    fn act(&mut self) -> Changes {
+        let now = Instant::now();
+        let come = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if come(self.mirror.silent_change()) {
+            self.mirror.forget_silent_change();
+            self.schedule.note(&Doubt::Silent);
+        }
+        if come(self.schedule.due()) {
+            self.audit.disturb(now);
+            self.start_dump();
+        } else if come(self.audit.due()) && self.in_sync() {
+            return self.audit_now(now);
+        }
+        Changes::default()
+    }
+
+    fn audit_now(&mut self, now: Instant) -> Changes {
+        if self.audit.is_judging() {
+            return self.audit.judge(&mut self.mirror, now);
+        }
+        self.start_dump();
+        self.auditing = true;
+        self.audit.begin();
+        Changes::default()
     }
 
     fn start_dump(&mut self) {
         let Some(mut dumper) = self.dumper.take() else {
             return;
         };
-        self.schedule.doubts = None;
+        self.dump_answers = self.schedule.doubts.take().map(|(first, _)| first);
         self.replay.clear();
         self.overflowed = false;
         self.dump_began = Instant::now();
@@ -209,7 +278,12 @@ impl Keeper {
     fn follow(&mut self, received: Received, changes: &mut Changes) {
         self.counters.messages += received.messages;
         self.counters.overruns += u64::from(received.overrun);
-        let dumping = self.task.is_some();
+        self.counters.unknown.messages += received.unknown.messages;
+        self.counters.unknown.attributes += received.unknown.attributes;
+        if !self.events.is_empty() {
+            self.audit.disturb(Instant::now());
+        }
+        let dumping = self.task.is_some() && !self.auditing;
         for event in std::mem::take(&mut self.events) {
             if dumping {
                 self.queue(&event);
@@ -224,7 +298,6 @@ impl Keeper {
                 None => {}
             }
         }
-        self.counters.lag = received.since.elapsed();
     }
 
     fn queue(&mut self, event: &Event) {
@@ -249,6 +322,13 @@ impl Keeper {
         let took = now - self.dump_began;
         let (dumper, result) = finished?;
         self.dumper = Some(dumper);
+        if std::mem::take(&mut self.auditing) {
+            match result {
+                Ok(fresh) => self.audit.dumped(fresh, now),
+                Err(_) => self.audit.postpone(now),
+            }
+            return Ok(Changes::default());
+        }
         let mut fresh = match result {
             Ok(fresh) => fresh,
             Err(error) if !self.synced => return Err(error),

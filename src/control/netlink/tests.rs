@@ -4,6 +4,9 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 
+mod damage;
+mod rules;
+
 use super::{Message, Messages, decode};
 use crate::control::mirror::{
     Changes, Event, Link, Mirror, Neighbour, NeighbourState, NextHopObject, Path, Route, RouteKey,

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::Resolver;
+use super::route::ALL_IPV4;
 use super::tables::NextHop;
 use crate::control::mirror::{Mirror, Route, RouteKind};
 use crate::shared::fib::{Action, Adjacency, AdjacencyId, GroupId, World};
+use crate::shared::reason::PuntReason;
 
 /// The way of an address through a world.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,6 +59,7 @@ impl Resolver {
     ) -> impl Iterator<Item = Answer> + Send + use<> {
         let holds = |prefix: &IpNet| within.is_none_or(|outer| outer.contains(prefix));
         let prefixes = mirror.all_routes().map(|(key, _)| key.prefix);
+        let prefixes = prefixes.chain(self.last_table.then_some(ALL_IPV4));
         let mut found: Vec<Found> = prefixes
             .filter(holds)
             .filter_map(|prefix| {
@@ -80,7 +83,8 @@ impl Resolver {
         address: IpAddr,
         mirror: &'a Mirror,
     ) -> Option<(IpNet, &'a Route)> {
-        let mut prefixes = mirror.prefixes_around(address);
+        let last = (self.last_table && address.is_ipv4()).then_some(ALL_IPV4);
+        let mut prefixes = mirror.prefixes_around(address).chain(last);
         prefixes.find_map(|prefix| Some((prefix, self.best(prefix, mirror)?)))
     }
 
@@ -115,7 +119,12 @@ fn describe(
             weight,
         }
     };
-    let action = world.group(group).action.clone();
+    let action = match (prefix, &world.group(group).action) {
+        (_, local @ Action::Punt(PuntReason::Local)) => local.clone(),
+        (IpNet::V4(_), _) if world.kernel_only.ipv4 => Action::Punt(PuntReason::KernelRoute),
+        (IpNet::V6(_), _) if world.kernel_only.ipv6 => Action::Punt(PuntReason::KernelRoute),
+        (_, action) => action.clone(),
+    };
     let legs = match &action {
         Action::Forward(id) => vec![leg(*id, 1)],
         Action::Spread(buckets) => buckets

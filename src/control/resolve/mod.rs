@@ -27,8 +27,8 @@ use self::route::{Meaning, OnLink};
 use self::tables::{Adjacencies, Groups, NextHop, Spec, SpecAction};
 use super::mirror::{Changes, Mirror, Route};
 use crate::shared::fib::{
-    AddressSet, Adjacency, Exhausted, GroupId, HashPolicy, Interface, Interfaces, ReversePath,
-    Rewrite, Table, World,
+    AddressSet, Adjacency, Exhausted, GroupId, HashPolicy, Interface, Interfaces, KernelOnly,
+    ReversePath, Rewrite, Table, World,
 };
 use crate::shared::mac::MacAddr;
 use crate::shared::port::PortId;
@@ -64,6 +64,9 @@ pub struct Resolver {
     interfaces: Arc<Interfaces>,
     locals: Arc<AddressSet>,
     hash: HashPolicy,
+    kernel_only: KernelOnly,
+    /// IPv4 has routes in the table that the kernel asks last.
+    last_table: bool,
     /// Interfaces that were up when routes were last chosen.
     up: HashSet<u32>,
 }
@@ -90,6 +93,7 @@ impl Resolver {
             interfaces: Arc::clone(&self.interfaces),
             locals: Arc::clone(&self.locals),
             hash: self.hash,
+            kernel_only: self.kernel_only,
         })
     }
 
@@ -122,6 +126,12 @@ impl Resolver {
 
     /// Follows the mirror: `changes` says where to look.
     pub fn apply(&mut self, mirror: &Mirror, changes: &Changes) {
+        if changes.everything || changes.rules {
+            self.kernel_only = KernelOnly {
+                ipv4: !mirror.rules().are_default(false),
+                ipv6: !mirror.rules().are_default(true),
+            };
+        }
         if changes.everything {
             return self.apply_everything(mirror);
         }
@@ -144,6 +154,7 @@ impl Resolver {
         for (ifindex, address) in &changes.neighbours {
             self.follow_neighbour(*ifindex, *address, mirror);
         }
+        self.follow_last_table(mirror);
         if changes.addresses {
             self.refresh_locals(mirror);
         }
@@ -157,6 +168,7 @@ impl Resolver {
         for (key, _) in mirror.all_routes() {
             self.follow_prefix(key.prefix, mirror);
         }
+        self.follow_last_table(mirror);
         for neighbour in mirror.neighbours() {
             self.place_host(neighbour.address, mirror);
         }
@@ -244,7 +256,19 @@ impl Resolver {
             IpNet::V6(net) if self.local6.get_lpm(&net).is_some() => None,
             _ => route::usable(mirror, route::MAIN, prefix),
         };
-        route::usable(mirror, route::LOCAL, prefix).or_else(main)
+        let last = || (self.last_table && prefix == route::ALL_IPV4).then_some(&route::LAST_TABLE);
+        let found = route::usable(mirror, route::LOCAL, prefix).or_else(main);
+        found.or_else(last)
+    }
+
+    /// Routes of IPv4's default table count where main has none, which is rare enough to be left to
+    /// the kernel: an all-embracing route of its own leads there.
+    fn follow_last_table(&mut self, mirror: &Mirror) {
+        let mut routes = mirror.prefixes_within(route::DEFAULT, route::ALL_IPV4);
+        let has_routes = routes.next().is_some();
+        if std::mem::replace(&mut self.last_table, has_routes) != has_routes {
+            self.choose(route::ALL_IPV4, mirror);
+        }
     }
 
     /// Keeps up with which IPv6 prefixes the local table takes; true when that is news for the

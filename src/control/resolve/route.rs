@@ -1,6 +1,8 @@
 //! Which of a prefix's routes the kernel would use, and what it means for the fast path.
 
-use ipnet::IpNet;
+use std::net::Ipv4Addr;
+
+use ipnet::{IpNet, Ipv4Net};
 
 use super::tables::{NextHop, Spec, SpecAction};
 use crate::control::mirror::{Mirror, NextHopObject, Path, Route, RouteKey, RouteKind};
@@ -10,6 +12,26 @@ use crate::shared::reason::{DropReason, PuntReason};
 pub(super) const LOCAL: u32 = 255;
 /// RT_TABLE_MAIN: the table that they ask next.
 pub(super) const MAIN: u32 = 254;
+
+/// RT_TABLE_DEFAULT: the table that they ask last, for IPv4 only.
+pub(super) const DEFAULT: u32 = 253;
+
+pub(super) const ALL_IPV4: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
+
+/// Stands for all routes of [`DEFAULT`].
+pub(super) static LAST_TABLE: Route = Route {
+    kind: RouteKind::Other(0),
+    metric: 0,
+    tos: 0,
+    protocol: 0,
+    scope: 0,
+    paths: Vec::new(),
+    nexthop_id: None,
+    mtu: None,
+    preferred_source: None,
+    source: None,
+    encapsulated: false,
+};
 
 /// A route in the fast path's terms.
 pub(super) struct Meaning {

@@ -9,6 +9,7 @@ mod nexthops;
 mod ports;
 mod random;
 mod routes;
+mod rules;
 mod sharing;
 
 use super::*;

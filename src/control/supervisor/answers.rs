@@ -104,7 +104,12 @@ impl Daemon {
                 fault: self.exhausted.as_ref().map(ToString::to_string),
                 resyncs: netlink.resyncs,
                 overruns: netlink.overruns,
-                lag_seconds: netlink.lag.as_secs_f64(),
+                lag_seconds: self.lag.as_secs_f64(),
+                rules: self.odd_rules(),
+                audits: netlink.audits,
+                drift: netlink.drift,
+                unknown_messages: netlink.unknown.messages,
+                unknown_attributes: netlink.unknown.attributes,
             },
         }
     }
@@ -213,7 +218,7 @@ impl Daemon {
                 let state = |leg: &AnswerLeg| self.neighbour_state(leg, address);
                 route(&answer, &self.port_names(), state)
             }
-            None => no_route(),
+            None => no_route(address, &world),
         };
         let verdict = match settled(address) {
             Some(Verdict::Punt(reason, _)) => (Action::Punt, reason.name()),
@@ -281,12 +286,20 @@ fn count(n: usize) -> u64 {
     n as u64
 }
 
-fn no_route() -> Route {
+fn no_route(address: IpAddr, world: &World) -> Route {
+    let kernel_only = match address {
+        IpAddr::V4(_) => world.kernel_only.ipv4,
+        IpAddr::V6(_) => world.kernel_only.ipv6,
+    };
+    let reason = match kernel_only {
+        true => PuntReason::KernelRoute,
+        false => PuntReason::NoRoute,
+    };
     Route {
         prefix: None,
         kind: None,
         action: Action::Punt,
-        reason: Some(PuntReason::NoRoute.name().to_owned()),
+        reason: Some(reason.name().to_owned()),
         port: None,
         via: None,
         group: None,

@@ -8,6 +8,7 @@
 mod answers;
 mod ports;
 mod reload;
+mod rules;
 mod start;
 mod workers;
 
@@ -28,7 +29,7 @@ use super::config::Machine;
 use super::ctl::{self, Call};
 use super::fault::Fault;
 use super::logging;
-use super::metrics::{self, Histogram};
+use super::metrics::{self, Times};
 use super::mirror::{Changes, Link};
 use super::netlink::{Keeper, NetlinkError, Update};
 use super::resolve::{PortFacts, Resolver};
@@ -160,6 +161,8 @@ struct Daemon {
     keeper: Keeper,
     /// The mirror has all that the kernel has said.
     in_sync: bool,
+    /// Families whose odd rules the log has told of: IPv4, IPv6.
+    told_rules: [bool; 2],
     /// Why the tables do not fit in memory: workers go on with the last world that did.
     exhausted: Option<Exhausted>,
     /// How long it took to make the last world, or to find that it does not fit.
@@ -168,7 +171,11 @@ struct Daemon {
     ready: bool,
     resolver: Resolver,
     publisher: Publisher,
-    publish_times: Arc<Histogram>,
+    times: Arc<Times>,
+    /// When the kernel's first word was found that no published world has.
+    unpublished: Option<Instant>,
+    /// From the kernel's word to the world that has it, at the last publish.
+    lag: Duration,
     published: Instant,
     /// A world waits to be made.
     publish_at: Option<Instant>,
@@ -233,8 +240,17 @@ impl Daemon {
         if update.changes.is_empty() {
             return;
         }
+        if self.unpublished.is_none() {
+            self.unpublished = update.heard;
+        }
+        if update.changes.settings {
+            self.refresh_all_facts();
+        }
         self.resolver.apply(self.keeper.mirror(), &update.changes);
         self.publish_soon();
+        if update.changes.rules {
+            self.tell_rules();
+        }
         for id in (0..MAX_PORTS).filter_map(PortId::new) {
             self.follow_links(id, &update.changes).await;
         }
@@ -352,7 +368,11 @@ impl Daemon {
         self.publish_at = None;
         self.last_try = began.elapsed();
         if published.is_ok() {
-            self.publish_times.observe(self.last_try);
+            self.times.publish.observe(self.last_try);
+            if let Some(heard) = self.unpublished.take() {
+                self.lag = heard.elapsed();
+                self.times.lag.observe(self.lag);
+            }
         }
         published
     }
@@ -449,12 +469,19 @@ impl Daemon {
         true
     }
 
-    /// Once a second: what the kernel says nothing about, and how the workers are.
-    async fn look_around(&mut self) -> Result<(), StartError> {
-        let mut news = self.resolver.set_hash_policy(sysctl::hash_policy());
+    /// The same for every port.
+    fn refresh_all_facts(&mut self) -> bool {
+        let mut news = false;
         for id in (0..MAX_PORTS).filter_map(PortId::new) {
             news |= self.refresh_facts(id);
         }
+        news
+    }
+
+    /// Once a second: what the kernel says nothing about, and how the workers are.
+    async fn look_around(&mut self) -> Result<(), StartError> {
+        let mut news = self.resolver.set_hash_policy(sysctl::hash_policy());
+        news |= self.refresh_all_facts();
         if news {
             self.publish();
         } else if self.exhausted.is_some() {

@@ -103,6 +103,10 @@ fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
             "[daemon] fib_memory_mib",
             old.fib_memory_mib != new.fib_memory_mib,
         ),
+        (
+            "[daemon] audit_seconds",
+            old.audit_seconds != new.audit_seconds,
+        ),
     ];
     changes
         .into_iter()

@@ -13,7 +13,7 @@ use super::ports::{Port, PortError};
 use super::workers::{Worker, memory_warnings};
 use super::{Daemon, Options, Signals, StartError};
 use crate::control::ctl;
-use crate::control::metrics::{self, Histogram};
+use crate::control::metrics::{self, Times};
 use crate::control::netlink::{Keeper, Settings};
 use crate::control::resolve::Resolver;
 use crate::dataplane::mem::{Shortfall, node_of_core};
@@ -46,24 +46,30 @@ impl Daemon {
         let group = group.transpose().map_err(StartError::Group)?;
         let listener = ctl::Listener::bind(&config.socket, group)?;
         let (operations, calls) = ctl::channel();
-        let publish_times = Arc::new(Histogram::default());
+        let times = Arc::new(Times::default());
         let mut servers = JoinSet::new();
         if let Some(address) = config.metrics {
             let server = metrics::Server::bind(address).await?;
-            let (operations, times) = (operations.clone(), Arc::clone(&publish_times));
+            let (operations, times) = (operations.clone(), Arc::clone(&times));
             servers.spawn(server.serve(operations, times));
         }
         let (connection, handle, _) = rtnetlink::new_connection().map_err(StartError::Runtime)?;
         servers.spawn(connection);
         let publisher = Publisher::default();
         let workers = start_workers(config, cores, &publisher)?;
+        let settings = Settings {
+            audit: (config.audit_seconds > 0)
+                .then(|| Duration::from_secs(u64::from(config.audit_seconds))),
+            ..Settings::default()
+        };
         let (newsroom, news) = mpsc::channel(MAX_PORTS);
         let mut daemon = Daemon {
             started: Instant::now(),
             workers,
             ports: std::iter::repeat_with(|| None).take(MAX_PORTS).collect(),
-            keeper: Keeper::start(&Settings::default())?,
+            keeper: Keeper::start(&settings)?,
             in_sync: false,
+            told_rules: [false; 2],
             exhausted: None,
             last_try: Duration::ZERO,
             ready: false,
@@ -71,7 +77,9 @@ impl Daemon {
             publish_at: None,
             resolver: Resolver::with_fib_memory(config.fib_memory_mib),
             publisher,
-            publish_times,
+            times,
+            unpublished: None,
+            lag: Duration::ZERO,
             handle,
             calls,
             news,
@@ -141,6 +149,7 @@ impl Daemon {
         self.ports.iter().flatten().for_each(Port::introduce);
         self.warn_of_forwarding();
         self.warn_of_addresses();
+        self.tell_rules();
     }
 
     fn warn_of_forwarding(&self) {

@@ -73,6 +73,9 @@ fn ipv4_way(
     if to_group {
         return Err(Verdict::Drop(DropReason::UnicastInGroupFrame));
     }
+    if arrival.world.kernel_only.ipv4 {
+        return Err(Verdict::Punt(PuntReason::KernelRoute, 0));
+    }
     if packet.has_options() {
         return Err(Verdict::Punt(PuntReason::Ipv4Options, 0));
     }
@@ -113,6 +116,9 @@ fn ipv6_way(
     }
     if to_group {
         return Err(Verdict::Drop(DropReason::UnicastInGroupFrame));
+    }
+    if arrival.world.kernel_only.ipv6 {
+        return Err(Verdict::Punt(PuntReason::KernelRoute, 0));
     }
     if ipv6::is_link_local(packet.source()) {
         return Err(Verdict::Drop(DropReason::SourceLinkLocal));

@@ -6,6 +6,7 @@
 //! that turns back) it gives them all.
 
 use crate::dataplane::testing::internet_checksum;
+use crate::shared::fib::KernelOnly;
 use crate::shared::port::PortId;
 use crate::shared::reason::{DropReason, PuntReason};
 
@@ -65,6 +66,7 @@ pub(super) struct Router {
     pub(super) forward_ipv4: bool,
     pub(super) forward_ipv6: bool,
     pub(super) rp_filter: RpFilter,
+    pub(super) kernel_only: KernelOnly,
     pub(super) own_ipv4: Vec<u32>,
     pub(super) routes_ipv4: Vec<(u32, u32, Route)>,
     pub(super) routes_ipv6: Vec<(u128, u32, Route)>,
@@ -153,6 +155,9 @@ impl Router {
         if to_group {
             return discard(DropReason::UnicastInGroupFrame);
         }
+        if self.kernel_only.ipv4 {
+            return punt(PuntReason::KernelRoute);
+        }
         if header > 20 {
             return punt(PuntReason::Ipv4Options);
         }
@@ -213,6 +218,9 @@ impl Router {
         }
         if to_group {
             return discard(DropReason::UnicastInGroupFrame);
+        }
+        if self.kernel_only.ipv6 {
+            return punt(PuntReason::KernelRoute);
         }
         // RFC 4291 section 2.5.6
         if link_local(source) {

@@ -13,9 +13,9 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use reply::{
-    Action, Counters, FamilyCounts, Group, Interrupt, Leg, Mirror, Neighbour, NextHopCounts, Port,
-    PortDrops, PortTraffic, PortWithCounters, Route, RouteType, Status, Traffic, Worker,
-    WorkerState, WorkerTraffic,
+    Action, Counters, FamilyCounts, Group, Interrupt, Leg, Mirror, Neighbour, NextHopCounts,
+    OddRules, Port, PortDrops, PortTraffic, PortWithCounters, Route, RouteType, Status, Traffic,
+    Worker, WorkerState, WorkerTraffic,
 };
 
 /// The longest request line, newline included.

@@ -52,6 +52,28 @@ pub struct Mirror {
     pub overruns: u64,
     /// From the kernel's word to the FIB, at the last change.
     pub lag_seconds: f64,
+    /// What sets the kernel's rules (`ip rule`) apart from the default ones. A family that has any
+    /// such is forwarded by the kernel alone.
+    #[serde(default)]
+    pub rules: OddRules,
+    /// Comparisons of a kernel at rest with what was followed of it.
+    #[serde(default)]
+    pub audits: u64,
+    /// Differences that they found and repaired: each is a bug.
+    #[serde(default)]
+    pub drift: u64,
+    /// What a newer kernel said and ixmap skipped.
+    #[serde(default)]
+    pub unknown_messages: u64,
+    #[serde(default)]
+    pub unknown_attributes: u64,
+}
+
+/// Rules that ixmap does not follow, as `ip rule` words them; none where the rules are default.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct OddRules {
+    pub ipv4: Vec<String>,
+    pub ipv6: Vec<String>,
 }
 
 /// One port and its device.

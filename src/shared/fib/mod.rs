@@ -37,4 +37,6 @@ pub use group::{Action, Buckets, Group, GroupId};
 pub use locals::AddressSet;
 pub use path::Path;
 pub use table::{Exhausted, Fib, Table};
-pub use world::{HashFields, HashPolicy, Interface, Interfaces, Publisher, ReversePath, World};
+pub use world::{
+    HashFields, HashPolicy, Interface, Interfaces, KernelOnly, Publisher, ReversePath, World,
+};

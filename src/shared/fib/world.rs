@@ -25,6 +25,7 @@ pub struct World {
     /// The router's IPv4 addresses, which nobody else may send from.
     pub locals: Arc<AddressSet>,
     pub hash: HashPolicy,
+    pub kernel_only: KernelOnly,
 }
 
 impl Default for World {
@@ -42,6 +43,7 @@ impl Default for World {
             interfaces: Arc::default(),
             locals: Arc::default(),
             hash: HashPolicy::default(),
+            kernel_only: KernelOnly::default(),
         }
     }
 }
@@ -112,6 +114,14 @@ pub enum ReversePath {
     Strict,
     /// Some route back exists.
     Loose,
+}
+
+/// Families that only the kernel forwards, since its rules (ip-rule(8)) say more than one lookup by
+/// destination does: of their traffic nothing but what is for the router itself is told apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct KernelOnly {
+    pub ipv4: bool,
+    pub ipv6: bool,
 }
 
 /// net.{ipv4,ipv6}.fib_multipath_hash_policy, per family.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::shared::api::{
-    FamilyCounts, Mirror, NextHopCounts, Port, PortTraffic, Worker, WorkerState, WorkerTraffic,
+    FamilyCounts, Mirror, NextHopCounts, OddRules, Port, PortTraffic, Worker, WorkerState,
+    WorkerTraffic,
 };
 use crate::shared::config::Idle;
 use crate::shared::reason::{DropReason, InjectDropReason, PuntReason};
@@ -48,6 +49,14 @@ fn status() -> Status {
             resyncs: 1,
             overruns: 2,
             lag_seconds: 0.0,
+            rules: OddRules {
+                ipv4: vec!["100: from all nop".to_owned()],
+                ipv6: Vec::new(),
+            },
+            audits: 3,
+            drift: 4,
+            unknown_messages: 5,
+            unknown_attributes: 6,
         },
     }
 }
@@ -64,8 +73,9 @@ fn text() -> String {
     totals.punted[PuntReason::Arp.index()] = 3;
     totals.dropped[DropReason::Blackhole.index()] = 7;
     totals.inject_dropped[InjectDropReason::TooLong.index()] = 1;
-    let publish = Histogram::default();
-    publish.observe(Duration::from_micros(700));
+    let times = Times::default();
+    times.lag.observe(Duration::from_millis(3));
+    times.publish.observe(Duration::from_micros(700));
     render(&Snapshot {
         status: &status(),
         counters: &Counters {
@@ -80,7 +90,7 @@ fn text() -> String {
             }],
         },
         drops: &[PortDrops::new("lan", &totals, &[("rx_ring_full", 5)])],
-        publish: &publish,
+        times: &times,
     })
 }
 
@@ -108,6 +118,13 @@ fn every_promised_sample_is_there_with_its_labels() {
         "ixmap_fib_publish_seconds_bucket{le=\"0.001\"} 1",
         "ixmap_fib_publish_seconds_bucket{le=\"+Inf\"} 1",
         "ixmap_fib_publish_seconds_sum 0.0007",
+        "ixmap_netlink_lag_seconds_sum 0.003",
+        "ixmap_netlink_drift_total 4",
+        "ixmap_netlink_audits_total 3",
+        "ixmap_netlink_unknown_messages_total 5",
+        "ixmap_netlink_unknown_attributes_total 6",
+        "ixmap_odd_rules{family=\"ipv4\"} 1",
+        "ixmap_odd_rules{family=\"ipv6\"} 0",
         "ixmap_fib_publish_seconds_count 1",
         "ixmap_netlink_overruns_total 2",
         "ixmap_netlink_resyncs_total 1",

@@ -8,7 +8,7 @@ use super::lab::{Bench, router};
 use crate::dataplane::forward::reference::{Outcome, Router};
 use crate::dataplane::limit::PuntLimits;
 use crate::dataplane::testing::{address, ethernet, own_mac, port, v4, v6};
-use crate::shared::fib::HashFields;
+use crate::shared::fib::{HashFields, KernelOnly};
 use crate::shared::reason::{DropReason, PuntReason};
 
 enum Fate {
@@ -126,6 +126,44 @@ fn forwarding_off_and_port_down() {
         &down,
         vec![("down", v4(FAR).frame(), Lost(DropReason::PortDown))],
     );
+}
+
+#[test]
+fn of_a_family_that_is_the_kernels_only_what_is_for_the_router_is_told_apart() {
+    let ipv4 = Router {
+        kernel_only: KernelOnly {
+            ipv4: true,
+            ipv6: false,
+        },
+        ..router()
+    };
+    let ours = || To(PuntReason::KernelRoute);
+    let cases = vec![
+        ("ipv4", v4(FAR).frame(), ours()),
+        ("ipv4 to a blackhole", v4([23, 0, 0, 1]).frame(), ours()),
+        ("ipv4 without a route", v4([99, 0, 0, 1]).frame(), ours()),
+        (
+            "ipv4 to the router",
+            v4([10, 0, 0, 1]).frame(),
+            To(PuntReason::Local),
+        ),
+        ("ipv6", v6(FAR6).frame(), Out(1)),
+    ];
+    check(&ipv4, cases);
+    let ipv6 = Router {
+        kernel_only: KernelOnly {
+            ipv4: false,
+            ipv6: true,
+        },
+        ..router()
+    };
+    let nowhere = v6(address(0x2001_0dff, 1)).frame();
+    let cases = vec![
+        ("ipv4", v4(FAR).frame(), Out(1)),
+        ("ipv6", v6(FAR6).frame(), ours()),
+        ("ipv6 without a route", nowhere, ours()),
+    ];
+    check(&ipv6, cases);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use proptest::sample::{Index, select};
 use super::lab::router;
 use crate::dataplane::forward::reference::{Router, RpFilter};
 use crate::dataplane::testing::{V4, V6, address, ethernet, own_mac};
+use crate::shared::fib::KernelOnly;
 
 /// The longest frame that is generated.
 const LONGEST: usize = 1700;
@@ -15,22 +16,33 @@ const LONGEST: usize = 1700;
 pub(super) fn routers() -> impl Strategy<Value = Router> {
     let filters = select(vec![RpFilter::Off, RpFilter::Strict, RpFilter::Loose]);
     let mostly = || prop::bool::weighted(0.9);
-    (mostly(), mostly(), mostly(), filters, any::<bool>()).prop_map(
-        |(up, forward_ipv4, forward_ipv6, rp_filter, default)| {
-            let router = Router {
-                up,
-                forward_ipv4,
-                forward_ipv6,
-                rp_filter,
-                ..router()
-            };
-            if default {
-                router.with_default()
-            } else {
-                router
-            }
-        },
+    let rarely = || prop::bool::weighted(0.1);
+    let kernel_only = (rarely(), rarely()).prop_map(|(ipv4, ipv6)| KernelOnly { ipv4, ipv6 });
+    (
+        mostly(),
+        mostly(),
+        mostly(),
+        filters,
+        kernel_only,
+        any::<bool>(),
     )
+        .prop_map(
+            |(up, forward_ipv4, forward_ipv6, rp_filter, kernel_only, default)| {
+                let router = Router {
+                    up,
+                    forward_ipv4,
+                    forward_ipv6,
+                    rp_filter,
+                    kernel_only,
+                    ..router()
+                };
+                if default {
+                    router.with_default()
+                } else {
+                    router
+                }
+            },
+        )
 }
 
 /// Any frame: mostly good ones, some of them damaged afterwards.

@@ -12,7 +12,7 @@ use crate::dataplane::port::{BURST, Burst};
 use crate::dataplane::testing::{address, filled, neighbour_mac, own_mac, pool, port};
 use crate::shared::fib::{
     Action, Adjacency, AdjacencyId, Buckets, Fib, Group, GroupId, HashFields, HashPolicy,
-    Interface, Interfaces, Lpm, ReversePath, Rewrite, Table, World,
+    Interface, Interfaces, KernelOnly, Lpm, ReversePath, Rewrite, Table, World,
 };
 use crate::shared::mac::MacAddr;
 use crate::shared::reason::{DropReason, PuntReason};
@@ -96,6 +96,7 @@ pub(super) fn router() -> Router {
         forward_ipv4: true,
         forward_ipv6: true,
         rp_filter: RpFilter::Off,
+        kernel_only: KernelOnly::default(),
         own_ipv4: vec![v4(10, 0, 0, 1), v4(10, 1, 0, 1)],
         routes_ipv4,
         routes_ipv6,
@@ -154,6 +155,7 @@ impl Router {
                 ipv4: hash,
                 ipv6: hash,
             },
+            kernel_only: self.kernel_only,
         }
     }
 }

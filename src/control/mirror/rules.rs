@@ -1,0 +1,201 @@
+//! Which tables the kernel asks, in which order (ip-rule(8)). ixmap answers as the rules say that
+//! every kernel begins with; anything else only the kernel can follow.
+
+use std::collections::BTreeSet;
+
+/// What every kernel begins with, by family.
+const IPV4: [(u32, &str); 3] = [
+    (0, "from all lookup local"),
+    (32766, "from all lookup main"),
+    (32767, "from all lookup default"),
+];
+const IPV6: [(u32, &str); 2] = [
+    (0, "from all lookup local"),
+    (32766, "from all lookup main"),
+];
+
+/// One rule, in the order in which the kernel asks them.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Rule {
+    pub ipv6: bool,
+    /// Lower is asked first.
+    pub priority: u32,
+    /// Selector and action as `ip rule` words them: the same words are the same rule.
+    pub text: String,
+}
+
+impl std::fmt::Display for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.priority, self.text)
+    }
+}
+
+/// A way in which a family's rules are not the default ones.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum OddRule {
+    Added(Rule),
+    Missing(Rule),
+}
+
+impl OddRule {
+    /// The command that undoes it.
+    pub fn cure(&self) -> String {
+        let (verb, rule) = match self {
+            OddRule::Added(rule) => ("del", rule),
+            OddRule::Missing(rule) => ("add", rule),
+        };
+        let family = if rule.ipv6 { "-6 " } else { "" };
+        // The words of a rule are also the arguments that name it.
+        format!(
+            "ip {family}rule {verb} priority {} {}",
+            rule.priority, rule.text
+        )
+    }
+}
+
+impl std::fmt::Display for OddRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            OddRule::Added(rule) => write!(f, "{rule}"),
+            OddRule::Missing(rule) => write!(f, "missing {rule}"),
+        }
+    }
+}
+
+/// The rules of both families. Begins as every kernel does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rules(BTreeSet<Rule>);
+
+impl Default for Rules {
+    fn default() -> Rules {
+        let mut rules = Rules::none();
+        rules.0.extend(builtin(false));
+        rules.0.extend(builtin(true));
+        rules
+    }
+}
+
+impl Rules {
+    /// To be filled by a dump.
+    pub(super) fn none() -> Rules {
+        Rules(BTreeSet::new())
+    }
+
+    /// A kernel without rules (CONFIG_IP_MULTIPLE_TABLES off, no IPv6) acts by the default ones.
+    pub(super) fn assume_default(&mut self, ipv6: bool) {
+        self.0.extend(builtin(ipv6));
+    }
+
+    pub(super) fn insert(&mut self, rule: Rule) -> bool {
+        self.0.insert(rule)
+    }
+
+    pub(super) fn remove(&mut self, rule: &Rule) -> bool {
+        self.0.remove(rule)
+    }
+
+    pub(super) fn forget(&mut self, ipv6: bool) {
+        self.0.retain(|rule| rule.ipv6 != ipv6);
+    }
+
+    /// Every rule of a family, in the order in which the kernel asks them.
+    pub fn of(&self, ipv6: bool) -> impl Iterator<Item = &Rule> {
+        self.0.iter().filter(move |rule| rule.ipv6 == ipv6)
+    }
+
+    /// What sets a family's rules apart from the default ones; empty when nothing does.
+    pub fn odd(&self, ipv6: bool) -> Vec<OddRule> {
+        let default: BTreeSet<Rule> = builtin(ipv6).collect();
+        let added = self.of(ipv6).filter(|rule| !default.contains(rule));
+        let missing = default.iter().filter(|rule| !self.0.contains(rule));
+        let added = added.cloned().map(OddRule::Added);
+        added
+            .chain(missing.cloned().map(OddRule::Missing))
+            .collect()
+    }
+
+    /// The family's rules are those that ixmap follows.
+    pub fn are_default(&self, ipv6: bool) -> bool {
+        self.of(ipv6).cloned().eq(builtin(ipv6))
+    }
+}
+
+fn builtin(ipv6: bool) -> impl Iterator<Item = Rule> {
+    let list: &[(u32, &str)] = if ipv6 { &IPV6 } else { &IPV4 };
+    list.iter().map(move |(priority, text)| Rule {
+        ipv6,
+        priority: *priority,
+        text: (*text).to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(ipv6: bool, priority: u32, text: &str) -> Rule {
+        let text = text.to_owned();
+        Rule {
+            ipv6,
+            priority,
+            text,
+        }
+    }
+
+    #[test]
+    fn a_kernels_first_rules_are_the_default_ones() {
+        let rules = Rules::default();
+        for ipv6 in [false, true] {
+            assert!(rules.are_default(ipv6) && rules.odd(ipv6).is_empty());
+        }
+    }
+
+    #[test]
+    fn an_added_rule_is_odd_in_its_family_until_it_goes() {
+        let mut rules = Rules::default();
+        let added = rule(false, 100, "from 10.0.0.0/8 lookup 100");
+        assert!(rules.insert(added.clone()));
+        assert!(
+            !rules.insert(added.clone()),
+            "a replayed message is no news"
+        );
+        assert!(!rules.are_default(false) && rules.are_default(true));
+        let odd = rules.odd(false);
+        assert_eq!(odd, [OddRule::Added(added.clone())]);
+        assert_eq!(odd[0].to_string(), "100: from 10.0.0.0/8 lookup 100");
+        assert_eq!(
+            odd[0].cure(),
+            "ip rule del priority 100 from 10.0.0.0/8 lookup 100"
+        );
+        assert!(rules.remove(&added));
+        assert!(rules.are_default(false));
+    }
+
+    #[test]
+    fn a_default_rule_that_is_missing_or_moved_is_odd() {
+        let mut rules = Rules::default();
+        rules.remove(&rule(true, 32766, "from all lookup main"));
+        rules.insert(rule(true, 50, "from all lookup main"));
+        let odd: Vec<String> = rules.odd(true).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            odd,
+            [
+                "50: from all lookup main",
+                "missing 32766: from all lookup main"
+            ]
+        );
+        assert_eq!(
+            rules.odd(true)[1].cure(),
+            "ip -6 rule add priority 32766 from all lookup main"
+        );
+    }
+
+    #[test]
+    fn rules_are_listed_in_the_order_in_which_the_kernel_asks_them() {
+        let mut rules = Rules::default();
+        rules.insert(rule(false, 40000, "from all blackhole"));
+        rules.insert(rule(false, 5, "from all iif lan lookup 7"));
+        let order: Vec<u32> = rules.of(false).map(|rule| rule.priority).collect();
+        assert_eq!(order, [0, 5, 32766, 32767, 40000]);
+    }
+}

@@ -1,0 +1,241 @@
+//! Rules and settings, and what the kernel changes without a word: against the real kernel.
+
+use std::net::{Ipv6Addr, SocketAddrV6};
+use std::os::fd::AsRawFd;
+
+use ixmap::control::mirror::{Route, RouteKey};
+use nix::net::if_::if_nametoindex;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn6, sendto, setsockopt,
+    socket, sockopt,
+};
+
+use super::*;
+
+fn set(setting: &str, value: u8) {
+    let path = format!("/proc/sys/net/{setting}");
+    std::fs::write(&path, value.to_string()).expect(&path);
+}
+
+fn key(prefix: &str) -> RouteKey {
+    RouteKey {
+        table: 254,
+        prefix: prefix.parse().unwrap(),
+    }
+}
+
+fn route(lab: &Lab, prefix: &str) -> Option<Route> {
+    lab.keeper.mirror().routes(&key(prefix)).first().cloned()
+}
+
+/// Follows the kernel until `is_so`.
+async fn until(lab: &mut Lab, is_so: impl Fn(&Lab) -> bool) {
+    while !is_so(lab) {
+        lab.keeper.next().await.unwrap();
+    }
+}
+
+#[test]
+fn rules_are_followed_without_a_dump() {
+    Lab::run(Settings::default(), async |lab| {
+        let is_default =
+            |lab: &Lab| [false, true].map(|ipv6| lab.keeper.mirror().rules().are_default(ipv6));
+        assert_eq!(is_default(lab), [true, true]);
+        lab.follows(&[
+            "rule add from 10.0.0.0/8 lookup 100 priority 32765",
+            "rule add from 10.0.0.0/8 lookup 100 priority 7",
+            "-6 rule add iif e1 lookup 70000 priority 7",
+            "-6 rule add not fwmark 0x1/0xff prohibit priority 32765",
+            "rule add ipproto tcp dport 80 goto 32766 priority 9",
+        ])
+        .await;
+        assert_eq!(is_default(lab), [false, false]);
+        lab.follows(&[
+            "-6 rule del priority 7",
+            "-6 rule del priority 32765",
+            "-6 rule add from all lookup main suppress_prefixlength 0 priority 3",
+            "-6 rule del priority 3",
+        ])
+        .await;
+        assert_eq!(is_default(lab), [false, true]);
+        lab.follows(&["rule del priority 7", "rule del priority 9"])
+            .await;
+        lab.follows(&["rule del priority 32765"]).await;
+        assert_eq!(is_default(lab), [true, true]);
+        lab.follows(&["rule del priority 32766"]).await;
+        assert_eq!(is_default(lab), [false, true]);
+        lab.follows(&["rule add from all lookup main priority 32766"])
+            .await;
+        assert_eq!(is_default(lab), [true, true]);
+    });
+}
+
+#[test]
+fn the_command_that_the_log_names_removes_the_rule() {
+    Lab::run(Settings::default(), async |lab| {
+        lab.recovers(&["rule add l3mdev priority 1000"]).await;
+        let odd = lab.keeper.mirror().rules().odd(false);
+        assert_eq!(odd.len(), 1);
+        assert_eq!(odd[0].to_string(), "1000: from all l3mdev");
+        let cure = odd[0].cure();
+        ip(cure.strip_prefix("ip ").unwrap());
+        lab.rests().await;
+        assert!(lab.keeper.mirror().rules().are_default(false));
+    });
+}
+
+#[test]
+fn settings_are_followed_by_interface_and_for_all() {
+    Lab::run(Settings::default(), async |lab| {
+        for (setting, value) in [
+            ("ipv4/conf/e1/forwarding", 1),
+            ("ipv4/conf/e1/rp_filter", 2),
+            ("ipv4/conf/all/ignore_routes_with_linkdown", 1),
+            ("ipv6/conf/all/forwarding", 1),
+            ("ipv6/conf/all/ignore_routes_with_linkdown", 1),
+            ("ipv4/conf/all/rp_filter", 1),
+        ] {
+            set(setting, value);
+            lab.rests().await;
+            let difference = difference(lab.keeper.mirror(), &dump().unwrap());
+            assert_eq!(difference, None, "after {setting}");
+        }
+        let follows_default = |lab: &Lab| {
+            let index = i32::try_from(if_nametoindex("p2").unwrap()).unwrap();
+            lab.keeper.mirror().netconf(false, index).unwrap().rp_filter
+        };
+        assert_eq!(follows_default(lab), Some(0));
+        set("ipv4/conf/default/rp_filter", 1);
+        until(lab, |lab| follows_default(lab) == Some(1)).await;
+        set("ipv4/conf/all/forwarding", 1);
+        lab.settled().await;
+        lab.recovers(&["link set e1 down", "link set e1 name port1", "link del e2"])
+            .await;
+    });
+}
+
+#[test]
+fn routes_of_a_link_without_carrier_are_given_up_at_once_where_that_is_set() {
+    const ROUTES: [(&str, &str); 2] = [("192.0.2.0/24", "ipv4"), ("2001:db8:f::/48", "ipv6")];
+    Lab::run(Settings::default(), async |lab| {
+        lab.recovers(&[
+            "route add 192.0.2.0/24 nexthop via 10.0.1.2 nexthop via 10.0.2.2",
+            "-6 route add 2001:db8:f::/48 nexthop via 2001:db8:1::2 nexthop via 2001:db8:2::2",
+        ])
+        .await;
+        let dead = |lab: &Lab, prefix| {
+            let paths = route(lab, prefix).unwrap().paths;
+            paths.iter().filter(|path| path.dead).count()
+        };
+        for (set_for, other) in [(0, 1), (1, 0)] {
+            let [(prefix, family), (untouched, _)] = [ROUTES[set_for], ROUTES[other]];
+            set(&format!("{family}/conf/e1/ignore_routes_with_linkdown"), 1);
+            lab.settled().await;
+            let resyncs = lab.keeper.counters().resyncs;
+            ip("link set p1 down");
+            until(lab, |lab| dead(lab, prefix) == 1).await;
+            assert_eq!(lab.keeper.counters().resyncs, resyncs, "it took a dump");
+            assert_eq!(dead(lab, untouched), 0);
+            lab.settled().await;
+            assert_eq!((dead(lab, prefix), dead(lab, untouched)), (1, 0));
+            // The kernel says no word of the routes when the setting is changed.
+            set(&format!("{family}/conf/e1/ignore_routes_with_linkdown"), 0);
+            lab.settled().await;
+            assert_eq!(dead(lab, prefix), 0);
+            ip("link set p1 up");
+            lab.settled().await;
+        }
+        // `all` counts in IPv4 too.
+        ip("link set p1 down");
+        lab.settled().await;
+        assert_eq!(dead(lab, ROUTES[0].0), 0);
+        set("ipv4/conf/all/ignore_routes_with_linkdown", 1);
+        lab.settled().await;
+        assert_eq!(dead(lab, ROUTES[0].0), 1);
+    });
+}
+
+#[test]
+fn a_route_ends_when_it_expires_not_when_the_kernel_forgets_it() {
+    Lab::run(Settings::default(), async |lab| {
+        let lasting = "2001:db8:e::/48";
+        let prefix = "2001:db8:f::/48";
+        lab.follows(&[
+            "-6 route add 2001:db8:e::/48 via 2001:db8:1::2 expires 3000",
+            "-6 route add 2001:db8:f::/48 via 2001:db8:1::2 expires 2",
+        ])
+        .await;
+        assert!(route(lab, prefix).is_some());
+        until(lab, |lab| route(lab, prefix).is_none()).await;
+        let mut show = Command::new("ip");
+        show.args(["-6", "route", "show", prefix]);
+        let shown = String::from_utf8(show.output().unwrap().stdout).unwrap();
+        assert!(shown.contains(prefix), "the kernel has it still: {shown}");
+        assert!(route(lab, lasting).is_some());
+        // Its deletion, when it comes, is no news.
+        ip("-6 route flush 2001:db8:f::/48");
+        lab.rests().await;
+        lab.settled().await;
+    });
+}
+
+/// Sends a router advertisement with an MTU option from `port`.
+fn advertise(port: &str, mtu: u32) {
+    let socket = socket(
+        AddressFamily::Inet6,
+        SockType::Raw,
+        SockFlag::empty(),
+        SockProtocol::IcmpV6,
+    )
+    .unwrap();
+    setsockopt(&socket, sockopt::Ipv6MulticastHops, &255).unwrap();
+    // Type, code, checksum (the kernel's), hop limit, flags, lifetime 1800 s, timers; MTU option.
+    let mut packet = vec![
+        134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0, 5, 1, 0, 0,
+    ];
+    packet.extend(mtu.to_be_bytes());
+    let all_nodes: Ipv6Addr = "ff02::1".parse().unwrap();
+    let scope = if_nametoindex(port).unwrap();
+    let to = SockaddrIn6::from(SocketAddrV6::new(all_nodes, 0, 0, scope));
+    sendto(socket.as_raw_fd(), &packet, &to, MsgFlags::empty()).unwrap();
+}
+
+#[test]
+fn the_mtu_of_an_advertised_route_is_found_and_its_silent_change_by_the_audit() {
+    let settings = Settings {
+        audit: Some(Duration::from_secs(3)),
+        ..Settings::default()
+    };
+    Lab::run(settings, async |lab| {
+        set("ipv6/conf/e1/accept_ra", 2);
+        lab.settled().await;
+        let mtu = |lab: &Lab| route(lab, "::/0").and_then(|route| route.mtu);
+        advertise("p1", 1400);
+        until(lab, |lab| mtu(lab) == Some(1400)).await;
+        let counters = lab.keeper.counters();
+        assert_eq!(counters.drift, 0, "{counters:?}");
+        // Nothing tells of this one.
+        advertise("p1", 1380);
+        until(lab, |lab| mtu(lab) == Some(1380)).await;
+        let counters = lab.keeper.counters();
+        assert!(counters.drift >= 1, "{counters:?}");
+    });
+}
+
+#[test]
+fn audits_of_a_kernel_that_keeps_its_word_find_nothing() {
+    let settings = Settings {
+        audit: Some(Duration::from_millis(10)),
+        ..Settings::default()
+    };
+    Lab::run(settings, async |lab| {
+        lab.recovers(&["route add 192.0.2.0/24 via 10.0.1.2", "link set p2 down"])
+            .await;
+        while lab.keeper.counters().audits < 2 {
+            let step = tokio::time::timeout(QUIET, lab.keeper.next()).await;
+            // An audit that finds nothing is no step, and the mirror is in sync during it.
+            assert!(step.map_or(true, |step| step.unwrap().in_sync));
+        }
+        assert_eq!(lab.keeper.counters().drift, 0);
+    });
+}
