@@ -17,8 +17,8 @@ use ipnet::IpNet;
 
 pub use apply::Doubt;
 pub use types::{
-    Address, Changes, Event, Link, Neighbour, NeighbourState, Path, Placement, Route, RouteKey,
-    RouteKind,
+    Address, Changes, Event, Link, Neighbour, NeighbourFlags, NeighbourState, Path, Placement,
+    Route, RouteKey, RouteKind,
 };
 
 /// The kernel's tables.

@@ -2,12 +2,14 @@
 //!
 //! `monitor` hears what changes, `dump` asks for what is there, `decode` turns both into
 //! [`Event`](crate::control::mirror::Event)s, and `sync` ties them into one stream of changes.
+//! `neighbours` is the one place that asks the kernel to do something.
 
 mod attributes;
 mod decode;
 mod dump;
 mod message;
 mod monitor;
+mod neighbours;
 mod route;
 mod socket;
 mod sync;
@@ -16,6 +18,7 @@ pub use decode::decode;
 pub use dump::{Dumper, dump};
 pub use message::{Message, Messages};
 pub use monitor::{Monitor, Received};
+pub use neighbours::{NeighbourRequest, NeighbourRound, NeighbourSocket, NeighbourTable};
 pub use sync::{Counters, Keeper, Settings, Update};
 
 /// What can go wrong between ixmap and the kernel's rtnetlink.

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::{Message, Messages, decode};
 use crate::control::mirror::{
-    Changes, Event, Link, Mirror, Neighbour, NeighbourState, Path, Route, RouteKey, RouteKind,
+    Changes, Event, Link, Mirror, Neighbour, NeighbourFlags, NeighbourState, Path, Route, RouteKey,
+    RouteKind,
 };
 use crate::shared::mac::MacAddr;
 
@@ -301,6 +302,7 @@ fn neighbours_are_read_but_not_proxies_bridges_and_multicast() {
         address: "10.0.0.9".parse().unwrap(),
         mac: Some(MacAddr([2, 0, 0, 0, 0, 9])),
         state: NeighbourState::Reachable,
+        flags: NeighbourFlags::default(),
     };
     assert_eq!(
         built(2, 0, [10, 0, 0, 9]),

@@ -12,7 +12,8 @@ mod sharing;
 
 use super::*;
 use crate::control::mirror::{
-    Address, Event, Link, Neighbour, NeighbourState, Path, Placement, Route, RouteKey,
+    Address, Event, Link, Neighbour, NeighbourFlags, NeighbourState, Path, Placement, Route,
+    RouteKey,
 };
 use crate::shared::fib::Action;
 use crate::shared::reason::{DropReason, PuntReason};
@@ -204,6 +205,7 @@ fn neighbour(ifindex: u32, address: &str, state: NeighbourState) -> Neighbour {
         address: ip(address),
         mac: state.is_valid().then_some(THEIRS),
         state,
+        flags: NeighbourFlags::default(),
     }
 }
 

@@ -30,6 +30,7 @@ use super::fault::Fault;
 use super::logging;
 use super::metrics::{self, Histogram};
 use super::mirror::{Changes, Link};
+use super::neighbours::Neighbours;
 use super::netlink::{Keeper, NetlinkError, Update};
 use super::resolve::{PortFacts, Resolver};
 use super::sysctl;
@@ -161,6 +162,7 @@ struct Daemon {
     /// Every port is up and the kernel's state is in the FIB: from here on the log speaks.
     ready: bool,
     resolver: Resolver,
+    neighbours: Neighbours,
     publisher: Publisher,
     publish_times: Arc<Histogram>,
     published: Instant,
@@ -436,7 +438,8 @@ impl Daemon {
         true
     }
 
-    /// Once a second: what the kernel says nothing about, and how the workers are.
+    /// Once a second: what the kernel says nothing about, whom it should look after, and how the
+    /// workers are.
     async fn look_around(&mut self) -> Result<(), StartError> {
         let mut news = self.resolver.set_hash_policy(sysctl::hash_policy());
         for id in (0..MAX_PORTS).filter_map(PortId::new) {
@@ -448,6 +451,10 @@ impl Daemon {
             // Memory may have come back, of which nobody tells.
             self.publish_soon();
         }
+        let hits = self.workers.iter().map(|worker| &*worker.hits);
+        self.neighbours
+            .look(hits, &self.resolver, self.keeper.mirror())
+            .await;
         self.publisher.sweep();
         for id in (0..MAX_PORTS).filter_map(PortId::new) {
             self.follow_carrier(id).await;
