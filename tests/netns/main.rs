@@ -13,6 +13,7 @@ mod bad_input;
 mod ecmp;
 mod exhausted;
 mod frames;
+mod freshness;
 mod icmp;
 mod lifecycle;
 mod local;
