@@ -10,6 +10,7 @@
 )]
 
 mod bad_input;
+mod crowd;
 mod ecmp;
 mod exhausted;
 mod frames;

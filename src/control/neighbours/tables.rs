@@ -40,7 +40,8 @@ impl Watched {
     /// What is wrong, and the way out.
     pub(super) fn warning(&self, family: Family) -> Option<String> {
         let limit = u64::from(self.table.limit);
-        if !self.refuses && self.counted * 8 < limit * NEARLY {
+        let nearly = limit != 0 && self.counted * 8 >= limit * NEARLY;
+        if !self.refuses && !nearly {
             return None;
         }
         let (name, directory) = match family {
@@ -92,6 +93,7 @@ mod tests {
     #[test]
     fn a_table_that_is_nearly_full_is_told_once_with_the_command_that_helps() {
         let mut watched = Watched::default();
+        assert_eq!(watched.news(Family::Ipv4), None, "not looked at yet");
         watched.update(table(895, 7), 0);
         assert_eq!(watched.news(Family::Ipv4), None, "under seven eighths");
         watched.update(table(896, 7), 0);
