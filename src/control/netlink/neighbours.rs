@@ -46,7 +46,8 @@ const STATS_TABLE_FULLS: usize = 80;
 /// Has the kernel use a neighbour as if a packet had been sent to it (NTF_USE): what is STALE is
 /// probed, what is not resolved is.
 ///
-/// The kernel takes PERMANENT away from an entry that is asked about: never ask about those.
+/// The kernel takes PERMANENT away from an entry that is asked about, and resolves it anew: never
+/// ask about those.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct NeighbourRequest {
     pub ifindex: u32,
