@@ -24,10 +24,17 @@ type Key = (u32, IpAddr);
 /// What was asked of the kernel.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// When, of what was asked a moment ago.
-    asked: BTreeMap<Key, Instant>,
+    /// A moment ago, and with no answer yet.
+    asked: BTreeMap<Key, Asked>,
     /// Gateways that the kernel manages because it was asked to.
     managed: BTreeSet<Key>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    when: Instant,
+    /// To be managed from then on, or not.
+    managed: bool,
 }
 
 impl Plan {
@@ -45,7 +52,7 @@ impl Plan {
         mirror: &Mirror,
         now: Instant,
     ) -> Vec<NeighbourRequest> {
-        self.asked.retain(|_, asked| now < *asked + REPEAT);
+        self.asked.retain(|_, asked| now < asked.when + REPEAT);
         let gateways = gateways(used, mirror);
         let mut requests = Vec::new();
         self.manage(&gateways, mirror, &mut requests);
@@ -68,8 +75,9 @@ impl Plan {
         requests.truncate(MAX_REQUESTS);
         for request in &requests {
             let key = (request.ifindex, request.address);
-            self.asked.insert(key, now);
-            if request.managed {
+            let managed = request.managed;
+            self.asked.insert(key, Asked { when: now, managed });
+            if managed {
                 self.managed.insert(key);
             }
         }
@@ -115,12 +123,12 @@ impl Plan {
             }
             let entry = mirror.neighbour(key.0, key.1);
             let is_managed = entry.is_some_and(|entry| entry.flags.managed);
-            let is_pending = asked.contains_key(key);
-            if is_managed && !is_pending {
+            let asked = asked.get(key);
+            if is_managed && asked.is_none_or(|asked| asked.managed) {
                 requests.push(request(*key, entry, false));
             }
-            // Not forgotten before the kernel says so: the answer to a request may be on its way.
-            is_managed || is_pending
+            // Not forgotten while the answer to a request may be on its way.
+            is_managed || asked.is_some_and(|asked| asked.managed)
         });
     }
 }
