@@ -87,7 +87,9 @@ void ixmap_irqs_release(struct ixmap *ix)
 		return;
 	while (ix->irq_count)
 		ixmap_irq_release(&ix->irqs[--ix->irq_count]);
+	/* This lets the line interrupt again, see ixmap_probe(). */
 	pci_free_irq_vectors(ix->pdev);
+	pci_intx(ix->pdev, 0);
 	kfree(ix->irqs);
 	ix->irqs = NULL;
 	atomic_set(&ix->fired, 0);
@@ -212,6 +214,8 @@ ssize_t ixmap_read(struct file *file, char __user *buffer, size_t length, loff_t
 	size_t room, found;
 	int error;
 
+	if (current->mm != ix->mm)
+		return -EPERM;
 	room = min_t(size_t, length / sizeof(*events), IXMAP_EVENTS);
 	if (!room)
 		return -EINVAL;

@@ -12,7 +12,7 @@
  *   close()  bus mastering off, function reset, vectors freed, memory unmapped and unpinned, in
  *            this order: also when the owner crashed.
  *
- * ioctl() and mmap() are for the process that opened (EPERM); ioctls that are none fail with
+ * ioctl(), mmap() and read() are for the process that opened (EPERM); ioctls that are none fail with
  * ENOTTY, pointers to nowhere with EFAULT, values that make no sense with EINVAL.
  *
  * A device that is unbound or pulled while it is open: ioctls, reads and mmap() fail with ENODEV,

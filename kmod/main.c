@@ -85,10 +85,9 @@ static int ixmap_open(struct inode *inode, struct file *file)
 	if (error)
 		goto unlock;
 	pci_clear_master(ix->pdev);
-	if (ixmap_reset(ix)) {
-		error = -EIO;
+	error = ixmap_reset(ix);
+	if (error)
 		goto unlock;
-	}
 	ix->open = true;
 	ix->mapping = file->f_mapping;
 	mmgrab(current->mm);
@@ -338,7 +337,9 @@ static int ixmap_prepare(struct ixmap *ix)
 	if (dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64)) &&
 	    dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(32)))
 		return dev_err_probe(&pdev->dev, -EIO, "no usable DMA addresses\n");
-	dma_set_max_seg_size(&pdev->dev, UINT_MAX);
+	/* Segments are as long as memory is contiguous, wherever that is, but end with a huge page. */
+	dma_set_max_seg_size(&pdev->dev, ALIGN_DOWN(UINT_MAX, SZ_2M));
+	dma_set_seg_boundary(&pdev->dev, ULONG_MAX);
 	/* A card that works on copies would never see what the owner does, nor the owner it. */
 	if (dma_max_mapping_size(&pdev->dev) != SIZE_MAX)
 		return dev_err_probe(&pdev->dev, -EIO, "DMA uses bounce buffers (swiotlb)\n");
@@ -360,6 +361,8 @@ static int ixmap_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (error)
 		goto put;
 	pci_clear_master(pdev);
+	/* The line may be shared, and nobody here would answer it. */
+	pci_intx(pdev, 0);
 	error = pci_request_region(pdev, IXMAP_BAR, "ixmap");
 	if (error)
 		goto disable;

@@ -141,7 +141,7 @@ impl Lab {
     }
 
     fn routes(&self) -> usize {
-        self.keeper.mirror().all_routes().len()
+        self.keeper.mirror().route_count()
     }
 
     /// Routes of [`burst`].

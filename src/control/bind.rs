@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::dataplane::port::pci::Sysfs;
-use crate::dataplane::port::pci::bind::{self, BindError, Bound};
+use crate::dataplane::port::pci::bind::Bound;
+use crate::dataplane::port::{OpenError, bind_card};
 use crate::shared::pci::PciAddress;
 
 /// What the command did.
@@ -16,8 +16,8 @@ pub(super) struct Report {
 }
 
 /// Binds the function at `address` to `driver`.
-pub(super) fn run(address: PciAddress, driver: &str, force: bool) -> Result<Report, BindError> {
-    let Bound { address, was, now } = bind::to(&Sysfs::default(), address, driver, force)?;
+pub(super) fn run(address: PciAddress, driver: &str, force: bool) -> Result<Report, OpenError> {
+    let Bound { address, was, now } = bind_card(address, driver, force)?;
     Ok(Report {
         address: address.to_string(),
         driver: now,

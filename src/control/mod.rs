@@ -11,6 +11,7 @@ pub mod mirror;
 pub mod neighbours;
 pub mod netlink;
 pub mod resolve;
+mod slots;
 pub mod supervisor;
 pub mod sysctl;
 pub mod tap;

@@ -154,3 +154,41 @@ fn a_leg_whose_port_goes_down_loses_its_flows_to_the_other() -> Result<()> {
     }
     Ok(())
 }
+
+/// The flows of all of them, once they go where they should.
+fn all_at(lab: &Lab, family: Family, leg: usize) -> Result<()> {
+    let what = format!("{family:?}: every flow arrives at {}", ["B", "C"][leg]);
+    let all = |arrived: &[BTreeSet<u16>; 2]| arrived[leg].len() == usize::from(FLOWS);
+    split_when(lab, family, &what, all)?;
+    Ok(())
+}
+
+#[test]
+fn flows_follow_next_hop_objects_whether_the_kernel_tells_of_routes_or_not() -> Result<()> {
+    for (mode, told) in [(1, "and of each route"), (0, "of the object only")] {
+        println!("the kernel tells {told}");
+        let lab = lab(Ports::Three)?;
+        lab.router.sysctl(&[
+            &format!("net.ipv4.nexthop_compat_mode={mode}"),
+            "net.ipv4.fib_multipath_hash_policy=1",
+            "net.ipv6.fib_multipath_hash_policy=1",
+        ])?;
+        for (family, base) in Family::BOTH.into_iter().zip([10, 20]) {
+            let [b, c, group] = [base, base + 1, base + 2];
+            let leg = |host: &Host| format!("via {} dev {}", host.address(family), host.port());
+            let ip = |words: &str| lab.router.ip(words);
+            ip(&format!("nexthop add id {b} {}", leg(&lab.b)))?;
+            ip(&format!("nexthop add id {c} {}", leg(&lab.c)))?;
+            ip(&format!("nexthop add id {group} group {b}/{c}"))?;
+            ip(&format!("route add {} nhid {group}", target(family)))?;
+            let [at_b, at_c] = split_by_ports(&lab, family)?;
+            assert!(at_b.len().min(at_c.len()) > 140, "{family:?}");
+            ip(&format!("nexthop replace id {b} {}", leg(&lab.c)))?;
+            all_at(&lab, family, 1)?;
+            ip(&format!("nexthop replace id {b} {}", leg(&lab.b)))?;
+            ip(&format!("nexthop del id {c}"))?;
+            all_at(&lab, family, 0)?;
+        }
+    }
+    Ok(())
+}

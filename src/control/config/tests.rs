@@ -193,11 +193,11 @@ fn a_wrong_value_of_a_port_is_one_line() {
     for (extra, line) in [
         (
             "mtu = 67",
-            "f.toml:5: port.mtu: 67 is no MTU that ixmap can use: use 68 to 9500",
+            "f.toml:5: port.mtu: 67 is no MTU that ixmap can use: use 68 to 9710",
         ),
         (
             "mtu = 65537",
-            "f.toml:5: port.mtu: 65537 is no MTU that ixmap can use: use 68 to 9500",
+            "f.toml:5: port.mtu: 65537 is no MTU that ixmap can use: use 68 to 9710",
         ),
         (
             "mtu = 9000",

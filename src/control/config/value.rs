@@ -13,8 +13,8 @@ use crate::shared::port::MAX_PORTS;
 const MAX_NAME: usize = 15;
 /// The longest socket path: sun_path without its terminator (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
-/// Smallest MTU of IPv4 (RFC 791) and the largest jumbo frame in use; drivers may take less.
-const MTU: std::ops::RangeInclusive<i64> = 68..=9500;
+/// Smallest MTU of IPv4 (RFC 791) and the largest of any driver; others may take less.
+const MTU: std::ops::RangeInclusive<i64> = 68..=ixgbe::MAX_MTU as i64;
 /// Queues that the 82599 spreads flows over (RSS).
 const MAX_QUEUES: u16 = 16;
 /// Core ids beyond this are typing errors; it also bounds what a range like `0-99999` may build.
@@ -281,6 +281,18 @@ pub fn check_ports(ports: &[PortConfig]) -> Result<(), Conflict> {
                 port.driver
             );
             return conflict("mtu", wrong, &format!("use at most {most}"));
+        }
+        let is_afxdp = |port: &PortConfig| port.driver == Driver::Afxdp;
+        if let Some(mtu) = port.mtu.map(u32::from)
+            && port.driver == Driver::Ixgbe
+            && ixgbe::frame_size_for(mtu).is_some_and(|size| size > afxdp::MAX_FRAME_SIZE)
+            && ports.iter().any(is_afxdp)
+        {
+            // Frames move between ports.
+            let wrong = format!("{mtu} takes larger frames than ports with driver afxdp can have");
+            let most = ixgbe::max_mtu(afxdp::MAX_FRAME_SIZE);
+            let remedy = format!("use at most {most}, or run the ports in two daemons");
+            return conflict("mtu", wrong, &remedy);
         }
         if ports.iter().any(|other| other.name == port.device) {
             let wrong = format!("\"{}\" is the name of a port's TAP", port.device);

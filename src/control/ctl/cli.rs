@@ -88,10 +88,10 @@ struct Binding {
     /// The card's PCI address: 0000:03:00.0
     #[arg(value_name = "PCI")]
     address: PciAddress,
-    /// The kernel's driver
-    #[arg(default_value = "ixmap", value_parser = ["ixmap", "vfio-pci", "ixgbe"])]
+    /// The kernel's driver: ixmap, vfio-pci, or for the way back the card's own, ixgbe
+    #[arg(default_value = "ixmap", value_parser = driver_name)]
     driver: String,
-    /// Even when its netdev is up and has addresses
+    /// Even when its netdev is in use
     #[arg(long)]
     force: bool,
 }
@@ -105,6 +105,18 @@ enum PortCommand {
     },
     /// Remove a port
     Del { name: String },
+}
+
+/// A name that a driver of the kernel's may have.
+fn driver_name(text: &str) -> Result<String, Fault> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if !text.is_empty() && text.chars().all(is_name) {
+        return Ok(text.to_owned());
+    }
+    Err(Fault::new(
+        format!("\"{text}\" is no driver's name"),
+        "use ixmap, vfio-pci or ixgbe",
+    ))
 }
 
 /// Checks the form only: which drivers and devices there are is for the daemon to say.

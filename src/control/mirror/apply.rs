@@ -4,9 +4,11 @@
 //! part of that which is simple is done at once, so that forwarding stops where the kernel's did;
 //! the doubt that is returned asks for a new dump, which settles the rest.
 
+use std::net::IpAddr;
+
 use super::Mirror;
 use super::lists::{self, Outcome};
-use super::types::{Address, Changes, Event, Link, Neighbour, Placement, Route, RouteKey};
+use super::types::{Address, Changes, Event, Link, Neighbour, Part, Placement, Route, RouteKey};
 
 /// RT_SCOPE_HOST: local addresses; they answer even while their link is down.
 const RT_SCOPE_HOST: u8 = 254;
@@ -43,9 +45,28 @@ impl Mirror {
     /// Adds an entry of a dump, in the dump's order.
     pub fn load(&mut self, event: Event) {
         if let Event::RouteSet { key, route, .. } = event {
-            lists::load(self.routes.entry(key).or_default(), route, is_ipv6(&key));
+            self.routes.edit(key, |list| {
+                lists::load(list, route, is_ipv6(&key));
+                Outcome::Changed
+            });
         } else {
             self.apply(event, &mut Changes::default());
+        }
+    }
+
+    /// Forgets what one dump loads.
+    pub fn forget(&mut self, part: Part) {
+        match part {
+            Part::Links => self.links.clear(),
+            Part::Addresses => self.addresses.clear(),
+            Part::NextHops => self.nexthops.clear(),
+            Part::Routes { ipv6 } => self.routes.clear(ipv6),
+            Part::Neighbours { ipv6 } => {
+                let other = |address: &IpAddr| address.is_ipv6() != ipv6;
+                self.neighbours.retain(|(_, address), _| other(address));
+                self.neighbours_by_address
+                    .retain(|(address, _)| other(address));
+            }
         }
     }
 
@@ -62,6 +83,14 @@ impl Mirror {
             Event::AddressGone(address) => self.address_gone(address, changes),
             Event::RouteSet { key, route, place } => self.route_set(key, route, place, changes),
             Event::RouteGone { key, route } => self.route_gone(key, &route, changes),
+            Event::NextHopSet { id, object } => {
+                self.nexthop_set(id, object, changes);
+                None
+            }
+            Event::NextHopGone { id } => {
+                self.nexthops_gone([id].into(), changes);
+                None
+            }
             Event::NeighbourSet(neighbour) => {
                 self.neighbour_set(neighbour, changes);
                 None
@@ -80,6 +109,7 @@ impl Mirror {
     fn link_set(&mut self, link: Link, changes: &mut Changes) -> Option<Doubt> {
         let index = link.index;
         let now = (link.up, link.carrier, link.mtu);
+        let works = link.works();
         let old = self.links.insert(index, link);
         if old.as_ref() != self.links.get(&index) {
             changes.links.insert(index);
@@ -87,6 +117,9 @@ impl Mirror {
         let old = old?;
         if old.up && !now.0 {
             self.lose_routes(index, Loss::Down, changes);
+        }
+        if old.works() && !works {
+            self.lose_nexthops(index, changes);
         }
         ((old.up, old.carrier, old.mtu) != now).then_some(Doubt::Interface(index))
     }
@@ -105,6 +138,7 @@ impl Mirror {
         });
         self.neighbours_by_address
             .retain(|&(_, ifindex)| ifindex != index);
+        self.lose_nexthops(index, changes);
         self.lose_routes(index, Loss::Gone, changes);
         Some(Doubt::Interface(index))
     }
@@ -133,12 +167,12 @@ impl Mirror {
         place: Placement,
         changes: &mut Changes,
     ) -> Option<Doubt> {
-        let list = self.routes.entry(key).or_default();
-        let outcome = if is_ipv6(&key) {
-            lists::set6(list, route, place)
+        let set = if is_ipv6(&key) {
+            lists::set6
         } else {
-            lists::set4(list, route, place)
+            lists::set4
         };
+        let outcome = self.routes.edit(key, |list| set(list, route, place));
         if outcome != Outcome::Unchanged {
             changes.prefixes.insert(key.prefix);
         }
@@ -146,15 +180,12 @@ impl Mirror {
     }
 
     fn route_gone(&mut self, key: RouteKey, route: &Route, changes: &mut Changes) -> Option<Doubt> {
-        let list = self.routes.get_mut(&key)?;
-        let outcome = if is_ipv6(&key) {
-            lists::gone6(list, route)
+        let gone = if is_ipv6(&key) {
+            lists::gone6
         } else {
-            lists::gone4(list, route)
+            lists::gone4
         };
-        if list.is_empty() {
-            self.routes.remove(&key);
-        }
+        let outcome = self.routes.edit(key, |list| gone(list, route));
         if outcome == Outcome::Changed {
             changes.prefixes.insert(key.prefix);
         }
@@ -172,8 +203,7 @@ impl Mirror {
 
     /// The kernel's silent flush (fib_sync_down_dev, fib6_ifdown).
     fn lose_routes(&mut self, ifindex: u32, loss: Loss, changes: &mut Changes) {
-        self.routes.retain(|key, list| {
-            let ipv6 = is_ipv6(key);
+        let edit = |list: &mut Vec<Route>, ipv6| {
             let mut touched = false;
             list.retain_mut(|route| {
                 if !route.paths.iter().any(|path| path.ifindex == Some(ifindex)) {
@@ -183,10 +213,10 @@ impl Mirror {
                 touched |= changed;
                 keep
             });
-            if touched {
-                changes.prefixes.insert(key.prefix);
-            }
-            !list.is_empty()
+            touched
+        };
+        self.routes.edit_all(edit, |prefix| {
+            changes.prefixes.insert(prefix);
         });
     }
 }

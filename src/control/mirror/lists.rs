@@ -25,8 +25,7 @@ pub(super) enum Outcome {
     Doubtful,
 }
 
-/// The same route but for what a link's state does to its legs. The embedded legs of a next-hop
-/// object may be out of date, so its id decides.
+/// The same route but for what a link's state does to its legs.
 fn same(one: &Route, other: &Route) -> bool {
     let legs = || {
         one.paths.len() == other.paths.len()
@@ -34,10 +33,9 @@ fn same(one: &Route, other: &Route) -> bool {
                 (a.ifindex, a.via, a.weight, a.onlink) == (b.ifindex, b.via, b.weight, b.onlink)
             })
     };
-    let id = one.nexthop_id;
     same_but_legs(one, other)
         && (one.kind, one.nexthop_id) == (other.kind, other.nexthop_id)
-        && (id.is_some() || legs())
+        && legs()
 }
 
 fn same_but_legs(one: &Route, other: &Route) -> bool {

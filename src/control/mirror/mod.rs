@@ -2,12 +2,15 @@
 //! derived; `resolve` reads these tables and compiles them.
 //!
 //! Tables are keyed as the kernel keys them: links by ifindex, routes by (table, prefix) with the
-//! kernel's ordered list behind each key, neighbours by (ifindex, address). `apply` follows one
-//! event, `lists` places a route among those of its key, `replace` swaps in a fresh dump.
+//! kernel's ordered list behind each key, next-hop objects by id, neighbours by (ifindex, address).
+//! `apply` follows one event, `lists` places a route among those of its key, `nexthops` knows which
+//! objects end with others, `replace` swaps in a fresh dump.
 
 mod apply;
 mod lists;
+mod nexthops;
 mod replace;
+mod routes;
 mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,10 +18,11 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use self::routes::Routes;
 pub use apply::Doubt;
 pub use types::{
-    Address, Changes, Event, Link, Neighbour, NeighbourFlags, NeighbourState, Path, Placement,
-    Route, RouteKey, RouteKind,
+    Address, Changes, Event, Link, Neighbour, NeighbourFlags, NeighbourState, NextHopObject, Part,
+    Path, Placement, Route, RouteKey, RouteKind,
 };
 
 /// The kernel's tables.
@@ -26,7 +30,8 @@ pub use types::{
 pub struct Mirror {
     links: BTreeMap<u32, Link>,
     addresses: BTreeSet<Address>,
-    routes: BTreeMap<RouteKey, Vec<Route>>,
+    routes: Routes,
+    nexthops: BTreeMap<u32, NextHopObject>,
     neighbours: BTreeMap<(u32, IpAddr), Neighbour>,
     /// The neighbours again, by address: what lies within a prefix.
     neighbours_by_address: BTreeSet<(IpAddr, u32)>,
@@ -50,19 +55,46 @@ impl Mirror {
 
     /// The routes of a key in the kernel's order (for IPv6, by metric); empty when there are none.
     pub fn routes(&self, key: &RouteKey) -> &[Route] {
-        self.routes.get(key).map_or(&[], Vec::as_slice)
+        self.routes.get(key)
     }
 
-    /// Every key with its routes, by table and prefix. No list is empty.
-    pub fn all_routes(&self) -> impl ExactSizeIterator<Item = (&RouteKey, &[Route])> {
-        self.routes.iter().map(|(key, list)| (key, list.as_slice()))
+    /// Keys that have routes.
+    pub fn route_count(&self) -> usize {
+        self.routes.len()
+    }
+
+    /// Every key with its routes, IPv4 first, by table and prefix. No list is empty.
+    pub fn all_routes(&self) -> impl Iterator<Item = (RouteKey, &[Route])> {
+        self.routes.iter()
+    }
+
+    /// The keys that have a route of which `is_meant` is true; it is asked but once for all that are
+    /// alike.
+    pub fn routes_with<'a>(
+        &'a self,
+        is_meant: &dyn Fn(&Route) -> bool,
+    ) -> impl Iterator<Item = RouteKey> + use<'a> {
+        self.routes.with(is_meant)
     }
 
     /// The prefixes of a table that lie within `prefix`, itself included.
     pub fn prefixes_within(&self, table: u32, prefix: IpNet) -> impl Iterator<Item = IpNet> {
-        let last = IpNet::from(prefix.broadcast());
-        let [first, last] = [prefix, last].map(|prefix| RouteKey { table, prefix });
-        self.routes.range(first..=last).map(|(key, _)| key.prefix)
+        self.routes.within(table, prefix)
+    }
+
+    /// The prefixes that hold an address and may have a route in some table, the longest first.
+    pub fn prefixes_around(&self, address: IpAddr) -> impl Iterator<Item = IpNet> {
+        self.routes.lengths(address)
+    }
+
+    /// The next-hop object of an id.
+    pub fn nexthop(&self, id: u32) -> Option<&NextHopObject> {
+        self.nexthops.get(&id)
+    }
+
+    /// Every next-hop object, by id.
+    pub fn nexthops(&self) -> impl ExactSizeIterator<Item = (u32, &NextHopObject)> {
+        self.nexthops.iter().map(|(id, object)| (*id, object))
     }
 
     /// The neighbour entry of an address on an interface.

@@ -13,8 +13,11 @@ impl Mirror {
         differences(&self.links, &fresh.links, |index| {
             changes.links.insert(*index);
         });
-        differences(&self.routes, &fresh.routes, |key| {
-            changes.prefixes.insert(key.prefix);
+        self.routes.differences(&fresh.routes, |prefix| {
+            changes.prefixes.insert(prefix);
+        });
+        differences(&self.nexthops, &fresh.nexthops, |id| {
+            fresh.note_nexthop(*id, &mut changes);
         });
         differences(&self.neighbours, &fresh.neighbours, |key| {
             changes.neighbours.insert(*key);

@@ -23,6 +23,14 @@ pub struct Link {
     pub running: bool,
 }
 
+impl Link {
+    /// Up, and not without both carrier and operation: otherwise the kernel drops the next-hop objects
+    /// behind it (nh_netdev_event in net/ipv4/nexthop.c).
+    pub(super) fn works(&self) -> bool {
+        self.up && (self.carrier || self.running)
+    }
+}
+
 /// One interface address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Address {
@@ -55,7 +63,7 @@ pub enum RouteKind {
 }
 
 /// One entry of the ordered list behind a [`RouteKey`].
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Route {
     pub kind: RouteKind,
     /// RTA_PRIORITY: the metric; lower wins.
@@ -66,9 +74,10 @@ pub struct Route {
     pub protocol: u8,
     /// RT_SCOPE_*.
     pub scope: u8,
-    /// Legs in the kernel's order; empty for kinds without an output.
+    /// Legs in the kernel's order; empty for kinds without an output, and behind a next-hop object.
     pub paths: Vec<Path>,
-    /// RTA_NH_ID: the next-hop object it goes through.
+    /// RTA_NH_ID: the next-hop object it goes through, which says where to (and its kind is unicast
+    /// then, blackhole or not).
     pub nexthop_id: Option<u32>,
     /// RTA_METRICS / RTAX_MTU; absent for the device's.
     pub mtu: Option<u32>,
@@ -95,6 +104,17 @@ pub struct Path {
     pub dead: bool,
     /// RTNH_F_LINKDOWN: no carrier behind this leg.
     pub linkdown: bool,
+}
+
+/// A next-hop object (ip-nexthop(8)), which routes go through by its id.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NextHopObject {
+    Leg(Path),
+    Blackhole,
+    /// Other objects, which are no groups, with their weights. A resilient group is one as well.
+    Group(Vec<(u32, u16)>),
+    /// Only the kernel can follow it: encapsulation (NHA_ENCAP), or a bridge's (NHA_FDB).
+    Foreign,
 }
 
 /// NUD_*: how sure the kernel is of a neighbour.
@@ -185,6 +205,14 @@ pub enum Event {
         key: RouteKey,
         route: Route,
     },
+    /// RTM_NEWNEXTHOP.
+    NextHopSet {
+        id: u32,
+        object: NextHopObject,
+    },
+    NextHopGone {
+        id: u32,
+    },
     NeighbourSet(Neighbour),
     NeighbourGone {
         ifindex: u32,
@@ -196,6 +224,16 @@ pub enum Event {
     },
 }
 
+/// What one dump of the kernel's tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    Links,
+    Addresses,
+    NextHops,
+    Routes { ipv6: bool },
+    Neighbours { ipv6: bool },
+}
+
 /// What a step of the mirror touched: all that `resolve` has to look at again.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Changes {
@@ -203,6 +241,8 @@ pub struct Changes {
     pub everything: bool,
     /// Prefixes with a change in any table.
     pub prefixes: BTreeSet<IpNet>,
+    /// Next-hop objects by id, groups of changed members included.
+    pub nexthops: BTreeSet<u32>,
     /// Neighbours by (ifindex, address).
     pub neighbours: BTreeSet<(u32, IpAddr)>,
     /// Links by ifindex: MAC, MTU, up, name.

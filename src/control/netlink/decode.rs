@@ -4,7 +4,7 @@
 //! never costs a message. A message that makes no sense becomes [`Event::Doubt`]: it said that
 //! something changed, and only a new dump tells what.
 
-use netlink_packet_core::{DecodeError, NLM_F_REPLACE, parse_string, parse_u32};
+use netlink_packet_core::{DecodeError, parse_string, parse_u32};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::AddressHeader;
 use netlink_packet_route::link::{LinkFlags, LinkHeader};
@@ -12,6 +12,7 @@ use netlink_packet_route::neighbour::{self, NeighbourExtFlags, NeighbourHeader};
 
 use super::attributes::{address, attributes, net};
 use super::message::Message;
+use super::nexthop::{self, RTM_DELNEXTHOP, RTM_NEWNEXTHOP};
 use super::route;
 use crate::control::mirror::{Address, Event, Link, Neighbour, NeighbourFlags, NeighbourState};
 use crate::shared::mac::MacAddr;
@@ -20,8 +21,6 @@ const LINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;
 const NEIGHBOUR_HEADER: usize = 12;
 const NDA_FLAGS_EXT: u16 = 15;
-const RTM_NEWNEXTHOP: u16 = 104;
-const RTM_DELNEXTHOP: u16 = 105;
 
 /// The event of one message; `None` for messages that the mirror does not keep.
 pub fn decode(message: &Message<'_>) -> Option<Event> {
@@ -30,7 +29,7 @@ pub fn decode(message: &Message<'_>) -> Option<Event> {
         libc::RTM_NEWADDR | libc::RTM_DELADDR => interface_address(message),
         libc::RTM_NEWROUTE | libc::RTM_DELROUTE => route::route(message),
         libc::RTM_NEWNEIGH | libc::RTM_DELNEIGH => neighbour(message),
-        RTM_NEWNEXTHOP | RTM_DELNEXTHOP => Ok(nexthop(message)),
+        RTM_NEWNEXTHOP | RTM_DELNEXTHOP => nexthop::nexthop(message),
         _ => Ok(None),
     };
     decoded.unwrap_or_else(|error| {
@@ -174,14 +173,5 @@ fn neighbour_state(state: neighbour::NeighbourState) -> Result<NeighbourState, D
         Wire::Noarp => NeighbourState::NoArp,
         Wire::Permanent => NeighbourState::Permanent,
         other => return Err(DecodeError::from(format!("neighbour state {other:?}"))),
-    })
-}
-
-/// Routes through a next-hop object change silently when it is replaced or deleted; a new object
-/// has no routes yet.
-fn nexthop(message: &Message<'_>) -> Option<Event> {
-    let replaced = message.flags & NLM_F_REPLACE != 0;
-    (message.kind == RTM_DELNEXTHOP || replaced).then(|| Event::Doubt {
-        why: "a next-hop object was replaced or deleted".to_owned(),
     })
 }

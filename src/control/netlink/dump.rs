@@ -19,8 +19,9 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use super::NetlinkError;
 use super::decode::decode;
 use super::message::{Message, Messages};
+use super::nexthop::RTM_GETNEXTHOP;
 use super::socket::{self, Datagram};
-use crate::control::mirror::{Event, Mirror};
+use crate::control::mirror::{Event, Mirror, Part};
 
 /// Tries per table while the kernel says that it changed underfoot.
 const TRIES: u32 = 5;
@@ -32,44 +33,59 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 /// One kind of table: what to call it, the request, and the length of its header.
 struct Table {
     name: &'static str,
+    part: Part,
     request: u16,
     family: libc::c_int,
     header: usize,
 }
 
-const TABLES: [Table; 6] = [
+/// Next-hop objects go before the routes that go through them.
+const TABLES: [Table; 7] = [
     Table {
         name: "links",
+        part: Part::Links,
         request: libc::RTM_GETLINK,
         family: libc::AF_UNSPEC,
         header: 16,
     },
     Table {
         name: "addresses",
+        part: Part::Addresses,
         request: libc::RTM_GETADDR,
         family: libc::AF_UNSPEC,
         header: 8,
     },
     Table {
+        name: "next-hop objects",
+        part: Part::NextHops,
+        request: RTM_GETNEXTHOP,
+        family: libc::AF_UNSPEC,
+        header: 8,
+    },
+    Table {
         name: "IPv4 routes",
+        part: Part::Routes { ipv6: false },
         request: libc::RTM_GETROUTE,
         family: libc::AF_INET,
         header: 12,
     },
     Table {
         name: "IPv6 routes",
+        part: Part::Routes { ipv6: true },
         request: libc::RTM_GETROUTE,
         family: libc::AF_INET6,
         header: 12,
     },
     Table {
         name: "IPv4 neighbours",
+        part: Part::Neighbours { ipv6: false },
         request: libc::RTM_GETNEIGH,
         family: libc::AF_INET,
         header: 12,
     },
     Table {
         name: "IPv6 neighbours",
+        part: Part::Neighbours { ipv6: true },
         request: libc::RTM_GETNEIGH,
         family: libc::AF_INET6,
         header: 12,
@@ -117,10 +133,9 @@ impl Dumper {
     pub fn dump(&mut self) -> Result<Mirror, NetlinkError> {
         let mut mirror = Mirror::default();
         for table in &TABLES {
-            let mut events = Vec::new();
             let mut tries = 0;
-            while let Answer::Interrupted = self.read(table, &mut events)? {
-                events.clear();
+            while let Answer::Interrupted = self.read(table, &mut mirror)? {
+                mirror.forget(table.part);
                 tries += 1;
                 if tries == TRIES {
                     return Err(NetlinkError::Interrupted {
@@ -129,18 +144,11 @@ impl Dumper {
                     });
                 }
             }
-            for event in events {
-                match event {
-                    // Better one entry unknown than all: a new dump would say the same.
-                    Event::Doubt { why } => tracing::warn!("the kernel's {}: {why}", table.name),
-                    event => mirror.load(event),
-                }
-            }
         }
         Ok(mirror)
     }
 
-    fn read(&mut self, table: &Table, events: &mut Vec<Event>) -> Result<Answer, NetlinkError> {
+    fn read(&mut self, table: &Table, mirror: &mut Mirror) -> Result<Answer, NetlinkError> {
         let failed = |source| NetlinkError::Dump {
             what: table.name,
             source,
@@ -177,7 +185,14 @@ impl Dumper {
                             Answer::Complete
                         });
                     }
-                    _ => events.extend(decode(&message)),
+                    _ => match decode(&message) {
+                        // Better one entry unknown than all: a new dump would say the same.
+                        Some(Event::Doubt { why }) => {
+                            tracing::warn!("the kernel's {}: {why}", table.name);
+                        }
+                        Some(event) => mirror.load(event),
+                        None => {}
+                    },
                 }
             }
         }

@@ -10,6 +10,7 @@ mod dump;
 mod message;
 mod monitor;
 mod neighbours;
+mod nexthop;
 mod route;
 mod socket;
 mod sync;

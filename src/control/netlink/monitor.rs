@@ -80,6 +80,22 @@ impl Monitor {
         poll_fn(|context| self.poll_receive(context, events)).await
     }
 
+    /// Throws away what waits to be received.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub(super) fn discard(&mut self) -> Result<(), NetlinkError> {
+        loop {
+            match socket::receive(self.socket.socket_ref(), &mut self.buffer) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(NetlinkError::Receive(error)),
+            }
+        }
+    }
+
     fn poll_receive(
         &mut self,
         context: &mut Context<'_>,

@@ -19,7 +19,7 @@ const NEXTHOP_HEADER: usize = 8;
 const RTA_NH_ID: u16 = 30;
 const RTAX_MTU: u16 = 2;
 const RTNH_F_DEAD: u8 = 1;
-const RTNH_F_ONLINK: u8 = 4;
+pub(super) const RTNH_F_ONLINK: u8 = 4;
 const RTNH_F_LINKDOWN: u8 = 16;
 /// The kernel accepts no more legs than fit an attribute of 64 KiB; each takes 8 bytes or more.
 const MAX_LEGS: usize = 8192;
@@ -64,7 +64,12 @@ pub(super) fn route(message: &Message<'_>) -> Result<Option<Event>, DecodeError>
         table: found.table.unwrap_or_else(|| u32::from(header.table)),
         prefix: net(family, destination, length)?.trunc(),
     };
-    let kind = kind(header.kind);
+    // A next-hop object alone says where its routes lead: what the message carries of that may be out
+    // of date, or missing (nexthop_compat_mode).
+    let kind = match found.nexthop_id {
+        Some(_) => RouteKind::Unicast,
+        None => kind(header.kind),
+    };
     let route = Route {
         kind,
         metric: found.metric,
@@ -178,6 +183,9 @@ fn paths(
     flags: RouteFlags,
     mut found: Attributes,
 ) -> Vec<Path> {
+    if found.nexthop_id.is_some() {
+        return Vec::new();
+    }
     // IPv6 names the loopback interface as the output of routes that lead nowhere.
     if matches!(
         kind,

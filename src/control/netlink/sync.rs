@@ -109,15 +109,15 @@ impl Schedule {
 }
 
 impl Keeper {
-    /// Subscribes and begins the first dump. Needs a tokio runtime in the network namespace to
-    /// mirror.
+    /// Subscribes; the first [`Keeper::next`] begins the first dump. Needs a tokio runtime in the
+    /// network namespace to mirror.
     ///
     /// # Errors
     /// A socket cannot be opened or subscribed.
     pub fn start(settings: &Settings) -> Result<Keeper, NetlinkError> {
         let monitor = Monitor::open(settings)?;
         let now = Instant::now();
-        let mut keeper = Keeper {
+        Ok(Keeper {
             monitor,
             mirror: Mirror::default(),
             events: Vec::new(),
@@ -134,9 +134,7 @@ impl Keeper {
             synced: false,
             reported_in_sync: false,
             counters: Counters::default(),
-        };
-        keeper.start_dump();
-        Ok(keeper)
+        })
     }
 
     /// The tables. Empty before the first update.
@@ -155,6 +153,11 @@ impl Keeper {
     /// # Errors
     /// The event socket broke, or the first dump failed; later dumps are retried.
     pub async fn next(&mut self) -> Result<Update, NetlinkError> {
+        if !self.synced && self.task.is_none() {
+            // What was said until now, the dump contains.
+            self.monitor.discard()?;
+            self.start_dump();
+        }
         loop {
             let due = self.schedule.due().filter(|_| self.task.is_none());
             let mut changes = Changes::default();
@@ -277,7 +280,10 @@ impl Keeper {
 
     /// After a doubt about an interface a dump that still found news is repeated.
     fn confirm(&mut self, changes: &Changes) {
-        let news = changes.addresses || !changes.links.is_empty() || !changes.prefixes.is_empty();
+        let news = changes.addresses
+            || !changes.links.is_empty()
+            || !changes.nexthops.is_empty()
+            || !changes.prefixes.is_empty();
         if self.schedule.confirm && news {
             self.schedule
                 .note(&Doubt::Message("the last dump still found news".to_owned()));
@@ -322,7 +328,6 @@ fn replay(fresh: &mut Mirror, events: Vec<Event>, followed: bool) -> Vec<Doubt> 
             Event::RouteGone { key, .. } if replaced.contains(key) => {
                 doubts.push(Doubt::Replaced(*key));
             }
-            Event::LinkSet(link) if !followed => doubts.push(Doubt::Interface(link.index)),
             Event::AddressGone(address) if !followed => {
                 doubts.push(Doubt::Interface(address.ifindex));
             }

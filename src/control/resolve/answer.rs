@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 
+use super::Resolver;
 use super::tables::NextHop;
-use super::{Entry, Resolver};
-use crate::control::mirror::RouteKind;
+use crate::control::mirror::{Mirror, Route, RouteKind};
 use crate::shared::fib::{Action, Adjacency, AdjacencyId, GroupId, World};
 
 /// The way of an address through a world.
@@ -36,14 +36,15 @@ pub struct AnswerLeg {
 impl Resolver {
     /// The longest match for `address`, as `world` (the one that workers have) answers. `None`
     /// without a route.
-    pub fn route(&self, address: IpAddr, world: &World) -> Option<Answer> {
-        let (prefix, entry) = self.longest(address)?;
+    pub fn route(&self, address: IpAddr, world: &World, mirror: &Mirror) -> Option<Answer> {
+        let (prefix, route) = self.longest(address, mirror)?;
         let id = match address {
             IpAddr::V4(address) => world.ipv4.lookup(u32::from(address)),
             IpAddr::V6(address) => world.ipv6.lookup(u128::from(address)),
         };
         let next_hop = |id| self.adjacencies.next_hop(id);
-        Some(describe(prefix, entry, id, world, Some(address), next_hop))
+        let found = (prefix, route.kind, id);
+        Some(describe(found, world, Some(address), next_hop))
     }
 
     /// Every route that `within` holds (or every one), as the kernel has them, in order. Described
@@ -52,43 +53,51 @@ impl Resolver {
         &self,
         within: Option<IpNet>,
         world: Arc<World>,
+        mirror: &Mirror,
     ) -> impl Iterator<Item = Answer> + Send + use<> {
-        let holds = move |prefix: &IpNet| within.is_none_or(|outer| outer.contains(prefix));
-        let ipv4 = self
-            .rib4
-            .iter()
-            .map(|(prefix, entry)| (IpNet::V4(prefix), *entry));
-        let ipv6 = self
-            .rib6
-            .iter()
-            .map(|(prefix, entry)| (IpNet::V6(prefix), *entry));
-        let found = ipv4.chain(ipv6).filter(|(prefix, _)| holds(prefix));
-        let found: Vec<(IpNet, Entry)> = found.collect();
+        let holds = |prefix: &IpNet| within.is_none_or(|outer| outer.contains(prefix));
+        let prefixes = mirror.all_routes().map(|(key, _)| key.prefix);
+        let mut found: Vec<Found> = prefixes
+            .filter(holds)
+            .filter_map(|prefix| {
+                let route = self.best(prefix, mirror)?;
+                Some((prefix, route.kind, self.placed(prefix)?))
+            })
+            .collect();
+        // A prefix may be in several tables.
+        found.sort_unstable_by_key(|(prefix, ..)| *prefix);
+        found.dedup_by_key(|(prefix, ..)| *prefix);
         let next_hops = self.adjacencies.next_hops();
-        found.into_iter().map(move |(prefix, entry)| {
+        found.into_iter().map(move |found| {
             let next_hop = |id: AdjacencyId| next_hops.get(id.index()).copied().flatten();
-            describe(prefix, entry, entry.group, &world, None, next_hop)
+            describe(found, &world, None, next_hop)
         })
     }
 
-    pub(super) fn longest(&self, address: IpAddr) -> Option<(IpNet, Entry)> {
-        match address {
-            IpAddr::V4(address) => {
-                let found = self.rib4.get_lpm(&Ipv4Net::from(address));
-                found.map(|(prefix, entry)| (IpNet::V4(prefix), *entry))
-            }
-            IpAddr::V6(address) => {
-                let found = self.rib6.get_lpm(&Ipv6Net::from(address));
-                found.map(|(prefix, entry)| (IpNet::V6(prefix), *entry))
-            }
+    /// The route that the kernel would use for an address, and its prefix.
+    pub(super) fn longest<'a>(
+        &self,
+        address: IpAddr,
+        mirror: &'a Mirror,
+    ) -> Option<(IpNet, &'a Route)> {
+        let mut prefixes = mirror.prefixes_around(address);
+        prefixes.find_map(|prefix| Some((prefix, self.best(prefix, mirror)?)))
+    }
+
+    /// The group that a prefix's route has.
+    fn placed(&self, prefix: IpNet) -> Option<GroupId> {
+        match prefix {
+            IpNet::V4(net) => self.fib4.route(u32::from(net.network()), net.prefix_len()),
+            IpNet::V6(net) => self.fib6.route(u128::from(net.network()), net.prefix_len()),
         }
     }
 }
 
+/// A prefix with its route's kind and group.
+type Found = (IpNet, RouteKind, GroupId);
+
 fn describe(
-    prefix: IpNet,
-    entry: Entry,
-    group: GroupId,
+    (prefix, kind, group): Found,
     world: &World,
     destination: Option<IpAddr>,
     next_hop: impl Fn(AdjacencyId) -> Option<NextHop>,
@@ -118,7 +127,7 @@ fn describe(
     };
     Answer {
         prefix,
-        kind: entry.kind,
+        kind,
         group: group.index(),
         action,
         legs,

@@ -9,23 +9,25 @@
 
 mod answer;
 mod neighbours;
+mod placed;
 mod route;
 mod tables;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use prefix_trie::{PrefixMap, PrefixSet};
+use ipnet::{IpNet, Ipv6Net};
+use prefix_trie::PrefixSet;
 
 pub use self::answer::{Answer, AnswerLeg};
 pub use self::neighbours::UsedNeighbour;
+use self::placed::Placed;
 use self::route::{Meaning, OnLink};
-use self::tables::{Adjacencies, Groups, NextHop, Spec};
-use super::mirror::{Changes, Mirror, Route, RouteKind};
+use self::tables::{Adjacencies, Groups, NextHop, Spec, SpecAction};
+use super::mirror::{Changes, Mirror, Route};
 use crate::shared::fib::{
     AddressSet, Adjacency, Exhausted, GroupId, HashPolicy, Interface, Interfaces, ReversePath,
     Rewrite, Table, World,
@@ -49,26 +51,15 @@ pub struct PortFacts {
 /// Ports by the ifindex of their TAP.
 type Ports = HashMap<u32, (PortId, PortFacts)>;
 
-/// What a prefix of the kernel resolved to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Entry {
-    group: GroupId,
-    kind: RouteKind,
-    /// Set when every address of the prefix is a neighbour.
-    on_link: Option<OnLink>,
-}
-
 /// The forwarding state in the making.
 #[derive(Debug, Default)]
 pub struct Resolver {
-    rib4: PrefixMap<Ipv4Net, Entry>,
-    rib6: PrefixMap<Ipv6Net, Entry>,
+    fib4: Placed<u32>,
+    fib6: Placed<u128>,
+    /// Prefixes whose every address is a neighbour.
+    connected: BTreeMap<IpNet, OnLink>,
     /// IPv6 prefixes of the local table that could hold a prefix of the main table.
     local6: PrefixSet<Ipv6Net>,
-    fib4: Table<u32>,
-    fib6: Table<u128>,
-    /// Groups of the neighbours' host routes that are in the FIB.
-    hosts: HashMap<IpAddr, GroupId>,
     groups: Groups,
     adjacencies: Adjacencies,
     ports: Ports,
@@ -84,8 +75,8 @@ impl Resolver {
     pub fn with_fib_memory(mib: u16) -> Resolver {
         let words = (usize::from(mib) << 20) / size_of::<u32>();
         Resolver {
-            fib4: Table::with_limit(words),
-            fib6: Table::with_limit(words),
+            fib4: Placed::with(Table::with_limit(words)),
+            fib6: Placed::with(Table::with_limit(words)),
             ..Resolver::default()
         }
     }
@@ -142,6 +133,13 @@ impl Resolver {
                 flipped.insert(*ifindex);
             }
         }
+        let objects = match flipped.is_empty() {
+            true => changes.nexthops.clone(),
+            false => self.groups.objects(),
+        };
+        for id in objects {
+            self.follow_nexthop(id, mirror);
+        }
         for prefix in changes.prefixes.union(&prefixes_behind(&flipped, mirror)) {
             self.follow_prefix(*prefix, mirror);
         }
@@ -153,44 +151,28 @@ impl Resolver {
         }
     }
 
-    /// Looks at all that the mirror has, and at all that it may have had.
+    /// Looks at all that the mirror has; it had nothing before.
     fn apply_everything(&mut self, mirror: &Mirror) {
-        let known = self.up.iter().chain(self.ports.keys()).copied();
-        let links: BTreeSet<u32> = mirror.links().map(|link| link.index).chain(known).collect();
-        for ifindex in links {
-            self.follow_link(ifindex, mirror);
+        for link in mirror.links() {
+            self.follow_link(link.index, mirror);
         }
-        for prefix in self.all_prefixes(mirror) {
-            self.follow_prefix(prefix, mirror);
+        for (key, _) in mirror.all_routes() {
+            self.follow_prefix(key.prefix, mirror);
         }
-        let known = self.hosts.keys().copied();
-        let neighbours = mirror.neighbours().map(|neighbour| neighbour.address);
-        let hosts: BTreeSet<IpAddr> = neighbours.chain(known).collect();
-        for address in hosts {
-            self.place_host(address, mirror);
+        for neighbour in mirror.neighbours() {
+            self.place_host(neighbour.address, mirror);
         }
         self.refresh_locals(mirror);
     }
 
     /// Kernel routes in the tables: (IPv4, IPv6).
     pub fn route_counts(&self) -> (usize, usize) {
-        (self.rib4.len(), self.rib6.len())
+        (self.fib4.routes(), self.fib6.routes())
     }
 
     /// Groups and adjacencies in use.
     pub fn next_hop_counts(&self) -> (usize, usize) {
         (self.groups.in_use(), self.adjacencies.in_use())
-    }
-
-    fn all_prefixes(&self, mirror: &Mirror) -> BTreeSet<IpNet> {
-        let known4 = self.rib4.keys().map(IpNet::V4);
-        let known6 = self.rib6.keys().map(IpNet::V6);
-        mirror
-            .all_routes()
-            .map(|(key, _)| key.prefix)
-            .chain(known4)
-            .chain(known6)
-            .collect()
     }
 
     /// Follows a link's MAC, MTU and state; true when it came up, went down or vanished, which
@@ -295,25 +277,28 @@ impl Resolver {
     /// Chooses the route of one prefix, and looks again at the neighbours within when it matters to
     /// them.
     fn choose(&mut self, prefix: IpNet, mirror: &Mirror) {
-        let entry = self.best(prefix, mirror).map(|route| {
-            let Meaning { spec, on_link } = route::meaning(route, mirror);
-            let group = self.acquire(spec, mirror);
-            Entry {
-                group,
-                kind: route.kind,
-                on_link,
-            }
-        });
-        let old = match (prefix, entry) {
-            (IpNet::V4(net), Some(entry)) => self.rib4.insert(net, entry),
-            (IpNet::V4(net), None) => self.rib4.remove(&net),
-            (IpNet::V6(net), Some(entry)) => self.rib6.insert(net, entry),
-            (IpNet::V6(net), None) => self.rib6.remove(&net),
+        let meaning = self
+            .best(prefix, mirror)
+            .map(|route| route::meaning(route, mirror));
+        let (group, on_link) = match meaning {
+            Some(Meaning { spec, on_link }) => (Some(self.acquire(spec, mirror)), on_link),
+            None => (None, None),
         };
-        if old.map(|old| old.group) != entry.map(|entry| entry.group) {
-            self.place(prefix);
-        }
-        if old.map(|old| old.on_link) != entry.map(|entry| entry.on_link) {
+        let old = match prefix {
+            IpNet::V4(net) => {
+                let bits = u32::from(net.network());
+                self.fib4.set_route(bits, net.prefix_len(), group)
+            }
+            IpNet::V6(net) => {
+                let bits = u128::from(net.network());
+                self.fib6.set_route(bits, net.prefix_len(), group)
+            }
+        };
+        let was_on_link = match on_link {
+            Some(on_link) => self.connected.insert(prefix, on_link),
+            None => self.connected.remove(&prefix),
+        };
+        if old.is_some() != group.is_some() || was_on_link != on_link {
             let within: BTreeSet<IpAddr> = mirror
                 .neighbours_within(prefix)
                 .map(|neighbour| neighbour.address)
@@ -323,7 +308,28 @@ impl Resolver {
                 .for_each(|address| self.place_host(address, mirror));
         }
         if let Some(old) = old {
-            self.release(old.group);
+            self.release(old);
+        }
+    }
+
+    /// Follows a next-hop object: its groups change, the routes through it do not, unless their
+    /// destinations become neighbours by that, or no longer are.
+    fn follow_nexthop(&mut self, id: u32, mirror: &Mirror) {
+        let does = route::object(id, mirror);
+        let mut on_link_changed = false;
+        for group in self.groups.outdated(id, &does) {
+            let (adjacencies, ports) = (&mut self.adjacencies, &self.ports);
+            let did = self.groups.update(group, does.clone(), |next_hop| {
+                adjacencies.acquire(next_hop, || adjacency(next_hop, ports, mirror))
+            });
+            if let Some(did) = did {
+                on_link_changed |= did.on_link() != does.on_link();
+                self.release_legs(&did);
+            }
+        }
+        if on_link_changed {
+            let through = mirror.routes_with(&|route| route.nexthop_id == Some(id));
+            through.for_each(|key| self.choose(key.prefix, mirror));
         }
     }
 
@@ -349,7 +355,8 @@ impl Resolver {
         {
             return;
         }
-        let behind = self.longest(address).and_then(|(_, entry)| entry.on_link);
+        let longest = self.longest(address, mirror);
+        let behind = longest.and_then(|(prefix, _)| self.connected.get(&prefix).copied());
         let resolved = behind.filter(|OnLink { ifindex, .. }| {
             self.ports.contains_key(ifindex) && neighbour_mac(*ifindex, address, mirror).is_some()
         });
@@ -357,72 +364,53 @@ impl Resolver {
             let next_hop = NextHop::Host { ifindex, address };
             self.acquire(Spec::to(next_hop, mtu), mirror)
         });
-        let old = match group {
-            Some(group) => self.hosts.insert(address, group),
-            None => self.hosts.remove(&address),
+        let old = match address {
+            IpAddr::V4(address) => self.fib4.set_host(u32::from(address), group),
+            IpAddr::V6(address) => self.fib6.set_host(u128::from(address), group),
         };
-        if old != group {
-            self.place(IpNet::from(address));
-        }
         if let Some(old) = old {
             self.release(old);
         }
     }
 
-    /// Writes a prefix's group into the FIB: a neighbour's host route hides a route to the host.
-    fn place(&mut self, prefix: IpNet) {
-        let host = Some(prefix.addr()).filter(|_| prefix.prefix_len() == prefix.max_prefix_len());
-        let host = host.and_then(|address| self.hosts.get(&address).copied());
-        match prefix {
-            IpNet::V4(net) => {
-                let group = host.or_else(|| self.rib4.get(&net).map(|entry| entry.group));
-                let (bits, len) = (u32::from(net.network()), net.prefix_len());
-                match group {
-                    Some(group) => self.fib4.insert(bits, len, group),
-                    None => self.fib4.remove(bits, len),
-                };
-            }
-            IpNet::V6(net) => {
-                let group = host.or_else(|| self.rib6.get(&net).map(|entry| entry.group));
-                let (bits, len) = (u128::from(net.network()), net.prefix_len());
-                match group {
-                    Some(group) => self.fib6.insert(bits, len, group),
-                    None => self.fib6.remove(bits, len),
-                };
-            }
-        }
-    }
-
     fn acquire(&mut self, spec: Spec, mirror: &Mirror) -> GroupId {
+        if let Some(group) = self.groups.share(&spec) {
+            return group;
+        }
+        let does = match &spec.action {
+            SpecAction::Object(id) => route::object(*id, mirror),
+            action => action.clone(),
+        };
         let (adjacencies, ports) = (&mut self.adjacencies, &self.ports);
-        self.groups.acquire(spec, |next_hop| {
+        self.groups.add(spec, does, |next_hop| {
             adjacencies.acquire(next_hop, || adjacency(next_hop, ports, mirror))
         })
     }
 
     fn release(&mut self, group: GroupId) {
-        if let Some(spec) = self.groups.release(group) {
-            for (next_hop, _) in spec.legs() {
-                self.adjacencies.release(*next_hop);
-            }
+        if let Some(did) = self.groups.release(group) {
+            self.release_legs(&did);
+        }
+    }
+
+    fn release_legs(&mut self, did: &SpecAction) {
+        for (next_hop, _) in did.legs() {
+            self.adjacencies.release(*next_hop);
         }
     }
 }
 
 /// The prefixes that have a route by one of the interfaces.
 fn prefixes_behind(interfaces: &HashSet<u32>, mirror: &Mirror) -> BTreeSet<IpNet> {
+    if interfaces.is_empty() {
+        return BTreeSet::new();
+    }
     let leaves = |route: &Route| {
         let mut outputs = route.paths.iter().filter_map(|path| path.ifindex);
         outputs.any(|ifindex| interfaces.contains(&ifindex))
     };
-    match interfaces.is_empty() {
-        true => BTreeSet::new(),
-        false => mirror
-            .all_routes()
-            .filter(|(_, list)| list.iter().any(leaves))
-            .map(|(key, _)| key.prefix)
-            .collect(),
-    }
+    let keys = mirror.routes_with(&leaves);
+    keys.map(|key| key.prefix).collect()
 }
 
 /// What a next hop is at this moment.

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::tables::{NextHop, Spec, SpecAction};
-use crate::control::mirror::{Mirror, Path, Route, RouteKey, RouteKind};
+use crate::control::mirror::{Mirror, NextHopObject, Path, Route, RouteKey, RouteKind};
 use crate::shared::reason::{DropReason, PuntReason};
 
 /// RT_TABLE_LOCAL: the table that the kernel's default rules ask first.
@@ -30,9 +30,9 @@ pub(super) struct OnLink {
 pub(super) fn usable(mirror: &Mirror, table: u32, prefix: IpNet) -> Option<&Route> {
     let routes = mirror.routes(&RouteKey { table, prefix }).iter();
     routes.into_iter().find(|route| {
-        route.kind != RouteKind::Unicast || is_left_to_kernel(route) || {
-            live_paths(route, mirror).next().is_some()
-        }
+        let leads = || live_paths(&route.paths, mirror).next().is_some();
+        let by_object = route.nexthop_id.is_some();
+        by_object || route.kind != RouteKind::Unicast || is_left_to_kernel(route) || leads()
     })
 }
 
@@ -62,13 +62,48 @@ pub(super) fn meaning(route: &Route, mirror: &Mirror) -> Meaning {
         // The kernel goes on to the next table, and there is none that has more to say.
         RouteKind::Throw => SpecAction::Punt(PuntReason::NoRoute),
         RouteKind::Other(_) => SpecAction::Punt(PuntReason::KernelRoute),
-        RouteKind::Unicast => return unicast(route, mtu, mirror),
+        RouteKind::Unicast => {
+            let does = match route.nexthop_id {
+                Some(id) => object(id, mirror),
+                None => forward(live_paths(&route.paths, mirror)),
+            };
+            let on_link = does.on_link().map(|ifindex| OnLink { ifindex, mtu });
+            let action = route.nexthop_id.map_or(does, SpecAction::Object);
+            let spec = Spec { action, mtu };
+            return Meaning { spec, on_link };
+        }
     };
     plain(action)
 }
 
-fn unicast(route: &Route, mtu: u16, mirror: &Mirror) -> Meaning {
-    let mut legs: Vec<(NextHop, u16)> = live_paths(route, mirror)
+/// What a next-hop object does at the moment. The kernel has one that ixmap was not told of yet.
+pub(super) fn object(id: u32, mirror: &Mirror) -> SpecAction {
+    let leg = |id: &u32| match mirror.nexthop(*id) {
+        Some(NextHopObject::Leg(path)) => Some(*path),
+        _ => None,
+    };
+    let paths: Option<Vec<Path>> = match mirror.nexthop(id) {
+        Some(NextHopObject::Blackhole) => return SpecAction::Drop(DropReason::Blackhole),
+        Some(NextHopObject::Leg(path)) => Some(vec![*path]),
+        Some(NextHopObject::Group(members)) => members
+            .iter()
+            .map(|(id, weight)| {
+                leg(id).map(|path| Path {
+                    weight: *weight,
+                    ..path
+                })
+            })
+            .collect(),
+        Some(NextHopObject::Foreign) | None => None,
+    };
+    match paths {
+        Some(paths) => forward(live_paths(&paths, mirror)),
+        None => SpecAction::Punt(PuntReason::KernelRoute),
+    }
+}
+
+fn forward<'a>(paths: impl Iterator<Item = &'a Path>) -> SpecAction {
+    let mut legs: Vec<(NextHop, u16)> = paths
         .filter_map(|path| {
             let ifindex = path.ifindex?;
             let next_hop = match path.via {
@@ -80,33 +115,17 @@ fn unicast(route: &Route, mtu: u16, mirror: &Mirror) -> Meaning {
         .collect();
     // The kernel lists IPv6 legs in one order when it announces and in another when it dumps.
     legs.sort_unstable();
-    let on_link = match legs.as_slice() {
-        [(NextHop::OnLink { ifindex }, _)] => Some(OnLink {
-            ifindex: *ifindex,
-            mtu,
-        }),
-        _ => None,
-    };
-    Meaning {
-        spec: Spec {
-            action: SpecAction::Forward(legs),
-            mtu,
-        },
-        on_link,
-    }
+    SpecAction::Forward(legs)
 }
 
-/// Routes that say more than destination and next hop: by TOS, by source, into a tunnel, or
-/// through a next-hop object whose legs the message did not carry.
+/// Routes that say more than destination and next hop: by TOS, by source, into a tunnel.
 fn is_left_to_kernel(route: &Route) -> bool {
-    let unresolved = route.nexthop_id.is_some() && route.paths.is_empty();
-    let by_object = unresolved && route.kind == RouteKind::Unicast;
-    route.tos != 0 || route.source.is_some() || route.encapsulated || by_object
+    route.tos != 0 || route.source.is_some() || route.encapsulated
 }
 
 /// The legs that the kernel would use: alive, behind an interface that is up.
-fn live_paths<'a>(route: &'a Route, mirror: &'a Mirror) -> impl Iterator<Item = &'a Path> {
-    route.paths.iter().filter(|path| {
+fn live_paths<'a>(paths: &'a [Path], mirror: &'a Mirror) -> impl Iterator<Item = &'a Path> {
+    paths.iter().filter(|path| {
         let up = |ifindex| mirror.link(ifindex).is_some_and(|link| link.up);
         !path.dead && path.ifindex.is_some_and(up)
     })

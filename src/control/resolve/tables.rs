@@ -1,10 +1,10 @@
 //! Groups and adjacencies, each kept once and counted by its users.
 
-use std::collections::HashMap;
-use std::hash::Hash;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::control::slots::Slots;
 use crate::shared::fib::{Action, Adjacency, AdjacencyId, Buckets, Group, GroupId};
 use crate::shared::reason::{DropReason, PuntReason};
 
@@ -44,6 +44,25 @@ pub(super) enum SpecAction {
     Forward(Vec<(NextHop, u16)>),
     Punt(PuntReason),
     Drop(DropReason),
+    /// What the next-hop object of this id does at the moment.
+    Object(u32),
+}
+
+impl SpecAction {
+    pub(super) fn legs(&self) -> &[(NextHop, u16)] {
+        match self {
+            SpecAction::Forward(legs) => legs,
+            SpecAction::Punt(_) | SpecAction::Drop(_) | SpecAction::Object(_) => &[],
+        }
+    }
+
+    /// The interface, when every destination is a neighbour there.
+    pub(super) fn on_link(&self) -> Option<u32> {
+        match self.legs() {
+            [(NextHop::OnLink { ifindex }, _)] => Some(*ifindex),
+            _ => None,
+        }
+    }
 }
 
 /// A group's identity: routes with equal specs share one group.
@@ -62,77 +81,14 @@ impl Spec {
             mtu,
         }
     }
-
-    pub(super) fn legs(&self) -> &[(NextHop, u16)] {
-        match &self.action {
-            SpecAction::Forward(legs) => legs,
-            SpecAction::Punt(_) | SpecAction::Drop(_) => &[],
-        }
-    }
-}
-
-/// Dense slots for values that are shared by key and counted.
-#[derive(Debug)]
-struct Slots<K> {
-    by_key: HashMap<K, u32>,
-    /// By slot: the key and how many users it has; absent for a free slot.
-    taken: Vec<Option<(K, u32)>>,
-    free: Vec<u32>,
-}
-
-impl<K: Clone + Eq + Hash> Slots<K> {
-    /// `first` slots are never handed out.
-    fn new(first: usize) -> Slots<K> {
-        Slots {
-            by_key: HashMap::new(),
-            taken: vec![None; first],
-            free: Vec::new(),
-        }
-    }
-
-    /// Counts one more user of a key that has a slot.
-    fn share(&mut self, key: &K) -> Option<u32> {
-        let slot = *self.by_key.get(key)?;
-        if let Some(Some((_, users))) = self.taken.get_mut(slot as usize) {
-            *users += 1;
-        }
-        Some(slot)
-    }
-
-    /// A slot for a new key with one user.
-    fn take(&mut self, key: K) -> u32 {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.taken.push(None);
-            u32::try_from(self.taken.len() - 1).unwrap_or(u32::MAX)
-        });
-        self.by_key.insert(key.clone(), slot);
-        self.taken[slot as usize] = Some((key, 1));
-        slot
-    }
-
-    /// Counts one user less; returns the key when it was the last, and the slot is free again.
-    fn release(&mut self, slot: u32) -> Option<K> {
-        let entry = self.taken.get_mut(slot as usize)?;
-        let (_, users) = entry.as_mut()?;
-        *users -= 1;
-        if *users > 0 {
-            return None;
-        }
-        let (key, _) = entry.take()?;
-        self.by_key.remove(&key);
-        self.free.push(slot);
-        Some(key)
-    }
-
-    fn key(&self, slot: usize) -> Option<&K> {
-        self.taken.get(slot)?.as_ref().map(|(key, _)| key)
-    }
 }
 
 /// The groups of all routes. Slot 0 is "no route".
 #[derive(Debug)]
 pub(super) struct Groups {
     slots: Slots<Spec>,
+    /// By object and slot: what the groups of next-hop objects were last found to do.
+    by_object: BTreeMap<(u32, u32), SpecAction>,
     values: Arc<Vec<Group>>,
 }
 
@@ -143,7 +99,8 @@ impl Default for Groups {
             mtu: u16::MAX,
         };
         Groups {
-            slots: Slots::new(1),
+            slots: Slots::after(1),
+            by_object: BTreeMap::new(),
             values: Arc::new(vec![no_route]),
         }
     }
@@ -155,63 +112,100 @@ impl Groups {
     }
 
     pub(super) fn in_use(&self) -> usize {
-        self.slots.by_key.len()
+        self.slots.len()
     }
 
-    /// The group of a spec, made on first use from the slots of its next hops.
-    pub(super) fn acquire(
+    /// The group of a spec that has one.
+    pub(super) fn share(&mut self, spec: &Spec) -> Option<GroupId> {
+        self.slots.share(spec).map(GroupId::new)
+    }
+
+    /// A group for a new spec, of which `does` is what it does (its own action, or its object's).
+    pub(super) fn add(
         &mut self,
         spec: Spec,
-        mut slot_of: impl FnMut(NextHop) -> AdjacencyId,
+        does: SpecAction,
+        slot_of: impl FnMut(NextHop) -> AdjacencyId,
     ) -> GroupId {
-        if let Some(slot) = self.slots.share(&spec) {
-            return GroupId::new(slot);
-        }
-        let action = match &spec.action {
-            SpecAction::Punt(reason) => Action::Punt(*reason),
-            SpecAction::Drop(reason) => Action::Drop(*reason),
-            SpecAction::Forward(legs) => {
-                let legs: Vec<_> = legs
-                    .iter()
-                    .map(|(hop, weight)| (slot_of(*hop), *weight))
-                    .collect();
-                match (legs.as_slice(), Buckets::new(&legs)) {
-                    ([(only, _)], _) => Action::Forward(*only),
-                    (_, Some(buckets)) => Action::Spread(buckets),
-                    // No legs, or more than a group holds.
-                    (_, None) => Action::Punt(PuntReason::KernelRoute),
-                }
-            }
-        };
-        let group = Group {
-            action,
-            mtu: spec.mtu,
+        let group = group(&does, spec.mtu, slot_of);
+        let object = match spec.action {
+            SpecAction::Object(id) => Some(id),
+            _ => None,
         };
         let slot = self.slots.take(spec);
+        if let Some(id) = object {
+            self.by_object.insert((id, slot), does);
+        }
         put(Arc::make_mut(&mut self.values), slot, group);
         GroupId::new(slot)
     }
 
-    /// One user less; the spec when it was the last.
-    pub(super) fn release(&mut self, id: GroupId) -> Option<Spec> {
-        self.slots.release(u32::try_from(id.index()).ok()?)
+    /// One user less. After the last, what the group did.
+    pub(super) fn release(&mut self, id: GroupId) -> Option<SpecAction> {
+        let slot = u32::try_from(id.index()).ok()?;
+        let action = self.slots.release(slot)?.action;
+        match action {
+            SpecAction::Object(id) => self.by_object.remove(&(id, slot)),
+            action => Some(action),
+        }
     }
+
+    /// The next-hop objects that groups have.
+    pub(super) fn objects(&self) -> BTreeSet<u32> {
+        self.by_object.keys().map(|(id, _)| *id).collect()
+    }
+
+    /// The groups of a next-hop object that do not do as `does` yet.
+    pub(super) fn outdated(&self, object: u32, does: &SpecAction) -> Vec<GroupId> {
+        let groups = self.by_object.range((object, 0)..=(object, u32::MAX));
+        let outdated = groups.filter(|(_, known)| *known != does);
+        outdated.map(|((_, slot), _)| GroupId::new(*slot)).collect()
+    }
+
+    /// Has the group of a next-hop object do something else; what it did.
+    pub(super) fn update(
+        &mut self,
+        id: GroupId,
+        does: SpecAction,
+        slot_of: impl FnMut(NextHop) -> AdjacencyId,
+    ) -> Option<SpecAction> {
+        let slot = u32::try_from(id.index()).ok()?;
+        let spec = self.slots.get(slot)?;
+        let SpecAction::Object(object) = spec.action else {
+            return None;
+        };
+        let group = group(&does, spec.mtu, slot_of);
+        put(Arc::make_mut(&mut self.values), slot, group);
+        self.by_object.insert((object, slot), does)
+    }
+}
+
+fn group(does: &SpecAction, mtu: u16, mut slot_of: impl FnMut(NextHop) -> AdjacencyId) -> Group {
+    let action = match does {
+        SpecAction::Punt(reason) => Action::Punt(*reason),
+        SpecAction::Drop(reason) => Action::Drop(*reason),
+        SpecAction::Object(_) => Action::Punt(PuntReason::KernelRoute),
+        SpecAction::Forward(legs) => {
+            let legs: Vec<_> = legs
+                .iter()
+                .map(|(hop, weight)| (slot_of(*hop), *weight))
+                .collect();
+            match (legs.as_slice(), Buckets::new(&legs)) {
+                ([(only, _)], _) => Action::Forward(*only),
+                (_, Some(buckets)) => Action::Spread(buckets),
+                // No legs, or more than a group holds.
+                (_, None) => Action::Punt(PuntReason::KernelRoute),
+            }
+        }
+    };
+    Group { action, mtu }
 }
 
 /// The next hops of all groups.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(super) struct Adjacencies {
     slots: Slots<NextHop>,
     values: Arc<Vec<Adjacency>>,
-}
-
-impl Default for Adjacencies {
-    fn default() -> Self {
-        Adjacencies {
-            slots: Slots::new(0),
-            values: Arc::default(),
-        }
-    }
 }
 
 impl Adjacencies {
@@ -220,33 +214,26 @@ impl Adjacencies {
     }
 
     pub(super) fn in_use(&self) -> usize {
-        self.slots.by_key.len()
+        self.slots.len()
     }
 
     pub(super) fn contains(&self, next_hop: NextHop) -> bool {
-        self.slots.by_key.contains_key(&next_hop)
+        self.slots.find(&next_hop).is_some()
     }
 
     /// The next hops behind an interface.
     pub(super) fn behind(&self, ifindex: u32) -> Vec<NextHop> {
-        self.slots
-            .by_key
-            .keys()
-            .filter(|hop| hop.ifindex() == ifindex)
-            .copied()
-            .collect()
+        let hops = self.slots.iter().map(|(_, hop)| *hop);
+        hops.filter(|hop| hop.ifindex() == ifindex).collect()
     }
 
     /// The next hop of every slot; `None` where a slot is free.
     pub(super) fn next_hops(&self) -> Vec<Option<NextHop>> {
-        let slots = self.slots.taken.iter();
-        slots
-            .map(|slot| slot.as_ref().map(|(next_hop, _)| *next_hop))
-            .collect()
+        self.slots.slots().map(Option::<&NextHop>::copied).collect()
     }
 
     pub(super) fn next_hop(&self, id: AdjacencyId) -> Option<NextHop> {
-        self.slots.key(id.index()).copied()
+        self.slots.get(u32::try_from(id.index()).ok()?).copied()
     }
 
     /// The slot of a next hop, with the value given on first use.
@@ -265,16 +252,16 @@ impl Adjacencies {
 
     /// Changes the value of a next hop that has a slot; a table that workers share is copied first.
     pub(super) fn set(&mut self, next_hop: NextHop, value: Adjacency) {
-        if let Some(slot) = self.slots.by_key.get(&next_hop)
-            && self.values.get(*slot as usize) != Some(&value)
+        if let Some(slot) = self.slots.find(&next_hop)
+            && self.values.get(slot as usize) != Some(&value)
         {
-            put(Arc::make_mut(&mut self.values), *slot, value);
+            put(Arc::make_mut(&mut self.values), slot, value);
         }
     }
 
     pub(super) fn release(&mut self, next_hop: NextHop) {
-        if let Some(slot) = self.slots.by_key.get(&next_hop) {
-            self.slots.release(*slot);
+        if let Some(slot) = self.slots.find(&next_hop) {
+            self.slots.release(slot);
         }
     }
 }
@@ -295,12 +282,12 @@ mod tests {
     fn equal_specs_share_a_group_until_the_last_user_goes() {
         let mut groups = Groups::default();
         let spec = Spec::to(NextHop::OnLink { ifindex: 1 }, u16::MAX);
-        let first = groups.acquire(spec.clone(), |_| AdjacencyId::new(0));
-        let second = groups.acquire(spec.clone(), |_| panic!("made twice"));
-        assert_eq!(first, second);
+        assert_eq!(groups.share(&spec), None);
+        let first = groups.add(spec.clone(), spec.action.clone(), |_| AdjacencyId::new(0));
+        assert_eq!(groups.share(&spec), Some(first));
         assert_ne!(first, GroupId::NO_ROUTE);
         assert_eq!(groups.release(first), None);
-        assert_eq!(groups.release(first), Some(spec));
+        assert_eq!(groups.release(first), Some(spec.action));
         assert_eq!(groups.in_use(), 0);
         assert_eq!(groups.release(GroupId::NO_ROUTE), None, "slot 0 stays");
     }

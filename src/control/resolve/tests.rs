@@ -5,6 +5,7 @@
 mod exhausted;
 mod model;
 mod neighbours;
+mod nexthops;
 mod ports;
 mod random;
 mod routes;
@@ -12,8 +13,8 @@ mod sharing;
 
 use super::*;
 use crate::control::mirror::{
-    Address, Event, Link, Neighbour, NeighbourFlags, NeighbourState, Path, Placement, Route,
-    RouteKey,
+    Address, Event, Link, Neighbour, NeighbourFlags, NeighbourState, NextHopObject, Path,
+    Placement, Route, RouteKey, RouteKind,
 };
 use crate::shared::fib::Action;
 use crate::shared::reason::{DropReason, PuntReason};
@@ -132,7 +133,9 @@ impl Lab {
     }
 
     fn answer(&self, address: &str) -> Answer {
-        self.resolver.route(ip(address), &self.world).unwrap()
+        self.resolver
+            .route(ip(address), &self.world, &self.mirror)
+            .unwrap()
     }
 
     /// The prefix that answers, as `ixmapctl route` shows it.

@@ -209,7 +209,7 @@ impl Daemon {
 
     fn route(&self, address: IpAddr) -> Route {
         let world = self.world();
-        let mut found = match self.resolver.route(address, &world) {
+        let mut found = match self.resolver.route(address, &world, self.keeper.mirror()) {
             Some(answer) => {
                 let state = |leg: &AnswerLeg| self.neighbour_state(leg, address);
                 route(&answer, &self.port_names(), state)
@@ -236,7 +236,7 @@ impl Daemon {
         };
         let list = self
             .resolver
-            .routes(within, self.world())
+            .routes(within, self.world(), self.keeper.mirror())
             .filter(move |answer| wanted(&answer.prefix));
         // A full table takes a second to describe: that is done as the client reads, not here.
         Answer::Routes(Box::new(

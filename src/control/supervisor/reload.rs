@@ -16,6 +16,11 @@ pub(super) enum ReloadError {
     NoFile,
     #[error("port {name}: {source}: nothing was reloaded")]
     NoDevice { name: String, source: OpenError },
+    #[error(
+        "port {name}: its mtu takes larger frames than were laid out at the start, so a restart of ixmapd: \
+         nothing was reloaded"
+    )]
+    LargerFrames { name: String },
     #[error("port {name}: {source}: the other ports are as the file says")]
     Port { name: String, source: PortError },
     #[error("log: {0}")]
@@ -33,10 +38,17 @@ impl Daemon {
         }
         for config in wanted.ports.iter().filter(|config| !self.runs(config)) {
             // Before anything is closed: a device that is not there keeps the old port running.
-            Needs::survey(config, self.worker_count()).map_err(|source| ReloadError::NoDevice {
-                name: config.name.clone(),
-                source,
+            let name = || config.name.clone();
+            let needs = Needs::survey(config, self.worker_count()).map_err(|source| {
+                ReloadError::NoDevice {
+                    name: name(),
+                    source,
+                }
             })?;
+            let laid_out = self.workers.iter().map(|worker| worker.arena.frame_size());
+            if laid_out.min().is_some_and(|size| needs.frame_size > size) {
+                return Err(ReloadError::LargerFrames { name: name() });
+            }
         }
         self.options.log.set(&wanted.log)?;
         let keep = |config: &PortConfig| wanted.ports.contains(config);

@@ -17,6 +17,7 @@ use crate::control::metrics::{self, Histogram};
 use crate::control::neighbours::Neighbours;
 use crate::control::netlink::{Keeper, Settings};
 use crate::control::resolve::Resolver;
+use crate::dataplane::mem::{Shortfall, node_of_core};
 use crate::dataplane::port::Needs;
 use crate::dataplane::port::afxdp::FRAMES_PER_SOCKET;
 use crate::shared::config::Config;
@@ -203,9 +204,30 @@ fn start_workers(
         needs.push(need);
     }
     let frame_size = frame_size(&needs, config)?;
+    check_hugepages(&needs, cores, frames, frame_size)?;
     let start =
         |core: &usize| Worker::start(*core, config.idle, frames, frame_size, publisher.current());
     cores.iter().map(start).collect()
+}
+
+/// Refuses to start cards without all the hugepages that they and the workers take.
+fn check_hugepages(
+    needs: &[Needs],
+    cores: &[usize],
+    frames: u32,
+    frame_size: u32,
+) -> Result<(), StartError> {
+    let rings: Vec<_> = needs.iter().filter_map(|need| need.huge_rings).collect();
+    if rings.is_empty() {
+        return Ok(());
+    }
+    let bytes = u64::from(frames) * u64::from(frame_size);
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    let arenas = cores.iter().map(|core| (bytes, node_of_core(*core)));
+    match Shortfall::of_all(arenas.chain(rings)) {
+        Some(shortfall) => Err(StartError::Hugepages(shortfall)),
+        None => Ok(()),
+    }
 }
 
 /// The size that suits every port: frames move between them.

@@ -1,5 +1,6 @@
 //! Hugepages that were not there, and the command that reserves them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -56,6 +57,23 @@ impl Shortfall {
             node,
             is_default_size: default_page_size(root).is_none_or(|size| size == HUGE_PAGE),
         }
+    }
+
+    /// What regions (bytes, and the NUMA node that they are to be on) lack together that can only lie in
+    /// huge pages; `None` when there are enough, or when larger pages may serve.
+    pub fn of_all(regions: impl IntoIterator<Item = (usize, Option<u32>)>) -> Option<Shortfall> {
+        let giant = Path::new("/sys").join(machine_pool(HUGE_PAGE << 9));
+        if number(&giant, "free_hugepages") > 0 {
+            return None;
+        }
+        let mut pools = BTreeMap::<_, Shortfall>::new();
+        for (bytes, node) in regions {
+            let one = Shortfall::now(bytes, node);
+            let sum = pools.get(&one.node).map_or(one, |other| other.with(one));
+            pools.insert(one.node, sum);
+        }
+        let mut short = pools.into_values().filter(|pool| pool.needed > pool.free);
+        short.next()
     }
 
     /// What two regions lack of the same pages together: what is free suffices for neither, and does

@@ -4,13 +4,14 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::pci::Sysfs;
 use super::pci::bind::{self, BindError, Bound};
+use super::pci::{Sysfs, lender};
 use super::{PortQueue, afxdp, ixgbe};
 use crate::dataplane::mem::Arena;
 use crate::shared::api::Interrupt;
 use crate::shared::config::{Driver, PortConfig};
 use crate::shared::mac::MacAddr;
+use crate::shared::pci::PciAddress;
 use crate::shared::port::PortId;
 
 /// Why a device could not become a port: one line that says what to do.
@@ -35,6 +36,8 @@ pub struct Needs {
     pub frame_size: u32,
     /// The largest frames that the driver can use.
     pub largest_frame_size: u32,
+    /// The rings of a card that works in hugepages only: their bytes, and the NUMA node to have them on.
+    pub huge_rings: Option<(usize, Option<u32>)>,
 }
 
 impl Needs {
@@ -46,19 +49,26 @@ impl Needs {
         }
     }
 
-    /// A card is not asked: what it has is known.
+    /// A card is looked for, and not touched: what it has is known.
     fn of_card(config: &PortConfig, workers: u32) -> Result<Needs, OpenError> {
+        let address = config.device.parse().map_err(ixgbe::OpenError::from)?;
+        ixgbe::check_ids(address)?;
+        let sysfs = Sysfs::default();
+        if config.bind.is_none() {
+            lender(&sysfs, address).map_err(ixgbe::OpenError::from)?;
+        }
         let mtu = config.mtu.map_or(ixgbe::DEFAULT_MTU, u32::from);
         let frame_size = ixgbe::frame_size_for(mtu).ok_or_else(|| OpenError::MtuTooLarge {
             mtu,
             max: ixgbe::MAX_MTU,
             way: String::new(),
         })?;
-        let queues = config.queues.map_or(workers, u32::from).div_ceil(workers);
+        let queues = config.queues.map_or(workers, u32::from);
         Ok(Needs {
-            frames: ixgbe::frames(queues),
+            frames: ixgbe::frames(queues.div_ceil(workers)),
             frame_size,
             largest_frame_size: ixgbe::MAX_FRAME_SIZE,
+            huge_rings: Some((ixgbe::ring_bytes(queues), sysfs.numa_node(address))),
         })
     }
 
@@ -76,8 +86,18 @@ impl Needs {
             frames: queues.saturating_mul(afxdp::FRAMES_PER_SOCKET),
             frame_size,
             largest_frame_size,
+            huge_rings: None,
         })
     }
+}
+
+/// Binds a card to a driver of the kernel: only one that ixmap has a driver for to those that lend.
+/// Unless `force` says so, its netdev must not be in use.
+pub fn bind_card(address: PciAddress, driver: &str, force: bool) -> Result<Bound, OpenError> {
+    if bind::lends(driver) {
+        ixgbe::check_ids(address)?;
+    }
+    Ok(bind::to(&Sysfs::default(), address, driver, force)?)
 }
 
 /// What is known of a device since it was opened.
@@ -120,8 +140,7 @@ impl Lease {
             return Ok(Lease::default());
         };
         let address = config.device.parse().map_err(ixgbe::OpenError::from)?;
-        let bound = bind::to(&Sysfs::default(), address, driver.name(), false)?;
-        Ok(Lease(Some(bound)))
+        Ok(Lease(Some(bind_card(address, driver.name(), false)?)))
     }
 
     fn end(&mut self) -> Result<(), BindError> {
@@ -226,6 +245,21 @@ impl Device {
         match self {
             Device::Afxdp(_) => None,
             Device::Ixgbe(card) => card.device.event_fd(),
+        }
+    }
+
+    /// A descriptor that becomes readable when the kernel wants the device back and waits for it.
+    pub fn wanted_fd(&self) -> Option<OwnedFd> {
+        match self {
+            Device::Afxdp(_) => None,
+            Device::Ixgbe(card) => card.device.wanted_fd(),
+        }
+    }
+
+    /// Leaves the device to whoever binds it next, instead of binding it back.
+    pub fn surrender(&mut self) {
+        if let Device::Ixgbe(card) = self {
+            card.lease.0 = None;
         }
     }
 

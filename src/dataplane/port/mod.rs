@@ -9,7 +9,7 @@ pub mod ixgbe;
 pub mod memory;
 pub mod pci;
 
-pub use self::device::{Device, Facts, Needs, OpenError};
+pub use self::device::{Device, Facts, Needs, OpenError, bind_card};
 
 use std::os::fd::BorrowedFd;
 

@@ -157,6 +157,31 @@ impl<A: Address> Rib<A> {
         self.free.shrink_to(2 * used);
     }
 
+    /// The leaf code of a prefix without host bits; 0 for none.
+    pub(super) fn get(&self, prefix: A, len: u8) -> u32 {
+        let top = prefix.top();
+        if len <= COARSE {
+            return self.coarse[coarse_index(top, len)];
+        }
+        if len <= TOP {
+            return self.short.get(&(len, top)).copied().unwrap_or(0);
+        }
+        let (mut node, mut depth) = (self.node(top), TOP);
+        while node != 0 {
+            let (key, is_last) = match len - depth {
+                bits if bits > STRIDE => (key(prefix.byte(depth), CHILD), false),
+                bits => (key(prefix.byte(depth), u16::from(bits)), true),
+            };
+            let found = self.find(node, key);
+            let value = found.map_or(0, |at| self.nodes[node as usize].items[at].value);
+            if is_last {
+                return value;
+            }
+            (node, depth) = (value, depth + STRIDE);
+        }
+        0
+    }
+
     /// Sets the leaf code of a prefix without host bits; returns the one it had, 0 for none.
     pub(super) fn insert(&mut self, prefix: A, len: u8, leaf: u32) -> u32 {
         let old = match len {
@@ -198,8 +223,7 @@ impl<A: Address> Rib<A> {
 
     /// Where the leaf code of a prefix of up to [`COARSE`] bits stands.
     fn coarse(&mut self, top: u16, len: u8) -> &mut u32 {
-        let bits = (usize::from(top) | 1 << TOP) >> (TOP - len);
-        &mut self.coarse[bits]
+        &mut self.coarse[coarse_index(top, len)]
     }
 
     /// All slots that a prefix of more than [`COARSE`] bits reaches.
@@ -413,6 +437,11 @@ fn key(byte: u8, len: u16) -> u16 {
         len => u16::from(byte) >> (8 - len) << (8 - len),
     };
     start << 4 | len
+}
+
+/// The place in `Rib::coarse` of a prefix of up to [`COARSE`] bits.
+fn coarse_index(top: u16, len: u8) -> usize {
+    (usize::from(top) | 1 << TOP) >> (TOP - len)
 }
 
 fn mask_top(top: u16, len: u8) -> u16 {

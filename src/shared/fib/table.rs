@@ -151,6 +151,17 @@ impl<A: Lpm> Table<A> {
         }
     }
 
+    /// Prefixes.
+    pub fn routes(&self) -> usize {
+        self.rib.routes()
+    }
+
+    /// The group of a prefix, which has no host bits.
+    pub fn get(&self, prefix: A, len: u8) -> Option<GroupId> {
+        let leaf = self.rib.get(prefix, len.min(A::BITS));
+        (leaf != 0).then(|| GroupId::from_leaf(leaf))
+    }
+
     /// Sets the group of a prefix and returns the one it had. Host bits are masked away; a length
     /// beyond the address is taken as a host route.
     pub fn insert(&mut self, prefix: A, len: u8, group: GroupId) -> Option<GroupId> {

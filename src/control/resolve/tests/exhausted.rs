@@ -43,7 +43,7 @@ fn try_event(lab: &mut Lab, event: Event) -> Result<World, Exhausted> {
 #[test]
 fn a_table_that_does_not_fit_leaves_worlds_alone_and_is_right_once_it_fits_again() {
     let mut lab = Lab::empty();
-    lab.resolver.fib4 = Table::with_limit(1 << 15);
+    lab.resolver.fib4 = Placed::with(Table::with_limit(1 << 15));
     lab.event(Event::LinkSet(link(1)));
     lab.add_port(1);
     lab.neighbour(1, "10.0.1.9", NeighbourState::Reachable);

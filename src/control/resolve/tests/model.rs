@@ -8,7 +8,7 @@ pub(super) type ModelPorts = BTreeSet<u32>;
 
 /// What the kernel would do with a packet to `address`, as far as the fast path may do it.
 pub(super) fn way(mirror: &Mirror, ports: &ModelPorts, address: IpAddr) -> Way {
-    let mut candidates: Vec<(&RouteKey, &[Route])> = mirror
+    let mut candidates: Vec<(RouteKey, &[Route])> = mirror
         .all_routes()
         .filter(|(key, _)| [LOCAL, MAIN].contains(&key.table) && key.prefix.contains(&address))
         .collect();
@@ -29,10 +29,18 @@ pub(super) fn way(mirror: &Mirror, ports: &ModelPorts, address: IpAddr) -> Way {
 
 /// `None` when the kernel looks further: no leg of the route is alive.
 fn decide(route: &Route, mirror: &Mirror, ports: &ModelPorts, address: IpAddr) -> Option<Way> {
-    let object_only = route.nexthop_id.is_some() && route.paths.is_empty();
-    let selective = route.tos != 0 || route.source.is_some() || route.encapsulated;
-    if selective || (object_only && route.kind == RouteKind::Unicast) {
-        return Some(Way::Punt(PuntReason::KernelRoute));
+    let to_kernel = Some(Way::Punt(PuntReason::KernelRoute));
+    if route.tos != 0 || route.source.is_some() || route.encapsulated {
+        return to_kernel;
+    }
+    if let Some(id) = route.nexthop_id {
+        return match paths_of(id, mirror) {
+            Some(paths) => forward(route, &paths, mirror, ports, address).or(to_kernel),
+            None if mirror.nexthop(id) == Some(&NextHopObject::Blackhole) => {
+                Some(Way::Drop(DropReason::Blackhole))
+            }
+            None => to_kernel,
+        };
     }
     Some(match route.kind {
         RouteKind::Local | RouteKind::Broadcast | RouteKind::Anycast => {
@@ -44,39 +52,67 @@ fn decide(route: &Route, mirror: &Mirror, ports: &ModelPorts, address: IpAddr) -
         RouteKind::Prohibit => Way::Punt(PuntReason::Prohibit),
         RouteKind::Throw => Way::Punt(PuntReason::NoRoute),
         RouteKind::Other(_) => Way::Punt(PuntReason::KernelRoute),
-        RouteKind::Unicast => {
-            let alive = |path: &&Path| {
-                let up = path
-                    .ifindex
-                    .and_then(|index| mirror.link(index))
-                    .is_some_and(|l| l.up);
-                up && !path.dead
-            };
-            let paths: Vec<&Path> = route.paths.iter().filter(alive).collect();
-            if paths.is_empty() {
-                return None;
-            }
-            let single = paths.len() == 1;
-            let legs = paths.iter().map(|path| {
-                // Among several legs the kernel sends what goes on-link.
-                let gateway = path.via.or(Some(address).filter(|_| single));
-                let ifindex = path.ifindex.unwrap();
-                let weight = if single { 1 } else { usize::from(path.weight) };
-                let adjacency = match adjacent(mirror, ports, ifindex, gateway) {
-                    (Adjacency::Unresolved(port), false) if path.via.is_none() => {
-                        Adjacency::Connected(port)
-                    }
-                    (adjacency, _) => adjacency,
+        RouteKind::Unicast => return forward(route, &route.paths, mirror, ports, address),
+    })
+}
+
+/// The legs of a next-hop object.
+fn paths_of(id: u32, mirror: &Mirror) -> Option<Vec<Path>> {
+    match mirror.nexthop(id)? {
+        NextHopObject::Leg(path) => Some(vec![*path]),
+        NextHopObject::Group(members) => {
+            let mut paths = Vec::new();
+            for (id, weight) in members {
+                let Some(NextHopObject::Leg(path)) = mirror.nexthop(*id) else {
+                    return None;
                 };
-                (adjacency, weight)
-            });
-            Way::To {
-                legs: legs.collect(),
-                mtu: route
-                    .mtu
-                    .map_or(u16::MAX, |mtu| u16::try_from(mtu).unwrap()),
+                let weight = *weight;
+                paths.push(Path { weight, ..*path });
             }
+            Some(paths)
         }
+        NextHopObject::Blackhole | NextHopObject::Foreign => None,
+    }
+}
+
+/// To the legs that are alive, if any.
+fn forward(
+    route: &Route,
+    paths: &[Path],
+    mirror: &Mirror,
+    ports: &ModelPorts,
+    address: IpAddr,
+) -> Option<Way> {
+    let alive = |path: &&Path| {
+        let up = path
+            .ifindex
+            .and_then(|index| mirror.link(index))
+            .is_some_and(|l| l.up);
+        up && !path.dead
+    };
+    let paths: Vec<&Path> = paths.iter().filter(alive).collect();
+    if paths.is_empty() {
+        return None;
+    }
+    let single = paths.len() == 1;
+    let legs = paths.iter().map(|path| {
+        // Among several legs the kernel sends what goes on-link.
+        let gateway = path.via.or(Some(address).filter(|_| single));
+        let ifindex = path.ifindex.unwrap();
+        let weight = if single { 1 } else { usize::from(path.weight) };
+        let adjacency = match adjacent(mirror, ports, ifindex, gateway) {
+            (Adjacency::Unresolved(port), false) if path.via.is_none() => {
+                Adjacency::Connected(port)
+            }
+            (adjacency, _) => adjacency,
+        };
+        (adjacency, weight)
+    });
+    Some(Way::To {
+        legs: legs.collect(),
+        mtu: route
+            .mtu
+            .map_or(u16::MAX, |mtu| u16::try_from(mtu).unwrap()),
     })
 }
 

@@ -63,8 +63,8 @@ enum Step {
     Events(Vec<Op>),
     AddPort(u32),
     RemovePort(u32),
-    /// A dump shows the kernel as it was at an earlier step, with what differs or without.
-    Resync(usize, bool),
+    /// A dump shows the kernel as it was at an earlier step.
+    Resync(usize),
 }
 
 #[derive(Clone, Debug)]
@@ -87,7 +87,7 @@ fn routes() -> impl Strategy<Value = Event> {
         3 => prop::collection::vec(path.clone(), 1),
         1 => prop::collection::vec(path, 0..4),
     ];
-    let special = prop_oneof![9 => Just(0u8), 1 => 1u8..6];
+    let special = prop_oneof![9 => Just(0u8), 2 => 1u8..8];
     let table = prop_oneof![6 => Just(MAIN), 1 => Just(LOCAL), 1 => Just(100u32)];
     let mtu = prop::option::weighted(0.2, Just(1400u32));
     let flags = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.3));
@@ -134,9 +134,9 @@ fn built(key: RouteKey, (kind, paths, special, mtu, metric): What) -> Route {
         1 if v4 => route.tos = 8,
         1 | 2 if !v4 => route.source = Some("2001:db8:f::/48".parse::<IpNet>().unwrap()),
         3 => route.encapsulated = true,
-        4 => route.nexthop_id = Some(1),
-        5 => {
-            route.nexthop_id = Some(1);
+        4..8 => {
+            route.kind = RouteKind::Unicast;
+            route.nexthop_id = Some(u32::from(special) - 3);
             route.paths.clear();
         }
         _ => {}
@@ -158,6 +158,20 @@ fn neighbours() -> impl Strategy<Value = Event> {
             })
         },
     )
+}
+
+/// Objects 1 to 3, of which 3 may be a group.
+fn nexthops() -> impl Strategy<Value = Event> {
+    let gateway = prop::option::weighted(0.8, select(NEIGHBOURS.to_vec()));
+    let leg = (ifindexes(), gateway).prop_map(|(ifindex, gateway)| leg(ifindex, gateway, 1));
+    let object = prop_oneof![
+        6 => leg.prop_map(NextHopObject::Leg),
+        1 => Just(NextHopObject::Blackhole),
+        1 => Just(NextHopObject::Foreign),
+    ];
+    let members = prop::collection::vec((1u32..3, 1u16..4), 1..3);
+    let group = (3u32..5, members.prop_map(NextHopObject::Group));
+    prop_oneof![(1u32..4, object), group].prop_map(|(id, object)| Event::NextHopSet { id, object })
 }
 
 fn links() -> impl Strategy<Value = Event> {
@@ -204,6 +218,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => links(),
         1 => (1u32..=4).prop_map(|index| Event::LinkGone { index }),
         1 => addresses(),
+        3 => nexthops(),
+        1 => (1u32..5).prop_map(|id| Event::NextHopGone { id }),
     ];
     let op = prop_oneof![
         4 => event.prop_map(Op::Event),
@@ -213,7 +229,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         20 => prop::collection::vec(op, 1..4).prop_map(Step::Events),
         3 => (1u32..=3).prop_map(Step::AddPort),
         3 => (1u32..=3).prop_map(Step::RemovePort),
-        1 => any::<(usize, bool)>().prop_map(|(n, told)| Step::Resync(n, told)),
+        1 => any::<usize>().prop_map(Step::Resync),
     ];
     prop::collection::vec(step, 1..40)
 }
@@ -250,10 +266,9 @@ impl History {
                 self.ports.remove(&ifindex);
                 self.resolver.remove_port(ifindex, &self.mirror);
             }
-            Step::Resync(n, told) => {
+            Step::Resync(n) => {
                 let fresh = self.earlier[n % self.earlier.len()].clone();
-                let differing = self.mirror.replace_with(fresh);
-                changes = if told { differing } else { everything() };
+                changes = self.mirror.replace_with(fresh);
             }
             Step::Events(ops) => ops.into_iter().for_each(|op| self.op(op, &mut changes)),
         }
@@ -267,7 +282,7 @@ impl History {
             Op::Delete(n) => {
                 let all = self.mirror.all_routes();
                 let all: Vec<_> = all
-                    .flat_map(|(key, list)| list.iter().map(|r| (*key, r)))
+                    .flat_map(|(key, list)| list.iter().map(move |r| (key, r)))
                     .collect();
                 let found = (!all.is_empty()).then(|| all[n % all.len()]);
                 found.map(|(key, route)| Event::RouteGone {
@@ -316,7 +331,7 @@ impl History {
                 address
             );
             let told = |resolver: &Resolver, world| {
-                let answer = resolver.route(address, world);
+                let answer = resolver.route(address, world, &self.mirror);
                 answer.map(
                     |Answer {
                          prefix, kind, legs, ..

@@ -87,7 +87,11 @@ fn other_tables_have_no_say() {
     let mut lab = with_gateways();
     lab.set_in(100, "172.16.0.0/16", via(1, "10.0.1.9"));
     assert_eq!(lab.way("172.16.0.1"), Way::Punt(PuntReason::NoRoute));
-    assert_eq!(lab.resolver.route(ip("172.16.0.1"), &lab.world), None);
+    assert_eq!(
+        lab.resolver
+            .route(ip("172.16.0.1"), &lab.world, &lab.mirror),
+        None
+    );
 }
 
 #[test]
@@ -249,20 +253,6 @@ fn routes_that_say_more_than_the_fast_path_knows_are_left_to_the_kernel() {
 }
 
 #[test]
-fn a_next_hop_object_with_legs_is_a_route_like_others() {
-    let mut lab = with_gateways();
-    let nexthop_id = Some(7);
-    lab.set(
-        "172.16.0.0/16",
-        Route {
-            nexthop_id,
-            ..via(1, "10.0.1.9")
-        },
-    );
-    assert_eq!(lab.way("172.16.0.1"), to(resolved(1)));
-}
-
-#[test]
 fn the_mtu_of_a_route_goes_into_its_group() {
     let mut lab = with_gateways();
     for (mtu, expected) in [(1280, 1280), (100_000, u16::MAX)] {
@@ -290,7 +280,9 @@ fn all_routes_are_listed_in_order_and_within_a_prefix() {
     lab.set("10.0.2.128/25", route(RouteKind::Blackhole, vec![]));
     let list = |within: Option<&str>| -> Vec<String> {
         let within = within.map(|net| net.parse().unwrap());
-        let routes = lab.resolver.routes(within, Arc::new(lab.world.clone()));
+        let routes = lab
+            .resolver
+            .routes(within, Arc::new(lab.world.clone()), &lab.mirror);
         routes.map(|answer| answer.prefix.to_string()).collect()
     };
     assert_eq!(list(Some("10.0.2.0/24")), ["10.0.2.0/24", "10.0.2.128/25"]);

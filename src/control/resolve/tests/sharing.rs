@@ -62,7 +62,7 @@ fn nothing_is_left_when_everything_is_deleted() {
 
 fn first_route(mirror: &Mirror) -> Option<(RouteKey, Route)> {
     let (key, list) = mirror.all_routes().next()?;
-    Some((*key, list[0].clone()))
+    Some((key, list[0].clone()))
 }
 
 #[test]

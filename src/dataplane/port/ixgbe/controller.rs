@@ -69,13 +69,13 @@ pub(super) struct Controller<R> {
 }
 
 impl<R: Registers> Controller<R> {
-    /// Resets a controller and sets it up. Nothing is received yet.
+    /// Resets a controller and sets it up. Nothing is received yet, and nothing interrupts before
+    /// [`Self::listen`].
     pub(super) fn start(registers: R, settings: &Settings) -> Result<Controller<R>, CardError> {
         let mac = reset(&registers)?;
         setup::set_up(&registers, settings);
         let cage = start_link(&registers)?;
         setup::set_mac(&registers, mac);
-        setup::listen(&registers);
         let mut controller = Controller {
             registers,
             mac,
@@ -92,6 +92,12 @@ impl<R: Registers> Controller<R> {
             true => Err(CardError::Gone),
             false => Ok(controller),
         }
+    }
+
+    /// Has what happens to the card interrupt. There are vectors by now: without, it would pull a line
+    /// that nobody answers.
+    pub(super) fn listen(&self) {
+        setup::listen(&self.registers);
     }
 
     pub(super) fn registers(&self) -> &R {

@@ -13,7 +13,7 @@ use super::ring::Ring;
 use super::setup::{MAX_QUEUES, Settings};
 use super::transmit::{TRANSMIT_ENTRIES, TransmitSetup};
 use crate::dataplane::mem::{Arena, DmaMap, Holder, Region};
-use crate::dataplane::port::pci::{Bar, Function, Interrupt, PciError};
+use crate::dataplane::port::pci::{Bar, Function, Interrupt, PciError, Sysfs};
 use crate::shared::api;
 use crate::shared::config::{KernelDriver, PortConfig};
 use crate::shared::mac::MacAddr;
@@ -71,8 +71,8 @@ impl Device {
             return Err(OpenError::MtuTooLarge { address, mtu, max });
         }
         let queues = queues(config, address, workers)?;
+        check_ids(address)?;
         let function = Arc::new(Function::open(address)?);
-        check_ids(&function)?;
         let settings = Settings {
             queues,
             mtu,
@@ -85,6 +85,7 @@ impl Device {
         let vectors = u16::try_from(queues + 1).unwrap_or(u16::MAX);
         let interrupts = function.interrupts(vectors)?;
         function.set_bus_master(true)?;
+        controller.listen();
         // What happened before interrupts got through is not lost: the link is asked, and causes that
         // are left would keep new ones from interrupting.
         controller.events();
@@ -144,6 +145,11 @@ impl Device {
         self.interrupts.last()?.another().ok()
     }
 
+    /// Readable when the kernel wants the card back and waits for it; `None` where it does not ask.
+    pub fn wanted_fd(&self) -> Option<OwnedFd> {
+        self.function.wanted()
+    }
+
     /// What happened to the card since the last look.
     pub fn events(&mut self) -> Vec<Event> {
         if let Some(interrupt) = self.interrupts.last() {
@@ -158,7 +164,7 @@ impl Device {
         let told = queues.map(|(queue, interrupt)| api::Interrupt {
             queue,
             irq: interrupt.irq(),
-            core: interrupt.core(),
+            core: interrupt.goes_to(),
         });
         told.collect()
     }
@@ -173,6 +179,7 @@ impl Device {
         let mut losses: Vec<_> = self.controller.losses().collect();
         let sum = |of: fn(&Counters) -> u64| self.counters.iter().map(|set| of(set)).sum();
         losses.extend([
+            ("rx_ip_checksum", sum(|set| set.rx_ip_checksum.get())),
             ("rx_damaged", sum(|set| set.rx_errors.get())),
             ("rx_split", sum(|set| set.rx_split.get())),
             ("rx_starved", sum(|set| set.rx_starved.get())),
@@ -316,21 +323,34 @@ fn queues(config: &PortConfig, address: PciAddress, workers: usize) -> Result<u3
     })
 }
 
-fn check_ids(function: &Function) -> Result<(), OpenError> {
-    let ids = function.ids();
+/// Refuses a card that this driver is not for, or that is not there.
+pub(crate) fn check_ids(address: PciAddress) -> Result<(), OpenError> {
+    let ids = Sysfs::default().ids(address);
+    let ids = ids.ok_or(PciError::NoFunction(address))?;
     let advice = match (ids.vendor, ids.device) {
         (VENDOR, device) if SUPPORTED.contains(&device) => return Ok(()),
         (VENDOR, device) if COPPER.contains(&device) => {
-            "X540 and X550 are not driven yet: give it back to ixgbe and use its netdev with driver afxdp"
+            "X540 and X550 are not driven yet: use its netdev with driver afxdp"
         }
-        _ => "give it back to its own driver and use its netdev with driver afxdp",
+        _ => "use its netdev with driver afxdp",
     };
     Err(OpenError::Unsupported {
-        address: function.address(),
+        address,
         vendor: ids.vendor,
         device: ids.device,
         advice,
     })
+}
+
+/// Entries of the rings of so many queues: receiving, transmitting, and so on.
+fn ring_sizes(queues: u32) -> Vec<u32> {
+    let pairs = (0..queues).flat_map(|_| [RECEIVE_ENTRIES, TRANSMIT_ENTRIES]);
+    pairs.collect()
+}
+
+/// Bytes of the rings of so many queues.
+pub fn ring_bytes(queues: u32) -> usize {
+    Ring::bytes(&ring_sizes(queues))
 }
 
 /// Memory for the rings of all queues, and where the card sees it.
@@ -343,8 +363,7 @@ fn make_rings(function: &Function, queues: u32) -> Result<(Vec<Spare>, DmaMap), 
             source,
         }
     };
-    let pairs = (0..queues).flat_map(|_| [RECEIVE_ENTRIES, TRANSMIT_ENTRIES]);
-    let sizes: Vec<u32> = pairs.collect();
+    let sizes = ring_sizes(queues);
     let (region, shortfall) = Region::on_node(Ring::bytes(&sizes), function.numa_node())
         .map_err(system("map memory for its rings"))?;
     if let Some(shortfall) = shortfall {

@@ -27,8 +27,8 @@ pub enum OpenError {
         advice: &'static str,
     },
     #[error(
-        "{address}: mtu {mtu} does not fit the frames that were laid out at the start (at most {max}): put \
-         the port into the configuration and restart ixmapd"
+        "{address}: mtu {mtu} does not fit the frames that were laid out at the start (at most {max}): \
+         restart ixmapd with the port in its configuration"
     )]
     MtuTooLarge {
         address: PciAddress,

@@ -29,7 +29,8 @@ mod tests;
 mod transmit;
 
 pub use controller::{Event, Link};
-pub use device::{Device, Facts};
+pub(super) use device::check_ids;
+pub use device::{Device, Facts, ring_bytes};
 pub use eeprom::EepromError;
 pub use error::{CardError, OpenError};
 pub use frame::{DEFAULT_MTU, MAX_FRAME_SIZE, MAX_MTU, frame_size_for, frames, max_mtu};

@@ -60,6 +60,9 @@ pub(super) fn set_up(registers: &impl Registers, settings: &Settings) {
 /// All multicast is taken: daemons join their groups (OSPF, neighbour discovery) on the TAP, and the
 /// pipeline drops what nobody wants. VLAN tags are not filtered.
 fn set_up_filters(registers: &impl Registers, settings: &Settings) {
+    for (first, count) in FILTERS {
+        (0..count).for_each(|n| registers.write(first.nth(n), 0));
+    }
     registers.write(FCTRL, FCTRL_MULTICAST | FCTRL_BROADCAST);
     set_promiscuous(registers, settings.promiscuous);
     registers.modify(VLNCTRL, VLNCTRL_FILTER, 0);

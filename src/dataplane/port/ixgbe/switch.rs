@@ -7,7 +7,7 @@ use crate::dataplane::mem::DmaMap;
 
 /// RXDCTL.ENABLE, TXDCTL.ENABLE.
 const ENABLE: u32 = 1 << 25;
-/// RXDCTL.SWFLSH, TXDCTL.SWFLSH: descriptors that the device has fetched are forgotten.
+/// RXDCTL.SWFLSH, TXDCTL.SWFLSH: what the device has done with descriptors is written back.
 const FLUSH: u32 = 1 << 26;
 /// What a register of a card that is gone reads as.
 const GONE: u32 = !0;
@@ -94,11 +94,15 @@ impl Switch {
     }
 }
 
-/// SRRCTL: a frame goes into one buffer of `kib` KiB, by advanced descriptors.
+/// SRRCTL: a frame goes into one buffer of `kib` KiB, by advanced descriptors. DCA_RXCTRL: a bit that is
+/// set by a reset and must not be (4.6.7).
 pub(super) fn format(registers: &impl Registers, queue: u16, kib: u32, drops_when_empty: bool) {
     const ONE_BUFFER: u32 = 1 << 25;
     const DROP_ENABLE: u32 = 1 << 28;
+    const MUST_BE_CLEAR: u32 = 1 << 12;
     let drops = if drops_when_empty { DROP_ENABLE } else { 0 };
     let register = Register(Switch::receive(queue).base + 0x14);
     registers.write(register, ONE_BUFFER | drops | kib);
+    let tagging = Register(Switch::receive(queue).base + 0x0C);
+    registers.modify(tagging, MUST_BE_CLEAR, 0);
 }

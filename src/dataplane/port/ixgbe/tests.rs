@@ -89,6 +89,7 @@ impl Bench {
 
     fn try_new(shape: Shape, model: Model) -> Result<Bench, CardError> {
         let mut controller = Controller::start(model.clone(), &shape.settings())?;
+        controller.listen();
         let arena = Arc::new(Arena::new(shape.frames, shape.frame_size).unwrap().0);
         let pool = Pool::new(Arc::clone(&arena)).unwrap();
         let sizes = vec![shape.entries; usize::from(shape.receive_queues) + 1];

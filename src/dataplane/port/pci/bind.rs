@@ -9,7 +9,9 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::{SockaddrLike, SockaddrStorage};
 
+use super::function::is_held;
 use super::sysfs::Sysfs;
+
 use crate::shared::config::KernelDriver;
 use crate::shared::pci::PciAddress;
 
@@ -18,7 +20,7 @@ use crate::shared::pci::PciAddress;
 pub enum BindError {
     #[error("{0}: there is no such PCI function: `lspci -D` shows what there is")]
     NoFunction(PciAddress),
-    #[error("the kernel has no driver {driver} now: `modprobe {driver}`")]
+    #[error("the kernel has no driver {driver} now: `modprobe {driver}`{}", whence(.driver))]
     NotLoaded { driver: String },
     #[error(
         "{0} has no IOMMU in front of it, which vfio-pci needs: enable VT-d or AMD-Vi, or use our module: \
@@ -26,16 +28,20 @@ pub enum BindError {
     )]
     NoIommu(PciAddress),
     #[error(
-        "{address}: its netdev {netdev} is up and has the address {ip}, which would be gone: take it off, \
-         or use --force"
+        "{address}: its netdev {netdev} is in use ({by}), which would be gone: take that off, or use \
+         --force"
     )]
     InUse {
         address: PciAddress,
         netdev: String,
-        ip: String,
+        by: String,
     },
     #[error("{0} is a port of a running ixmapd: remove the port first (`ixmapctl port del`)")]
     Owned(PciAddress),
+    #[error(
+        "{0} stays bound as it is, because a worker still has it: restart ixmapd, then `ixmapctl bind {0} ixgbe`"
+    )]
+    Held(PciAddress),
     #[error("binding a PCI function needs root")]
     Permission,
     #[error("{address} cannot be {what}: {source}: `dmesg` may say why")]
@@ -58,8 +64,13 @@ pub struct Bound {
 impl Bound {
     /// Binds the function to what it was bound to before, or to nothing.
     pub fn back(&self, sysfs: &Sysfs) -> Result<(), BindError> {
-        if self.was.as_deref() == Some(self.now.as_str()) {
+        // A card that is gone has no way back.
+        if self.was.as_deref() == Some(self.now.as_str()) || !sysfs.exists(self.address) {
             return Ok(());
+        }
+        // The kernel would wait for it, and control with it.
+        if is_held(self.address) {
+            return Err(BindError::Held(self.address));
         }
         unbind(sysfs, self.address)?;
         restore(sysfs, self.address, self.was.as_deref())
@@ -85,13 +96,13 @@ pub fn to(
     if bound.was.as_deref() == Some(driver) {
         return Ok(bound);
     }
+    if driver == KernelDriver::VfioPci.name() && sysfs.iommu_group(address).is_none() {
+        return Err(BindError::NoIommu(address));
+    }
     if !sysfs.path(&format!("bus/pci/drivers/{driver}")).exists() {
         return Err(BindError::NotLoaded {
             driver: driver.to_owned(),
         });
-    }
-    if driver == KernelDriver::VfioPci.name() && sysfs.iommu_group(address).is_none() {
-        return Err(BindError::NoIommu(address));
     }
     if !force {
         check_idle(sysfs, address)?;
@@ -110,6 +121,18 @@ pub fn to(
 /// Refuses a function whose netdev somebody uses.
 fn check_idle(sysfs: &Sysfs, address: PciAddress) -> Result<(), BindError> {
     let netdevs = sysfs.names(address, "net");
+    for netdev in &netdevs {
+        // A bridge or bond that it is in, a VLAN interface on it.
+        let mut links = sysfs.names(address, &format!("net/{netdev}")).into_iter();
+        if let Some(by) = links.find_map(|link| link.strip_prefix("upper_").map(str::to_owned)) {
+            let netdev = netdev.clone();
+            return Err(BindError::InUse {
+                address,
+                netdev,
+                by,
+            });
+        }
+    }
     let in_use = getifaddrs().into_iter().flatten().find_map(|entry| {
         let ip = entry.address.as_ref().and_then(lasting)?;
         let up = entry.flags.contains(InterfaceFlags::IFF_UP);
@@ -117,10 +140,10 @@ fn check_idle(sysfs: &Sysfs, address: PciAddress) -> Result<(), BindError> {
     });
     match in_use {
         None => Ok(()),
-        Some((netdev, ip)) => Err(BindError::InUse {
+        Some((netdev, by)) => Err(BindError::InUse {
             address,
             netdev,
-            ip,
+            by,
         }),
     }
 }
@@ -170,9 +193,8 @@ fn unbind(sysfs: &Sysfs, address: PciAddress) -> Result<(), BindError> {
 
 /// Has the kernel match the function with this driver only, or as its ids say.
 fn override_driver(sysfs: &Sysfs, address: PciAddress, driver: &str) -> Result<(), BindError> {
-    let lends = KernelDriver::ALL.iter().any(|known| known.name() == driver);
     // An empty line clears it.
-    let text = if lends { driver } else { "\n" };
+    let text = if lends(driver) { driver } else { "\n" };
     let written = write(&sysfs.function(address, "driver_override"), text);
     written.map_err(|source| failed(address, "reserved for a driver", source))
 }
@@ -186,6 +208,19 @@ fn bind(sysfs: &Sysfs, address: PciAddress, driver: &str) -> Result<(), BindErro
 fn restore(sysfs: &Sysfs, address: PciAddress, driver: Option<&str>) -> Result<(), BindError> {
     override_driver(sysfs, address, driver.unwrap_or_default())?;
     driver.map_or(Ok(()), |driver| bind(sysfs, address, driver))
+}
+
+/// Whether a driver is one that lends functions to processes.
+pub(crate) fn lends(driver: &str) -> bool {
+    KernelDriver::ALL.iter().any(|known| known.name() == driver)
+}
+
+/// Where a driver comes from that a distribution does not have.
+fn whence(driver: &str) -> &'static str {
+    match driver == KernelDriver::Ixmap.name() {
+        true => " (kmod/README.md says how to install it)",
+        false => "",
+    }
 }
 
 fn write(file: &Path, text: &str) -> io::Result<()> {
@@ -286,10 +321,24 @@ mod tests {
             tree.to("igb").unwrap_err(),
             "the kernel has no driver igb now: `modprobe igb`"
         );
+        fs::remove_dir_all(tree.sysfs.path("bus/pci/drivers/ixmap")).unwrap();
+        assert!(tree.to("ixmap").unwrap_err().contains("kmod/README.md"));
         assert!(tree.to("vfio-pci").unwrap_err().contains("no IOMMU"));
         let other: PciAddress = "0000:04:00.0".parse().unwrap();
         let error = to(&tree.sysfs, other, "ixmap", false).unwrap_err();
         assert!(error.to_string().contains("`lspci -D`"), "{error}");
+        assert_eq!(tree.written("drivers/ixgbe/unbind"), "");
+    }
+
+    #[test]
+    fn a_function_whose_netdev_is_part_of_another_stays_where_it_is() {
+        let tree = Tree::new();
+        let upper = tree
+            .sysfs
+            .function(tree.address, "net/nosuchdev0/upper_br0");
+        fs::create_dir(&upper).unwrap();
+        let error = tree.to("ixmap").unwrap_err();
+        assert!(error.contains("nosuchdev0 is in use (br0)"), "{error}");
         assert_eq!(tree.written("drivers/ixgbe/unbind"), "");
     }
 

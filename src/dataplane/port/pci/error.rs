@@ -15,7 +15,10 @@ pub enum PciError {
     BoundTo { address: PciAddress, driver: String },
     #[error("{0} already has an owner: another ixmapd, or a port of this one?")]
     Owned(PciAddress),
-    #[error("{address}: to {what} needs CAP_SYS_RAWIO: run as root")]
+    #[error(
+        "{address}: no right to {what}: run as root with CAP_SYS_RAWIO (the unit's CapabilityBoundingSet), and a \
+         kernel that is locked down (Secure Boot) lends a card only behind an IOMMU"
+    )]
     Permission {
         address: PciAddress,
         what: &'static str,
@@ -62,6 +65,10 @@ pub enum PciError {
          it: enable that in the BIOS, or accept it by `modprobe vfio_iommu_type1 allow_unsafe_interrupts=1`"
     )]
     UnsafeInterrupts(PciAddress),
+    #[error(
+        "{0} is bound to vfio-pci, but there is no /dev/vfio/vfio: `modprobe vfio_iommu_type1`"
+    )]
+    NoContainer(PciAddress),
     #[error("{0} is bound to ixmap, which has no node in /dev for it: `dmesg` may say why")]
     NoNode(PciAddress),
     #[error("{0} is gone")]

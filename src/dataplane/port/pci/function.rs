@@ -2,7 +2,9 @@
 
 #![allow(unsafe_code, reason = "maps regions that it keeps for the device")]
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::affinity::irq_of_vector;
 use super::backend::Backend;
@@ -16,6 +18,48 @@ use crate::dataplane::mem::{DmaMap, Region};
 use crate::shared::config::KernelDriver;
 use crate::shared::pci::PciAddress;
 
+/// Functions that this process has: VFIO would lend one twice.
+static HELD: Mutex<BTreeSet<PciAddress>> = Mutex::new(BTreeSet::new());
+
+/// Whether a function is in this process's hands.
+pub(super) fn is_held(address: PciAddress) -> bool {
+    held().contains(&address)
+}
+
+fn held() -> MutexGuard<'static, BTreeSet<PciAddress>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A place in [`HELD`].
+#[derive(Debug)]
+struct Hold(PciAddress);
+
+impl Hold {
+    fn take(address: PciAddress) -> Result<Hold, PciError> {
+        match held().insert(address) {
+            true => Ok(Hold(address)),
+            false => Err(PciError::Owned(address)),
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        held().remove(&self.0);
+    }
+}
+
+/// The driver that lends a function, if it is bound to one that does.
+pub fn lender(sysfs: &Sysfs, address: PciAddress) -> Result<KernelDriver, PciError> {
+    if !sysfs.exists(address) {
+        return Err(PciError::NoFunction(address));
+    }
+    let driver = sysfs.driver(address).ok_or(PciError::NotBound(address))?;
+    let known = KernelDriver::ALL.iter();
+    let lender = known.copied().find(|known| known.name() == driver);
+    lender.ok_or(PciError::BoundTo { address, driver })
+}
+
 /// A function in this process's hands. Dropping it keeps the device from memory, resets it, and gives
 /// it back. The same happens when the process ends in whatever way: the kernel sees to it.
 #[derive(Debug)]
@@ -27,6 +71,8 @@ pub struct Function {
     backend: Box<dyn Backend>,
     /// What the device reaches.
     mapped: Mutex<Vec<(Arc<Region>, DmaMap)>>,
+    /// Goes last.
+    _hold: Hold,
 }
 
 impl Function {
@@ -34,15 +80,9 @@ impl Function {
     /// reset, and its bus mastering is off.
     pub fn open(address: PciAddress) -> Result<Function, PciError> {
         let sysfs = Sysfs::default();
-        if !sysfs.exists(address) {
-            return Err(PciError::NoFunction(address));
-        }
         let ids = sysfs.ids(address).ok_or(PciError::NoFunction(address))?;
-        let driver = sysfs.driver(address).ok_or(PciError::NotBound(address))?;
-        let known = KernelDriver::ALL.iter();
-        let Some(&driver) = known.into_iter().find(|known| known.name() == driver) else {
-            return Err(PciError::BoundTo { address, driver });
-        };
+        let driver = lender(&sysfs, address)?;
+        let hold = Hold::take(address)?;
         let backend: Box<dyn Backend> = match driver {
             KernelDriver::Ixmap => {
                 let node = sysfs.ixmap_node(address);
@@ -64,6 +104,7 @@ impl Function {
             numa_node: sysfs.numa_node(address),
             backend,
             mapped: Mutex::new(Vec::new()),
+            _hold: hold,
         })
     }
 
@@ -108,6 +149,11 @@ impl Function {
         };
         mapped.push((Arc::clone(region), map.clone()));
         Ok(map)
+    }
+
+    /// Readable when the kernel wants the function back and waits for it; `None` where it does not ask.
+    pub fn wanted(&self) -> Option<OwnedFd> {
+        self.backend.wanted()
     }
 
     /// Lets the device reach memory at all, or not.

@@ -49,6 +49,12 @@ impl Interrupt {
         self.affinity.as_ref().map(|(_, core)| *core)
     }
 
+    /// The core that it goes to now, whoever sent it there; `None` when that is several, or not known.
+    pub fn goes_to(&self) -> Option<usize> {
+        let list = format!("/proc/irq/{}/effective_affinity_list", self.irq?);
+        std::fs::read_to_string(list).ok()?.trim().parse().ok()
+    }
+
     /// Has the kernel deliver it to a core from now on.
     pub fn steer(&mut self, core: usize) -> io::Result<()> {
         let irq = self.irq.ok_or(io::ErrorKind::NotFound)?;

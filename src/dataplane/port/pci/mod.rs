@@ -19,6 +19,6 @@ mod vfio;
 
 pub use bar::Bar;
 pub use error::PciError;
-pub use function::Function;
+pub use function::{Function, lender};
 pub use interrupt::Interrupt;
 pub use sysfs::{Ids, Sysfs};

@@ -20,6 +20,16 @@ pub(crate) const RAL0: Register = Register(0xA200);
 pub(crate) const RAH0: Register = Register(0xA204);
 pub(crate) const RAH_VALID: u32 = 1 << 31;
 
+/// The other stations' addresses, and tables that a reset leaves as they were: of multicast, unicast
+/// and VLAN hashes, and of pools.
+pub(crate) const FILTERS: [(Register, u32); 5] = [
+    (Register(0xA208), 254),
+    (Register(0x5200), 128),
+    (Register(0xF400), 128),
+    (Register(0xA000), 128),
+    (Register(0xA600), 256),
+];
+
 pub(crate) const MRQC: Register = Register(0xEC80);
 /// RSS, by the ports of TCP and UDP and the addresses of the rest, in both families.
 pub(crate) const MRQC_RSS_5_TUPLE: u32 = 1 | 0x00F3 << 16;

@@ -12,6 +12,7 @@ pub(super) const SETTINGS: Settings = Settings {
 pub(super) fn start(settings: &Settings) -> (Model, Controller<Model>) {
     let model = Model::new();
     let controller = Controller::start(model.clone(), settings).unwrap();
+    controller.listen();
     (model, controller)
 }
 
@@ -20,6 +21,7 @@ fn a_card_is_set_up_twice_over_without_a_violation() {
     let model = Model::new();
     for _ in 0..2 {
         let mut controller = Controller::start(model.clone(), &SETTINGS).unwrap();
+        controller.listen();
         assert_eq!(controller.mac(), MacAddr(MAC));
         controller.receive().unwrap();
         wait_for_link(&model, &controller);
@@ -206,4 +208,24 @@ fn a_card_torn_out_later_is_told_once_and_has_no_link() {
     controller.sample();
     assert_eq!(controller.losses().collect::<Vec<_>>(), before);
     assert!(controller.stop());
+}
+
+#[test]
+fn every_filter_is_set_before_frames_are_let_in() {
+    let (model, mut controller) = start(&SETTINGS);
+    controller.receive().unwrap();
+    let accesses = model.accesses();
+    let let_in = accesses.iter().rposition(|at| *at == 0x3000).unwrap(); // RXCTRL
+    let written = |register| accesses[..let_in].contains(&register);
+    // RAL and RAH of the other 127, MTA, PFUTA, VFTA, MPSAR.
+    for (first, last) in [
+        (0xA208, 0xA5FC),
+        (0x5200, 0x53FC),
+        (0xF400, 0xF5FC),
+        (0xA000, 0xA1FC),
+        (0xA600, 0xA9FC),
+    ] {
+        assert!((first..=last).step_by(4).all(written), "{first:x}");
+    }
+    model.assert_clean();
 }

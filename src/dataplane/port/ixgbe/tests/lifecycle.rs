@@ -32,6 +32,7 @@ fn assert_rests(model: &Model) {
 fn a_card_that_is_set_up_touches_no_memory_before_it_has_queues() {
     let model = Model::new();
     let mut controller = Controller::start(model.clone(), &PLAIN.settings()).unwrap();
+    controller.listen();
     wait_for_link(&model, &controller);
     assert_rests(&model);
     controller.receive().unwrap();
@@ -102,6 +103,7 @@ fn a_card_left_running_is_taken_over_and_forgets_the_memory_it_had() {
     let model = left.model.clone();
     std::mem::forget(left.queue.take());
     let mut controller = Controller::start(model.clone(), &PLAIN.settings()).unwrap();
+    controller.listen();
     controller.receive().unwrap();
     wait_for_link(&model, &controller);
     assert_rests(&model);

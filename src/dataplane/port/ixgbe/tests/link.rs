@@ -97,6 +97,7 @@ fn a_clock_or_data_line_that_is_held_down_ends() {
 fn a_module_that_wakes_up_late_is_set_up_for() {
     let liar = liar(I2CCTL, DATA_IN, 0);
     let mut controller = Controller::start(liar.clone(), &SETTINGS).unwrap();
+    controller.listen();
     assert!(controller.module_warning().is_some());
     controller.sample();
     let told = controller.events();
@@ -118,6 +119,7 @@ fn a_module_that_wakes_up_late_is_set_up_for() {
 fn a_plug_is_told_with_the_module_and_a_pull_without() {
     let liar = Model::new();
     let mut controller = Controller::start(liar.clone(), &SETTINGS).unwrap();
+    controller.listen();
     liar.lie(I2CCTL, DATA_IN, 0);
     let plug = |pin| {
         liar.write(Register(ESDP), pin);
