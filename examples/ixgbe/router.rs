@@ -11,6 +11,7 @@ use ixmap::dataplane::port::{Burst, PortQueue, TransmitList};
 use ixmap::shared::fib::{
     Action, Adjacency, AdjacencyId, Group, Interface, Interfaces, ReversePath, Rewrite, World,
 };
+use ixmap::shared::hits::Hits;
 use ixmap::shared::mac::MacAddr;
 use ixmap::shared::port::PortId;
 
@@ -37,6 +38,7 @@ pub(crate) struct Router {
     far: (Card, PortQueue),
     pipeline: Pipeline,
     limits: PuntLimits,
+    hits: Hits,
     verdicts: Verdicts,
     burst: Burst,
     outgoing: TransmitList,
@@ -62,6 +64,7 @@ impl Router {
             far,
             pipeline: Pipeline::default(),
             limits: PuntLimits::default(),
+            hits: Hits::default(),
             verdicts: Verdicts::new(),
             burst: Burst::new(),
             outgoing: TransmitList::new(),
@@ -112,6 +115,7 @@ impl Router {
             world: &self.world,
             ingress: self.ingress,
             limits: &mut self.limits,
+            hits: &self.hits,
             now: Duration::ZERO,
         };
         self.pipeline

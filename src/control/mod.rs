@@ -8,6 +8,7 @@ pub mod fault;
 pub mod logging;
 pub mod metrics;
 pub mod mirror;
+pub mod neighbours;
 pub mod netlink;
 pub mod resolve;
 mod slots;

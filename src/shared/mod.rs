@@ -3,6 +3,7 @@
 pub mod api;
 pub mod config;
 pub mod fib;
+pub mod hits;
 pub mod mac;
 pub mod pci;
 pub mod port;

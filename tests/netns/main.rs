@@ -10,9 +10,11 @@
 )]
 
 mod bad_input;
+mod crowd;
 mod ecmp;
 mod exhausted;
 mod frames;
+mod freshness;
 mod icmp;
 mod lifecycle;
 mod local;

@@ -97,6 +97,10 @@ pub(super) fn status(status: &Status) -> String {
             let _ = writeln!(out, "{family} rules, by which the kernel forwards: {rules}");
         }
     }
+    let tables = status.neighbour_care.tables.iter();
+    for warning in tables.filter_map(|table| table.warning.as_ref()) {
+        let _ = writeln!(out, "warning: {warning}");
+    }
     let _ = writeln!(
         out,
         "routes: {} IPv4, {} IPv6; neighbours: {} IPv4, {} IPv6; next hops: {} groups, {} adjacencies\n",

@@ -176,7 +176,9 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use crate::control::ctl::channel;
-    use crate::shared::api::{Counters, FamilyCounts, Mirror, NextHopCounts, Status};
+    use crate::shared::api::{
+        Counters, FamilyCounts, Mirror, NeighbourCare, NextHopCounts, Status,
+    };
 
     async fn exchange(request: &[u8]) -> String {
         let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
@@ -192,6 +194,7 @@ mod tests {
                         workers: Vec::new(),
                         routes: FamilyCounts::default(),
                         neighbours: FamilyCounts::default(),
+                        neighbour_care: NeighbourCare::default(),
                         next_hops: NextHopCounts::default(),
                         mirror: Mirror::default(),
                     })),

@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 
 use super::histogram::BOUNDS;
 use super::{Histogram, Times};
-use crate::shared::api::{Counters, PortDrops, Status, Traffic};
+use crate::shared::api::{Counters, NeighbourCare, NeighbourTable, PortDrops, Status, Traffic};
 
 /// What a scrape shows.
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
     reasons(&mut text, snapshot.drops);
     workers(&mut text, snapshot);
     tables(&mut text, snapshot);
+    neighbours(&mut text, &snapshot.status.neighbour_care);
     mirror(&mut text, snapshot.status);
     text.histogram(
         "ixmap_netlink_lag_seconds",
@@ -189,6 +190,48 @@ fn tables(text: &mut Text, snapshot: &Snapshot) {
         "Time to build and publish a forwarding snapshot.",
         &snapshot.times.publish,
     );
+}
+
+fn neighbours(text: &mut Text, care: &NeighbourCare) {
+    let name = "ixmap_neighbour_probes_total";
+    let help = "Times that the kernel was asked to look after a neighbour.";
+    text.family(name, "counter", help);
+    text.sample(name, &[], care.probes);
+    let name = "ixmap_neighbour_probes_refused_total";
+    let help = "Times that the kernel refused to look after a neighbour.";
+    text.family(name, "counter", help);
+    text.sample(name, &[], care.refused);
+    let name = "ixmap_neighbour_managed_gateways";
+    let help = "Next hops of routes that the kernel is to keep resolved.";
+    text.family(name, "gauge", help);
+    text.sample(name, &[], care.managed_gateways);
+    type Value = fn(&NeighbourTable) -> u64;
+    let families: [(&str, &str, &str, Value); 3] = [
+        (
+            "ixmap_neighbour_table_entries",
+            "gauge",
+            "Entries of the kernel's neighbour table, of all network namespaces.",
+            |table| table.entries.into(),
+        ),
+        (
+            "ixmap_neighbour_table_limit",
+            "gauge",
+            "The most entries of the kernel's neighbour table (gc_thresh3).",
+            |table| table.limit.into(),
+        ),
+        (
+            "ixmap_neighbour_table_full_total",
+            "counter",
+            "Times that the kernel's neighbour table had no room for an entry.",
+            |table| table.full,
+        ),
+    ];
+    for (name, kind, help, value) in families {
+        text.family(name, kind, help);
+        for table in &care.tables {
+            text.sample(name, &[("family", table.family.name())], value(table));
+        }
+    }
 }
 
 fn mirror(text: &mut Text, status: &Status) {

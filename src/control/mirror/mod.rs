@@ -26,8 +26,8 @@ pub use apply::Doubt;
 pub use netconf::Netconf;
 pub use rules::{OddRule, Rule, Rules};
 pub use types::{
-    Address, Changes, Event, Link, Neighbour, NeighbourState, NextHopObject, Part, Path, Placement,
-    Route, RouteKey, RouteKind,
+    Address, Changes, Event, Link, Neighbour, NeighbourFlags, NeighbourState, NextHopObject, Part,
+    Path, Placement, Route, RouteKey, RouteKind,
 };
 
 /// The kernel's tables.

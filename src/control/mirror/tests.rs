@@ -128,6 +128,7 @@ fn a_link_that_is_deleted_takes_its_entries_and_ipv4_multipath_routes_whole() {
         address: "10.0.1.2".parse().unwrap(),
         mac: Some(MacAddr([2; 6])),
         state: NeighbourState::Stale,
+        flags: NeighbourFlags::default(),
     };
     apply(&mut mirror, Event::AddressSet(own));
     apply(&mut mirror, Event::NeighbourSet(neighbour));

@@ -167,6 +167,18 @@ pub struct Neighbour {
     /// Absent while unresolved.
     pub mac: Option<MacAddr>,
     pub state: NeighbourState,
+    pub flags: NeighbourFlags,
+}
+
+/// NTF_*: who looks after a neighbour. A request about a neighbour sets all of them anew.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct NeighbourFlags {
+    /// NTF_EXT_LEARNED: a control plane put it there.
+    pub learned: bool,
+    /// NTF_EXT_MANAGED: the kernel keeps it resolved by itself.
+    pub managed: bool,
+    /// NTF_EXT_EXT_VALIDATED: a control plane answers for it.
+    pub validated: bool,
 }
 
 /// The NLM_F_* flags of a new route that say where in its key's list it goes.

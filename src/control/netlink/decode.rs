@@ -8,18 +8,19 @@ use netlink_packet_core::{DecodeError, parse_string, parse_u32};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::AddressHeader;
 use netlink_packet_route::link::{LinkFlags, LinkHeader};
-use netlink_packet_route::neighbour::{self, NeighbourFlags, NeighbourHeader};
+use netlink_packet_route::neighbour::{self, NeighbourExtFlags, NeighbourHeader};
 
 use super::attributes::{address, attributes, net};
 use super::message::Message;
 use super::nexthop::{self, RTM_DELNEXTHOP, RTM_NEWNEXTHOP};
 use super::{netconf, route, rule};
-use crate::control::mirror::{Address, Event, Link, Neighbour, NeighbourState};
+use crate::control::mirror::{Address, Event, Link, Neighbour, NeighbourFlags, NeighbourState};
 use crate::shared::mac::MacAddr;
 
 const LINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;
 const NEIGHBOUR_HEADER: usize = 12;
+const NDA_FLAGS_EXT: u16 = 15;
 
 /// The event of one message; `None` for messages that the mirror does not keep.
 pub fn decode(message: &Message<'_>) -> Option<Event> {
@@ -116,16 +117,20 @@ fn interface_address(message: &Message<'_>) -> Result<Option<Event>, DecodeError
 fn neighbour(message: &Message<'_>) -> Result<Option<Event>, DecodeError> {
     let header = NeighbourHeader::parse(message.payload)?;
     if !matches!(header.family, AddressFamily::Inet | AddressFamily::Inet6)
-        || header.flags.contains(NeighbourFlags::Proxy)
+        || header.flags.contains(neighbour::NeighbourFlags::Proxy)
     {
         return Ok(None);
     }
     let (mut ip, mut mac) = (None, None);
+    let mut extended = NeighbourExtFlags::empty();
     for attribute in attributes(message.payload, NEIGHBOUR_HEADER) {
         let attribute = attribute?;
         match attribute.kind() {
             libc::NDA_DST => ip = Some(address(attribute.value())?),
             libc::NDA_LLADDR => mac = MacAddr::from_slice(attribute.value()),
+            NDA_FLAGS_EXT => {
+                extended = NeighbourExtFlags::from_bits_retain(parse_u32(attribute.value())?);
+            }
             _ => {}
         }
     }
@@ -149,6 +154,11 @@ fn neighbour(message: &Message<'_>) -> Result<Option<Event>, DecodeError> {
         address,
         mac,
         state,
+        flags: NeighbourFlags {
+            learned: header.flags.contains(neighbour::NeighbourFlags::ExtLearned),
+            managed: extended.contains(NeighbourExtFlags::Managed),
+            validated: extended.contains(NeighbourExtFlags::ExtValidated),
+        },
     })))
 }
 

@@ -271,7 +271,7 @@ fn request(table: &Table, sequence: u32) -> Vec<u8> {
 }
 
 /// NLMSG_DONE and NLMSG_ERROR begin with a negative errno, or zero.
-fn status(message: &Message<'_>) -> io::Result<()> {
+pub(super) fn status(message: &Message<'_>) -> io::Result<()> {
     match message.payload.get(..4).map(parse_i32) {
         Some(Ok(0)) | None => Ok(()),
         Some(Ok(errno)) => Err(io::Error::from_raw_os_error(errno.saturating_neg())),

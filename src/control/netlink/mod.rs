@@ -2,6 +2,7 @@
 //!
 //! `monitor` hears what changes, `dump` asks for what is there, `decode` turns both into
 //! [`Event`](crate::control::mirror::Event)s, and `sync` ties them into one stream of changes.
+//! `neighbours` is the one place that asks the kernel to do something.
 
 mod attributes;
 mod audit;
@@ -10,6 +11,7 @@ mod dump;
 mod expiry;
 mod message;
 mod monitor;
+mod neighbours;
 mod netconf;
 mod nexthop;
 mod route;
@@ -22,6 +24,7 @@ pub use decode::decode;
 pub use dump::{Dumper, dump};
 pub use message::{Message, Messages};
 pub use monitor::{Monitor, Received};
+pub use neighbours::{NeighbourRequest, NeighbourRound, NeighbourSocket, NeighbourTable};
 pub use sync::{Counters, Keeper, Settings, Update};
 pub use unknown::Unknown;
 

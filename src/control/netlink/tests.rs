@@ -9,8 +9,8 @@ mod rules;
 
 use super::{Message, Messages, decode};
 use crate::control::mirror::{
-    Changes, Event, Link, Mirror, Neighbour, NeighbourState, NextHopObject, Path, Route, RouteKey,
-    RouteKind,
+    Changes, Event, Link, Mirror, Neighbour, NeighbourFlags, NeighbourState, NextHopObject, Path,
+    Route, RouteKey, RouteKind,
 };
 use crate::shared::mac::MacAddr;
 
@@ -305,6 +305,7 @@ fn neighbours_are_read_but_not_proxies_bridges_and_multicast() {
         address: "10.0.0.9".parse().unwrap(),
         mac: Some(MacAddr([2, 0, 0, 0, 0, 9])),
         state: NeighbourState::Reachable,
+        flags: NeighbourFlags::default(),
     };
     assert_eq!(
         built(2, 0, [10, 0, 0, 9]),

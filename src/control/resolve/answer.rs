@@ -110,7 +110,7 @@ fn describe(
         let next_hop = next_hop(id);
         let via = match next_hop {
             Some(NextHop::Gateway { address, .. }) => Some(address),
-            Some(NextHop::OnLink { .. }) | None => None,
+            Some(NextHop::Host { .. } | NextHop::OnLink { .. }) | None => None,
         };
         AnswerLeg {
             ifindex: next_hop.map(NextHop::ifindex),

@@ -8,6 +8,7 @@
 //! finds it by the one lookup; [`Resolver::route`] still answers with the kernel's prefix.
 
 mod answer;
+mod neighbours;
 mod placed;
 mod route;
 mod tables;
@@ -22,6 +23,7 @@ use ipnet::{IpNet, Ipv6Net};
 use prefix_trie::PrefixSet;
 
 pub use self::answer::{Answer, AnswerLeg};
+pub use self::neighbours::UsedNeighbour;
 use self::placed::Placed;
 use self::route::{Meaning, OnLink};
 use self::tables::{Adjacencies, Groups, NextHop, Spec, SpecAction};
@@ -355,12 +357,16 @@ impl Resolver {
         }
     }
 
-    /// Follows a neighbour: its adjacency, if some route uses it, and its host route.
+    /// Follows a neighbour: its adjacencies, if it has any, and its host route.
     fn follow_neighbour(&mut self, ifindex: u32, address: IpAddr, mirror: &Mirror) {
-        let next_hop = NextHop::Gateway { ifindex, address };
-        if self.adjacencies.contains(next_hop) {
-            let value = adjacency(next_hop, &self.ports, mirror);
-            self.adjacencies.set(next_hop, value);
+        for next_hop in [
+            NextHop::Gateway { ifindex, address },
+            NextHop::Host { ifindex, address },
+        ] {
+            if self.adjacencies.contains(next_hop) {
+                let value = adjacency(next_hop, &self.ports, mirror);
+                self.adjacencies.set(next_hop, value);
+            }
         }
         self.place_host(address, mirror);
     }
@@ -379,7 +385,7 @@ impl Resolver {
             self.ports.contains_key(ifindex) && neighbour_mac(*ifindex, address, mirror).is_some()
         });
         let group = resolved.map(|OnLink { ifindex, mtu }| {
-            let next_hop = NextHop::Gateway { ifindex, address };
+            let next_hop = NextHop::Host { ifindex, address };
             self.acquire(Spec::to(next_hop, mtu), mirror)
         });
         let old = match address {
@@ -437,7 +443,7 @@ fn adjacency(next_hop: NextHop, ports: &Ports, mirror: &Mirror) -> Adjacency {
     let Some((port, _)) = ports.get(&ifindex) else {
         return Adjacency::Foreign;
     };
-    let NextHop::Gateway { address, .. } = next_hop else {
+    let Some(address) = next_hop.address() else {
         return Adjacency::Connected(*port);
     };
     let unresolved = Adjacency::Unresolved(*port);

@@ -11,8 +11,10 @@ use crate::shared::reason::{DropReason, PuntReason};
 /// Where a leg of a route leads, in the kernel's terms. Sorted: the order in which legs are hashed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) enum NextHop {
-    /// A neighbour behind an interface.
+    /// A neighbour that routes go through.
     Gateway { ifindex: u32, address: IpAddr },
+    /// A neighbour as the destination: the end of its own host route.
+    Host { ifindex: u32, address: IpAddr },
     /// Whoever the packet is for, behind an interface.
     OnLink { ifindex: u32 },
 }
@@ -20,7 +22,17 @@ pub(super) enum NextHop {
 impl NextHop {
     pub(super) fn ifindex(self) -> u32 {
         match self {
-            NextHop::Gateway { ifindex, .. } | NextHop::OnLink { ifindex } => ifindex,
+            NextHop::Gateway { ifindex, .. }
+            | NextHop::Host { ifindex, .. }
+            | NextHop::OnLink { ifindex } => ifindex,
+        }
+    }
+
+    /// The neighbour that it is, if it is one.
+    pub(super) fn address(self) -> Option<IpAddr> {
+        match self {
+            NextHop::Gateway { address, .. } | NextHop::Host { address, .. } => Some(address),
+            NextHop::OnLink { .. } => None,
         }
     }
 }

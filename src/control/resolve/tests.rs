@@ -14,8 +14,8 @@ mod sharing;
 
 use super::*;
 use crate::control::mirror::{
-    Address, Event, Link, Neighbour, NeighbourState, NextHopObject, Path, Placement, Route,
-    RouteKey, RouteKind,
+    Address, Event, Link, Neighbour, NeighbourFlags, NeighbourState, NextHopObject, Path,
+    Placement, Route, RouteKey, RouteKind,
 };
 use crate::shared::fib::Action;
 use crate::shared::reason::{DropReason, PuntReason};
@@ -209,6 +209,7 @@ fn neighbour(ifindex: u32, address: &str, state: NeighbourState) -> Neighbour {
         address: ip(address),
         mac: state.is_valid().then_some(THEIRS),
         state,
+        flags: NeighbourFlags::default(),
     }
 }
 

@@ -95,6 +95,7 @@ impl Daemon {
                 ipv6: count(ipv6),
             },
             neighbours: self.neighbour_counts(),
+            neighbour_care: self.neighbours.report(),
             next_hops: NextHopCounts {
                 groups: count(groups),
                 adjacencies: count(adjacencies),

@@ -6,6 +6,7 @@
 //! serving sockets) runs in tasks of its own.
 
 mod answers;
+mod look;
 mod ports;
 mod reload;
 mod rules;
@@ -31,9 +32,9 @@ use super::fault::Fault;
 use super::logging;
 use super::metrics::{self, Times};
 use super::mirror::{Changes, Link};
+use super::neighbours::Neighbours;
 use super::netlink::{Keeper, NetlinkError, Update};
-use super::resolve::{PortFacts, Resolver};
-use super::sysctl;
+use super::resolve::Resolver;
 use crate::dataplane::mem::Shortfall;
 use crate::shared::config::{Config, Driver, PortConfig};
 use crate::shared::fib::{Exhausted, Publisher};
@@ -170,6 +171,7 @@ struct Daemon {
     /// Every port is up and the kernel's state is in the FIB: from here on the log speaks.
     ready: bool,
     resolver: Resolver,
+    neighbours: Neighbours,
     publisher: Publisher,
     times: Arc<Times>,
     /// When the kernel's first word was found that no published world has.
@@ -444,61 +446,6 @@ impl Daemon {
             tracing::info!("port {}: closed", port.config.name);
         }
         port.close().await;
-    }
-
-    /// Tells the resolver what the kernel's settings say about a port; true when that was news.
-    fn refresh_facts(&mut self, id: PortId) -> bool {
-        let Some(port) = &mut self.ports[id.index()] else {
-            return false;
-        };
-        // By its present name: an operator may rename a TAP.
-        let link = self.keeper.mirror().link(port.tap.ifindex());
-        let name = link.map_or(port.config.name.as_str(), |link| link.name.as_str());
-        let settings = sysctl::interface(name);
-        let facts = PortFacts {
-            ifindex: port.tap.ifindex(),
-            forward_ipv4: settings.forward_ipv4,
-            forward_ipv6: settings.forward_ipv6,
-            reverse_path: settings.reverse_path,
-        };
-        if port.facts == Some(facts) {
-            return false;
-        }
-        port.facts = Some(facts);
-        self.resolver.set_port(id, facts, self.keeper.mirror());
-        true
-    }
-
-    /// The same for every port.
-    fn refresh_all_facts(&mut self) -> bool {
-        let mut news = false;
-        for id in (0..MAX_PORTS).filter_map(PortId::new) {
-            news |= self.refresh_facts(id);
-        }
-        news
-    }
-
-    /// Once a second: what the kernel says nothing about, and how the workers are.
-    async fn look_around(&mut self) -> Result<(), StartError> {
-        let mut news = self.resolver.set_hash_policy(sysctl::hash_policy());
-        news |= self.refresh_all_facts();
-        if news {
-            self.publish();
-        } else if self.exhausted.is_some() {
-            // Memory may have come back, of which nobody tells.
-            self.publish_soon();
-        }
-        self.publisher.sweep();
-        for id in (0..MAX_PORTS).filter_map(PortId::new) {
-            self.follow_carrier(id).await;
-        }
-        for worker in &mut self.workers {
-            worker.check();
-            if worker.is_dead() {
-                return Err(StartError::WorkerDied(worker.core));
-            }
-        }
-        Ok(())
     }
 }
 

@@ -14,6 +14,7 @@ use super::workers::{Worker, memory_warnings};
 use super::{Daemon, Options, Signals, StartError};
 use crate::control::ctl;
 use crate::control::metrics::{self, Times};
+use crate::control::neighbours::Neighbours;
 use crate::control::netlink::{Keeper, Settings};
 use crate::control::resolve::Resolver;
 use crate::dataplane::mem::{Shortfall, node_of_core};
@@ -75,6 +76,7 @@ impl Daemon {
             ready: false,
             published: Instant::now(),
             publish_at: None,
+            neighbours: Neighbours::start()?,
             resolver: Resolver::with_fib_memory(config.fib_memory_mib),
             publisher,
             times,

@@ -16,6 +16,7 @@ use crate::dataplane::worker::{self, Attachment, Command, Setup};
 use crate::shared::api::WorkerState;
 use crate::shared::config::Idle;
 use crate::shared::fib::World;
+use crate::shared::hits::Hits;
 use crate::shared::port::PortId;
 use crate::shared::stats::WorkerCounters;
 
@@ -30,6 +31,7 @@ pub(super) struct Worker {
     pub(super) arena: Arc<Arena>,
     pub(super) bell: Arc<Bell>,
     pub(super) counters: Arc<WorkerCounters>,
+    pub(super) hits: Arc<Hits>,
     /// Frames that rings hold, by port.
     lent: BTreeMap<PortId, u32>,
     commands: Sender<Command>,
@@ -62,6 +64,7 @@ impl Worker {
         let arena = Arc::new(arena);
         let bell = Arc::new(Bell::new().map_err(failed)?);
         let counters = Arc::new(WorkerCounters::default());
+        let hits = Arc::new(Hits::default());
         let (commands, receiver) = channel();
         let pool = Pool::new(Arc::clone(&arena))
             .ok_or_else(|| failed(std::io::Error::other("its packet memory is taken")))?;
@@ -73,6 +76,7 @@ impl Worker {
             commands: receiver,
             bell: Arc::clone(&bell),
             counters: Arc::clone(&counters),
+            hits: Arc::clone(&hits),
         };
         let name = format!("core{core}");
         let thread = std::thread::Builder::new()
@@ -94,6 +98,7 @@ impl Worker {
             arena,
             bell,
             counters,
+            hits,
             lent: BTreeMap::new(),
             commands,
             thread,

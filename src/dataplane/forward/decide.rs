@@ -197,6 +197,7 @@ fn next_hop(
     if rewrite.port == arrival.ingress && arrival.limits.admit_redirect(arrival.now) {
         return Err(Verdict::Redirect);
     }
+    arrival.hits.mark(leg);
     Ok(rewrite)
 }
 

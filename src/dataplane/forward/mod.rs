@@ -19,6 +19,7 @@ use crate::dataplane::limit::PuntLimits;
 use crate::dataplane::mem::Pool;
 use crate::dataplane::port::{BURST, Burst};
 use crate::shared::fib::{GroupId, World};
+use crate::shared::hits::Hits;
 use crate::shared::port::PortId;
 use crate::shared::reason::{DropReason, PuntReason};
 
@@ -75,6 +76,8 @@ pub struct Arrival<'a> {
     pub world: &'a World,
     pub ingress: PortId,
     pub limits: &'a mut PuntLimits,
+    /// The worker's: where forwarded packets leave their mark.
+    pub hits: &'a Hits,
     /// The worker's clock.
     pub now: Duration,
 }

@@ -27,6 +27,7 @@ use super::port::{Burst, PortQueue, TransmitList};
 use super::ring::MAX_PACKET;
 use crate::shared::config::Idle;
 use crate::shared::fib::World;
+use crate::shared::hits::Hits;
 use crate::shared::port::{MAX_PORTS, PortId};
 use crate::shared::stats::WorkerCounters;
 
@@ -58,6 +59,7 @@ pub struct Setup {
     /// Rung by whoever brings commands or packets to send.
     pub bell: Arc<Bell>,
     pub counters: Arc<WorkerCounters>,
+    pub hits: Arc<Hits>,
 }
 
 /// Runs a worker until it is told to stop. To be called on a thread of its own.
@@ -65,7 +67,7 @@ pub fn run(setup: Setup) {
     // Refused by the kernel only if the core has gone offline since it was checked: the worker is
     // slower then, not wrong.
     core_affinity::set_for_current(core_affinity::CoreId { id: setup.core });
-    let worker = Worker::new(setup.pool, setup.counters);
+    let worker = Worker::new(setup.pool, setup.counters, setup.hits);
     worker.run(setup.idle, setup.world, &setup.commands, &setup.bell);
 }
 
@@ -77,6 +79,7 @@ struct Worker {
     pipeline: Pipeline,
     clock: Clock,
     counters: Arc<WorkerCounters>,
+    hits: Arc<Hits>,
     burst: Burst,
     verdicts: Verdicts,
     /// Frames that found no room in a transmit ring.
@@ -86,7 +89,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(pool: Pool, counters: Arc<WorkerCounters>) -> Worker {
+    fn new(pool: Pool, counters: Arc<WorkerCounters>, hits: Arc<Hits>) -> Worker {
         Worker {
             pool,
             ports: std::array::from_fn(|_| None),
@@ -94,6 +97,7 @@ impl Worker {
             pipeline: Pipeline::default(),
             clock: Clock::new(),
             counters,
+            hits,
             burst: Burst::new(),
             verdicts: Verdicts::new(),
             rest: ArrayVec::new(),
@@ -224,6 +228,7 @@ impl Worker {
             world: worlds.load(),
             ingress,
             limits: &mut port.limits,
+            hits: &self.hits,
             now: self.clock.now(),
         };
         self.pipeline

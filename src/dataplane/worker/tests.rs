@@ -61,7 +61,7 @@ struct Bench {
 impl Bench {
     fn new() -> Bench {
         Bench {
-            worker: Worker::new(pool(FRAMES), Arc::default()),
+            worker: Worker::new(pool(FRAMES), Arc::default(), Arc::default()),
             worlds: Cache::new(Arc::new(ArcSwap::from_pointee(world()))),
         }
     }

@@ -13,9 +13,9 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use reply::{
-    Action, Counters, FamilyCounts, Group, Interrupt, Leg, Mirror, Neighbour, NextHopCounts,
-    OddRules, Port, PortDrops, PortTraffic, PortWithCounters, Route, RouteType, Status, Traffic,
-    Worker, WorkerState, WorkerTraffic,
+    Action, Counters, FamilyCounts, Group, Interrupt, Leg, Mirror, Neighbour, NeighbourCare,
+    NeighbourTable, NextHopCounts, OddRules, Port, PortDrops, PortTraffic, PortWithCounters, Route,
+    RouteType, Status, Traffic, Worker, WorkerState, WorkerTraffic,
 };
 
 /// The longest request line, newline included.
@@ -27,6 +27,15 @@ pub const MAX_REQUEST: usize = 64 * 1024;
 pub enum Family {
     Ipv4,
     Ipv6,
+}
+
+impl Family {
+    pub fn name(self) -> &'static str {
+        match self {
+            Family::Ipv4 => "ipv4",
+            Family::Ipv6 => "ipv6",
+        }
+    }
 }
 
 /// What a client may ask.

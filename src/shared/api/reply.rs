@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::Family;
 use crate::shared::config::Idle;
 use crate::shared::reason::{DropReason, InjectDropReason, PuntReason};
 use crate::shared::stats::PortTotals;
@@ -21,6 +22,7 @@ pub struct Status {
     pub routes: FamilyCounts,
     /// Neighbours known on the ports.
     pub neighbours: FamilyCounts,
+    pub neighbour_care: NeighbourCare,
     pub next_hops: NextHopCounts,
     pub mirror: Mirror,
 }
@@ -30,6 +32,33 @@ pub struct Status {
 pub struct FamilyCounts {
     pub ipv4: u64,
     pub ipv6: u64,
+}
+
+/// How neighbours are kept fresh.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct NeighbourCare {
+    /// Times that the kernel was asked to look after a neighbour.
+    pub probes: u64,
+    /// Of those, how many it refused.
+    pub refused: u64,
+    /// Next hops of routes that the kernel is to keep resolved.
+    pub managed_gateways: u64,
+    /// The kernel's neighbour tables, IPv4's and IPv6's.
+    pub tables: Vec<NeighbourTable>,
+}
+
+/// One of the kernel's neighbour tables, which all network namespaces of the machine share. All zero
+/// until it is first looked at.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NeighbourTable {
+    pub family: Family,
+    pub entries: u32,
+    /// gc_thresh3.
+    pub limit: u32,
+    /// Times that an entry found no room.
+    pub full: u64,
+    /// What an operator has to do, when it is nearly full.
+    pub warning: Option<String>,
 }
 
 /// The sizes of the tables that routes point to.

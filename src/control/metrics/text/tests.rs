@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::shared::api::{
-    FamilyCounts, Mirror, NextHopCounts, OddRules, Port, PortTraffic, Worker, WorkerState,
+    Family, FamilyCounts, Mirror, NextHopCounts, OddRules, Port, PortTraffic, Worker, WorkerState,
     WorkerTraffic,
 };
 use crate::shared::config::Idle;
@@ -39,6 +39,18 @@ fn status() -> Status {
         }],
         routes: FamilyCounts { ipv4: 10, ipv6: 11 },
         neighbours: FamilyCounts { ipv4: 2, ipv6: 3 },
+        neighbour_care: NeighbourCare {
+            probes: 11,
+            refused: 1,
+            managed_gateways: 4,
+            tables: vec![NeighbourTable {
+                family: Family::Ipv6,
+                entries: 5,
+                limit: 1024,
+                full: 2,
+                warning: None,
+            }],
+        },
         next_hops: NextHopCounts {
             groups: 5,
             adjacencies: 6,
@@ -114,6 +126,12 @@ fn every_promised_sample_is_there_with_its_labels() {
         "ixmap_fib_routes{family=\"ipv6\"} 11",
         "ixmap_neighbours{family=\"ipv4\"} 2",
         "ixmap_neighbours{family=\"ipv6\"} 3",
+        "ixmap_neighbour_probes_total 11",
+        "ixmap_neighbour_probes_refused_total 1",
+        "ixmap_neighbour_managed_gateways 4",
+        "ixmap_neighbour_table_entries{family=\"ipv6\"} 5",
+        "ixmap_neighbour_table_limit{family=\"ipv6\"} 1024",
+        "ixmap_neighbour_table_full_total{family=\"ipv6\"} 2",
         "ixmap_fib_publish_seconds_bucket{le=\"0.0005\"} 0",
         "ixmap_fib_publish_seconds_bucket{le=\"0.001\"} 1",
         "ixmap_fib_publish_seconds_bucket{le=\"+Inf\"} 1",

@@ -180,3 +180,38 @@ fn link_local_neighbours_get_no_host_route() {
     assert_eq!(lab.world.ipv6.routes(), before + 1, "others do");
     assert_eq!(lab.resolver.route_counts().1, before, "not a kernel route");
 }
+
+#[test]
+fn neighbours_in_use_are_told_as_gateways_and_hosts_behind_ports() {
+    let mut lab = Lab::new();
+    lab.neighbour(1, "10.0.1.9", Reachable);
+    lab.neighbour(3, "10.0.3.9", Reachable);
+    lab.set("172.16.0.0/16", via(1, "10.0.1.9"));
+    lab.set(
+        "2001:db8:f::/48",
+        multipath(&[(2, "fe80::2", 1), (3, "fe80::3", 1)]),
+    );
+    let used = |lab: &Lab| -> Vec<(u32, IpAddr, bool)> {
+        let used = lab.resolver.used_neighbours();
+        let mut used: Vec<_> = used
+            .map(|neighbour| (neighbour.ifindex, neighbour.address, neighbour.gateway))
+            .collect();
+        used.sort();
+        used
+    };
+    let host = (1, ip("10.0.1.9"), false);
+    let gateways = [(1, ip("10.0.1.9"), true), (2, ip("fe80::2"), true)];
+    assert_eq!(used(&lab), [host, gateways[0], gateways[1]]);
+    for neighbour in lab.resolver.used_neighbours() {
+        let adjacency = lab.world.adjacency(neighbour.adjacency);
+        assert_eq!(
+            adjacency == resolved(1),
+            neighbour.ifindex == 1,
+            "{adjacency:?}"
+        );
+    }
+    lab.gone("172.16.0.0/16", via(1, "10.0.1.9"));
+    assert_eq!(used(&lab), [host, gateways[1]]);
+    lab.neighbour(1, "10.0.1.9", Failed);
+    assert_eq!(used(&lab), [gateways[1]]);
+}

@@ -15,13 +15,15 @@ fn equal_routes_share_a_group_and_the_last_one_frees_it() {
         lab.resolver.next_hop_counts(),
         (groups + 1, adjacencies + 1)
     );
-    // The neighbour's host route is one more group on the same adjacency.
+    // The neighbour's host route is a group and an adjacency of its own: a gateway is looked after
+    // while routes go through it, a host while packets go to it.
     lab.neighbour(1, "10.0.1.9", Reachable);
     assert_eq!(
         lab.resolver.next_hop_counts(),
-        (groups + 1, adjacencies + 1)
+        (groups + 2, adjacencies + 2)
     );
-    assert_eq!(lab.group("172.16.7.1"), lab.group("10.0.1.9"));
+    assert_ne!(lab.group("172.16.7.1"), lab.group("10.0.1.9"));
+    assert_eq!(lab.way("172.16.7.1"), lab.way("10.0.1.9"));
     for prefix in &prefixes {
         lab.gone(prefix, via(1, "10.0.1.9"));
     }

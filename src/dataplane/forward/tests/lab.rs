@@ -1,6 +1,7 @@
 //! The router under test: one description for both the reference and the pipeline, and a harness
 //! that runs frames through the pipeline.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,9 @@ use crate::shared::fib::{
     Action, Adjacency, AdjacencyId, Buckets, Fib, Group, GroupId, HashFields, HashPolicy,
     Interface, Interfaces, KernelOnly, Lpm, ReversePath, Rewrite, Table, World,
 };
+use crate::shared::hits::{Hits, Taken};
 use crate::shared::mac::MacAddr;
+use crate::shared::port::PortId;
 use crate::shared::reason::{DropReason, PuntReason};
 
 /// Next hops of the lab, by number.
@@ -228,6 +231,7 @@ const NOW: Duration = Duration::from_secs(1);
 pub(super) struct Bench {
     pipeline: Pipeline,
     pool: Pool,
+    hits: Hits,
 }
 
 impl Bench {
@@ -235,11 +239,13 @@ impl Bench {
         Bench {
             pipeline: Pipeline::default(),
             pool: pool(64),
+            hits: Hits::default(),
         }
     }
 
     /// Runs one burst (with fresh limits) and says what became of each frame. Panics if a frame
-    /// that is not forwarded was written to.
+    /// that is not forwarded was written to, or if other next hops than those that frames left by are
+    /// marked as hit.
     pub(super) fn run(&mut self, world: &World, frames: &[Vec<u8>]) -> Vec<Outcome> {
         self.run_limited(world, frames, &mut PuntLimits::default())
     }
@@ -258,6 +264,7 @@ impl Bench {
             world,
             ingress: port(0),
             limits,
+            hits: &self.hits,
             now: NOW,
         };
         self.pipeline.run(arrival, pool, &mut burst, &mut verdicts);
@@ -276,6 +283,28 @@ impl Bench {
             }
             pool.give(frame);
         }
+        assert_eq!(hit(&self.hits, world), left_by(&outcomes), "marked as hit");
         outcomes
     }
+}
+
+/// Port and MAC of the next hops that are marked.
+fn hit(hits: &Hits, world: &World) -> BTreeSet<(PortId, [u8; 6])> {
+    let taken = Taken::from([hits]);
+    let ids = (0..).map(AdjacencyId::new).zip(world.adjacencies.iter());
+    let hit = ids.filter(|(id, _)| taken.has(*id));
+    hit.map(|(_, adjacency)| match adjacency {
+        Adjacency::Resolved(rewrite) => (rewrite.port, rewrite.destination.0),
+        other => panic!("{other:?} was hit"),
+    })
+    .collect()
+}
+
+/// Port and destination MAC of the frames that were forwarded.
+fn left_by(outcomes: &[Outcome]) -> BTreeSet<(PortId, [u8; 6])> {
+    let forwarded = outcomes.iter().filter_map(|outcome| match outcome {
+        Outcome::Forward(port, frame) => Some((*port, frame[..6].try_into().unwrap())),
+        Outcome::Punt(_) | Outcome::Drop(_) => None,
+    });
+    forwarded.collect()
 }

@@ -40,6 +40,7 @@ impl Rig {
             commands: received,
             bell: Arc::clone(&bell),
             counters: Arc::clone(&counters),
+            hits: Arc::default(),
         };
         Rig {
             commands,
