@@ -22,8 +22,8 @@ pub(crate) enum Relation {
     Wrong,
 }
 
-/// Compares an answer about an address.
-pub(crate) fn relation(answer: Option<&Answer>, kernel: &Verdict) -> Relation {
+/// Compares the answers about an address.
+pub(crate) fn relation(address: IpAddr, answer: Option<&Answer>, kernel: &Verdict) -> Relation {
     let Some(answer) = answer else {
         return same(*kernel == Verdict::Refused(libc::ENETUNREACH));
     };
@@ -35,7 +35,7 @@ pub(crate) fn relation(answer: Option<&Answer>, kernel: &Verdict) -> Relation {
         Verdict::Route { prefix, kind, legs } => {
             answer.prefix == *prefix
                 && match kind {
-                    RouteType::Unicast => leads(answer, legs),
+                    RouteType::Unicast => leads(answer, address, legs),
                     RouteType::Local | RouteType::Broadcast | RouteType::Anycast => {
                         answer.action == Action::Punt(PuntReason::Local)
                     }
@@ -65,14 +65,18 @@ fn refusal(answer: &Answer) -> Option<i32> {
     }
 }
 
-fn leads(answer: &Answer, legs: &BTreeSet<Leg>) -> bool {
+fn leads(answer: &Answer, address: IpAddr, legs: &BTreeSet<Leg>) -> bool {
+    // A gateway that is the destination is none.
+    let legs = legs
+        .iter()
+        .map(|(ifindex, via)| (*ifindex, via.filter(|via| *via != address)));
     let own: BTreeSet<Leg> = answer
         .legs
         .iter()
         .filter_map(|leg| Some((leg.ifindex?, leg.via)))
         .collect();
     let forwards = matches!(answer.action, Action::Forward(_) | Action::Spread(_));
-    forwards && answer.kind == RouteKind::Unicast && own == *legs
+    forwards && answer.kind == RouteKind::Unicast && own == legs.collect()
 }
 
 /// Whether a next hop on the way to `destination` is what links and neighbours of `mirror` make it;

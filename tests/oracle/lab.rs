@@ -229,7 +229,7 @@ impl Lab {
         let answer = self.resolver.route(address, &self.world, mirror);
         let kernel = self.kernel.route(address);
         self.tally.asked += 1;
-        match relation(answer.as_ref(), &kernel) {
+        match relation(address, answer.as_ref(), &kernel) {
             Relation::Wrong => {
                 return Err(format!("{address}: {answer:?}, but the kernel: {kernel:?}"));
             }
