@@ -1,7 +1,7 @@
 //! What random operations have found, and what deserves a name.
 
 use crate::commands::Group;
-use crate::lab::{Check, run};
+use crate::lab::{Check, Objects, run};
 
 /// ixmap and the kernel agree after every one of the commands.
 fn agree(commands: &[&str]) {
@@ -9,7 +9,7 @@ fn agree(commands: &[&str]) {
         .iter()
         .map(|line| vec![(*line).to_owned()])
         .collect();
-    if let Err(failure) = run(&script, &[], Check::EachGroup) {
+    if let Err(failure) = run(&script, Objects::Told, Check::EachGroup) {
         panic!("after ip {}: {}", commands[failure.group], failure.what);
     }
 }

@@ -5,7 +5,8 @@ use crate::random::Random;
 /// Commands that run one after the other without a look at what they did.
 pub(crate) type Group = Vec<String>;
 
-const DEVICES: [&str; 5] = ["e1", "e2", "e3", "f1", "t1"];
+/// m1 is a macvlan on e1, and goes with it.
+const DEVICES: [&str; 6] = ["e1", "e2", "e3", "f1", "t1", "m1"];
 /// Devices with a cable end, by which their carrier is pulled.
 const CABLES: [(&str, &str); 4] = [("e1", "p1"), ("e2", "p2"), ("e3", "p3"), ("f1", "q1")];
 
@@ -46,6 +47,8 @@ const PREFIXES6: [&str; 16] = [
     "2001:db8:2::/63",
 ];
 const KINDS: [&str; 4] = ["blackhole", "unreachable", "prohibit", "throw"];
+/// Routes that no gateway is asked for.
+const OWN_KINDS: [&str; 4] = ["local", "broadcast", "anycast", "multicast"];
 const METRICS: [&str; 5] = ["", "", "", " metric 5", " metric 50"];
 const TABLES: [&str; 8] = ["", "", "", "", "", "", " table 100", " table 1000"];
 const MTUS: [&str; 6] = ["", "", "", "", " mtu 1400", " mtu lock 1300"];
@@ -58,6 +61,7 @@ fn device(name: &str) -> Group {
             format!("link add {name} type veth peer name {end}"),
             format!("link set {end} up"),
         ],
+        None if name == "m1" => vec![format!("link add link e1 name {name} type macvlan")],
         None => vec![format!("tuntap add {name} mode tun")],
     };
     lines.extend([
@@ -138,6 +142,11 @@ impl Commands {
             let kind = self.random.pick(&KINDS);
             return format!("{family}route {action} {kind} {prefix}{metric}{table}");
         }
+        if self.random.once_in(16) {
+            let kind = self.random.pick(&OWN_KINDS);
+            let device = self.random.pick(&DEVICES);
+            return format!("{family}route {action} {kind} {prefix}{metric} dev {device}");
+        }
         let tos = if ipv6 {
             ""
         } else {
@@ -149,8 +158,9 @@ impl Commands {
             ""
         };
         let mtu = *self.random.pick(&MTUS);
+        let source = self.source(ipv6);
         let target = self.target(ipv6);
-        format!("{family}route {action} {prefix}{from}{tos}{metric}{table}{mtu} {target}")
+        format!("{family}route {action} {prefix}{from}{tos}{metric}{table}{mtu}{source} {target}")
     }
 
     fn target(&mut self, ipv6: bool) -> String {
@@ -180,6 +190,16 @@ impl Commands {
             10 if ipv6 => format!("via 2001:db8:77::9 dev {device} onlink"),
             10 => format!("via 172.16.0.9 dev {device} onlink"),
             _ => format!("{via} fe80::{} dev {device}", 2 + self.random.below(3)),
+        }
+    }
+
+    /// An address that may be the router's own.
+    fn source(&mut self, ipv6: bool) -> String {
+        let number = 1 + self.random.below(3);
+        match (self.random.once_in(6), ipv6) {
+            (false, _) => String::new(),
+            (true, false) => format!(" src 10.0.{number}.1"),
+            (true, true) => format!(" src 2001:db8:{number}::1"),
         }
     }
 
@@ -227,7 +247,8 @@ impl Commands {
                     format!("{}{weight}", first + self.random.below(4))
                 });
                 let members = members.collect::<Vec<_>>().join("/");
-                format!("nexthop {action} id {id} group {members}")
+                let resilient = self.random.maybe(5, " type resilient buckets 32");
+                format!("nexthop {action} id {id} group {members}{resilient}")
             }
         }
     }
@@ -236,7 +257,9 @@ impl Commands {
         let device = *self.random.pick(&DEVICES);
         let number = DEVICES.iter().position(|name| *name == device).unwrap() + 1;
         let action = *self.random.pick(&["add", "add", "del"]);
-        match self.random.below(7) {
+        match self.random.below(9) {
+            7 => format!("addr add 10.0.{number}.9/24 dev {device} noprefixroute"),
+            8 => format!("addr flush dev {device}"),
             0 => format!("addr {action} 10.0.{number}.1/24 dev {device}"),
             1 => format!("addr {action} 10.0.{number}.7/24 dev {device}"),
             2 => format!("addr {action} 10.0.{number}.130/25 dev {device}"),

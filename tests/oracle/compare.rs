@@ -93,6 +93,8 @@ pub(crate) fn adjacency_is_right(
     }
     let neighbour = mirror.neighbour(ifindex, leg.via.unwrap_or(destination));
     match (neighbour, &leg.adjacency) {
+        // Among several legs, one without a gateway is left to the kernel.
+        (_, Adjacency::Connected(_)) => leg.via.is_none(),
         (Some(neighbour), _) if !lasts(&neighbour) => true,
         (Some(neighbour), Adjacency::Resolved(rewrite)) => {
             let link = mirror.link(ifindex);

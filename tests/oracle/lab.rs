@@ -27,6 +27,25 @@ const PATIENCE: Duration = Duration::from_millis(2500);
 /// ixmap's ports; other interfaces are foreign.
 const PORTS: [&str; 4] = ["e1", "e2", "e3", "t1"];
 
+/// How the kernel tells of routes through next-hop objects.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Objects {
+    /// Each change of an object is one of its routes as well, which carry its legs.
+    Told,
+    /// Neither (net.ipv4.nexthop_compat_mode=0).
+    Silent,
+}
+
+impl Objects {
+    fn set(self) {
+        let value = match self {
+            Objects::Told => "1",
+            Objects::Silent => "0",
+        };
+        std::fs::write("/proc/sys/net/ipv4/nexthop_compat_mode", value).unwrap();
+    }
+}
+
 /// When a script's outcome is looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Check {
@@ -54,8 +73,8 @@ pub(crate) struct Failure {
 }
 
 /// Runs a script in a namespace of its own and compares.
-pub(crate) fn run(script: &[Group], addresses: &[IpAddr], check: Check) -> Result<Tally, Failure> {
-    let (script, addresses) = (script.to_vec(), addresses.to_vec());
+pub(crate) fn run(script: &[Group], objects: Objects, check: Check) -> Result<Tally, Failure> {
+    let script = script.to_vec();
     let lab = move || {
         unshare(CloneFlags::CLONE_NEWNET).expect("these tests need root");
         set_up();
@@ -63,7 +82,7 @@ pub(crate) fn run(script: &[Group], addresses: &[IpAddr], check: Check) -> Resul
             .enable_all()
             .build()
             .unwrap();
-        runtime.block_on(async { Lab::start(addresses).play(&script, check).await })
+        runtime.block_on(async { Lab::start(objects).play(&script, check).await })
     };
     std::thread::spawn(lab).join().unwrap()
 }
@@ -106,14 +125,13 @@ struct Lab {
     /// The ports' ifindexes at the moment.
     ports: [Option<u32>; PORTS.len()],
     kernel: Kernel,
-    /// To ask about beside those around prefixes.
-    addresses: Vec<IpAddr>,
+    objects: Objects,
     random: Random,
     tally: Tally,
 }
 
 impl Lab {
-    fn start(addresses: Vec<IpAddr>) -> Lab {
+    fn start(objects: Objects) -> Lab {
         let mut resolver = Resolver::default();
         Lab {
             keeper: Keeper::start(&Settings::default()).unwrap(),
@@ -122,13 +140,14 @@ impl Lab {
             in_sync: false,
             ports: [None; PORTS.len()],
             kernel: Kernel::open(),
-            addresses,
+            objects,
             random: Random::new(0),
             tally: Tally::default(),
         }
     }
 
     async fn play(mut self, script: &[Group], check: Check) -> Result<Tally, Failure> {
+        self.objects.set();
         self.settle(QUIET).await;
         for (group, commands) in script.iter().enumerate() {
             ip_batch(commands);
@@ -190,7 +209,10 @@ impl Lab {
     async fn compare_patiently(&mut self) -> Result<(), String> {
         let began = Instant::now();
         loop {
+            // The kernel's answers name the legs only so.
+            Objects::Told.set();
             let compared = self.compare();
+            self.objects.set();
             if compared.is_ok() || began.elapsed() > PATIENCE {
                 return compared;
             }
@@ -213,7 +235,7 @@ impl Lab {
         Ok(())
     }
 
-    /// Addresses around every prefix that the kernel has in any table, and random ones.
+    /// Addresses around every prefix that the kernel has in any table, and random ones within.
     fn questions(&mut self, mirror: &Mirror) -> BTreeSet<IpAddr> {
         let routes = mirror.all_routes().map(|(key, _)| key.prefix);
         let neighbours = mirror.neighbours().map(|entry| entry.address.into());
@@ -221,7 +243,7 @@ impl Lab {
         let around = prefixes
             .into_iter()
             .flat_map(|prefix| addresses_around(prefix, self.random.next()));
-        around.chain(self.addresses.iter().copied()).collect()
+        around.collect()
     }
 
     fn compare_route(&mut self, address: IpAddr, fresh: &Mirror) -> Result<(), String> {

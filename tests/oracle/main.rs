@@ -18,10 +18,12 @@ mod compare;
 mod kernel;
 mod lab;
 mod random;
+mod record;
 mod shrink;
+mod stream;
 
 use commands::{Commands, Group};
-use lab::{Check, Failure, Tally, run};
+use lab::{Check, Failure, Objects, Tally, run};
 
 /// Groups in one namespace: few enough that a failure is soon shrunk.
 const EPISODE: usize = 60;
@@ -60,13 +62,17 @@ fn operations(seed: u64) {
         let seed = seed << 32 | episode;
         let mut commands = Commands::new(seed);
         let script: Vec<Group> = (0..EPISODE).map(|_| commands.group()).collect();
-        match run(&script, &[], Check::EachGroup) {
+        let objects = match episode % 2 {
+            0 => Objects::Told,
+            _ => Objects::Silent,
+        };
+        match run(&script, objects, Check::EachGroup) {
             Ok(tally) => {
                 total.asked += tally.asked;
                 total.left += tally.left;
                 total.forwarded += tally.forwarded;
             }
-            Err(failure) => panic!("seed {seed}: {}", shrunk(script, &failure)),
+            Err(failure) => panic!("seed {seed}: {}", shrunk(script, objects, &failure)),
         }
         done += script.iter().map(Vec::len).sum::<usize>();
         episode += 1;
@@ -77,19 +83,22 @@ fn operations(seed: u64) {
 }
 
 /// A failure as a script to paste.
-fn shrunk(mut script: Vec<Group>, failure: &Failure) -> String {
+fn shrunk(mut script: Vec<Group>, objects: Objects, failure: &Failure) -> String {
     script.truncate(failure.group + 1);
-    let fails = |script: &[Group]| run(script, &[], Check::AtTheEnd).is_err();
+    let fails = |script: &[Group]| run(script, objects, Check::AtTheEnd).is_err();
     if !fails(&script) {
         let all = paste(&script);
         return format!("{}\n(not seen again by itself)\n{all}", failure.what);
     }
     let script = shrink::shrink(script, fails);
-    let what = match run(&script, &[], Check::AtTheEnd) {
+    let what = match run(&script, objects, Check::AtTheEnd) {
         Err(failure) => failure.what,
         Ok(_) => format!("{} (not always)", failure.what),
     };
-    format!("{what}\n{}", paste(&script))
+    format!(
+        "{what}\n(next-hop objects: {objects:?})\n{}",
+        paste(&script)
+    )
 }
 
 /// Groups of several commands must run at once to fail.
