@@ -1,6 +1,6 @@
 //! ixmap's answer beside the kernel's, the followed mirror beside a dump.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -11,6 +11,9 @@ use ixmap::shared::reason::{DropReason, PuntReason};
 use netlink_packet_route::route::RouteType;
 
 use crate::kernel::{Leg, Verdict};
+
+/// Of 1000 flows: ixmap has 256 buckets at most, one at least for each leg.
+const TOLERANCE: usize = 15;
 
 /// How ixmap's answer relates to the kernel's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,18 +68,30 @@ fn refusal(answer: &Answer) -> Option<i32> {
     }
 }
 
-fn leads(answer: &Answer, address: IpAddr, legs: &BTreeSet<Leg>) -> bool {
+fn leads(answer: &Answer, address: IpAddr, legs: &BTreeMap<Leg, usize>) -> bool {
+    let mut own: BTreeMap<Leg, usize> = BTreeMap::new();
+    for leg in &answer.legs {
+        *own.entry((leg.ifindex.unwrap_or_default(), leg.via))
+            .or_default() += leg.weight;
+    }
     // A gateway that is the destination is none.
-    let legs = legs
-        .iter()
-        .map(|(ifindex, via)| (*ifindex, via.filter(|via| *via != address)));
-    let own: BTreeSet<Leg> = answer
-        .legs
-        .iter()
-        .filter_map(|leg| Some((leg.ifindex?, leg.via)))
-        .collect();
+    let mut wanted: BTreeMap<Leg, usize> = BTreeMap::new();
+    for ((ifindex, via), weight) in legs {
+        let via = via.filter(|via| *via != address);
+        *wanted.entry((*ifindex, via)).or_default() += weight;
+    }
     let forwards = matches!(answer.action, Action::Forward(_) | Action::Spread(_));
-    forwards && answer.kind == RouteKind::Unicast && own == legs.collect()
+    let alike = own.keys().eq(wanted.keys())
+        && shares(&own)
+            .zip(shares(&wanted))
+            .all(|(own, wanted)| own.abs_diff(wanted) <= TOLERANCE);
+    forwards && answer.kind == RouteKind::Unicast && alike
+}
+
+/// What each leg takes of 1000 flows.
+fn shares(legs: &BTreeMap<Leg, usize>) -> impl Iterator<Item = usize> {
+    let total: usize = legs.values().sum();
+    legs.values().map(move |weight| weight * 1000 / total)
 }
 
 /// Whether a next hop on the way to `destination` is what links and neighbours of `mirror` make it;

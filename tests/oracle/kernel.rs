@@ -1,7 +1,7 @@
 //! What the kernel answers: RTM_GETROUTE with RTM_F_FIB_MATCH, on a socket of our own and read by a
 //! decoder that is not ixmap's.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -22,8 +22,8 @@ pub(crate) enum Verdict {
     Route {
         prefix: IpNet,
         kind: RouteType,
-        /// Those that are alive.
-        legs: BTreeSet<Leg>,
+        /// Those that are alive, with their weights.
+        legs: BTreeMap<Leg, usize>,
     },
     /// An errno: no route, or one that refuses.
     Refused(i32),
@@ -90,22 +90,23 @@ fn verdict(route: &RouteMessage) -> Verdict {
         AddressFamily::Inet => IpAddr::from([0; 4]),
         _ => IpAddr::from([0; 16]),
     };
-    let (mut output, mut legs) = (None, BTreeSet::new());
+    let (mut output, mut legs) = (None, BTreeMap::new());
     for attribute in &route.attributes {
         match attribute {
             RouteAttribute::Destination(address) => destination = ip(address),
             RouteAttribute::Oif(ifindex) => output = Some(*ifindex),
             RouteAttribute::MultiPath(hops) => {
-                let alive = hops
-                    .iter()
-                    .filter(|hop| !hop.flags.contains(RouteNextHopFlags::Dead));
-                legs.extend(alive.map(|hop| (hop.interface_index, gateway(&hop.attributes))));
+                let is_dead = |flags: RouteNextHopFlags| flags.contains(RouteNextHopFlags::Dead);
+                for hop in hops.iter().filter(|hop| !is_dead(hop.flags)) {
+                    let leg = (hop.interface_index, gateway(&hop.attributes));
+                    *legs.entry(leg).or_default() += usize::from(hop.hops) + 1;
+                }
             }
             _ => {}
         }
     }
     if let Some(ifindex) = output.filter(|_| !header.flags.contains(RouteFlags::Dead)) {
-        legs.insert((ifindex, gateway(&route.attributes)));
+        legs.insert((ifindex, gateway(&route.attributes)), 1);
     }
     Verdict::Route {
         prefix: IpNet::new(destination, header.destination_prefix_length).unwrap(),

@@ -62,6 +62,8 @@ pub(crate) struct Tally {
     pub(crate) left: u64,
     /// Of those, with next hops.
     pub(crate) forwarded: u64,
+    /// Comparisons that had to be repeated.
+    pub(crate) late: u64,
 }
 
 /// The first disagreement.
@@ -213,6 +215,7 @@ impl Lab {
             Objects::Told.set();
             let compared = self.compare();
             self.objects.set();
+            self.tally.late += u64::from(compared.is_err());
             if compared.is_ok() || began.elapsed() > PATIENCE {
                 return compared;
             }

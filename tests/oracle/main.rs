@@ -71,6 +71,7 @@ fn operations(seed: u64) {
                 total.asked += tally.asked;
                 total.left += tally.left;
                 total.forwarded += tally.forwarded;
+                total.late += tally.late;
             }
             Err(failure) => panic!("seed {seed}: {}", shrunk(script, objects, &failure)),
         }
