@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::{Message, Messages, decode};
 use crate::control::mirror::{
-    Changes, Event, Link, Mirror, Neighbour, NeighbourState, Path, Route, RouteKey, RouteKind,
+    Changes, Event, Link, Mirror, Neighbour, NeighbourState, NextHopObject, Path, Route, RouteKey,
+    RouteKind,
 };
 use crate::shared::mac::MacAddr;
 
@@ -343,5 +344,87 @@ proptest! {
         for message in Messages::new(&datagram).flatten() {
             decode(&message);
         }
+    }
+}
+
+/// As Linux 6.18 sent them after `ip nexthop add id 1 via 10.0.1.2 dev e1` and so on.
+#[test]
+fn next_hop_objects_of_every_kind_are_read() {
+    let leg = |ifindex, via: Option<&str>, onlink| {
+        NextHopObject::Leg(Path {
+            ifindex: Some(ifindex),
+            via: via.map(|via| via.parse().unwrap()),
+            weight: 1,
+            onlink,
+            dead: false,
+            linkdown: false,
+        })
+    };
+    let group = |members: &[(u32, u16)]| NextHopObject::Group(members.to_vec());
+    for (hex, id, object) in [
+        (
+            "3000000068000506be94036b9312000002fd00000000000008000100010000000800050003000000080006000a000102",
+            1,
+            leg(3, Some("10.0.1.2"), false),
+        ),
+        (
+            "3c00000068000506be94036b941200000afd000000000000080001000200000008000500050000001400060020010db8000200000000000000000002",
+            2,
+            leg(5, Some("2001:db8:2::2"), false),
+        ),
+        (
+            "2800000068000506bf94036b9612000002fe00000000000008000100040000000800050003000000",
+            4,
+            leg(3, None, false),
+        ),
+        // group 1,3/4,200
+        (
+            "4400000068000506bf94036b981200000000000000000000080001000a000000060003000000000014000200010000000200000004000000c700000008000e0000000080",
+            10,
+            group(&[(1, 3), (4, 200)]),
+        ),
+        // group 1/4 type resilient buckets 8
+        (
+            "6c00000068000506bf94036b9e1200000000000000000000080001000b0000000600030001000000140002000100000000000000040000000000000028000c80060001000800000008000200e02e000008000300000000000c000400000000000000000008000e0000000080",
+            11,
+            group(&[(1, 1), (4, 1)]),
+        ),
+        (
+            "3000000068000505c094036b9f12000002fd00000400000008000100010000000800050003000000080006000a000103",
+            1,
+            leg(3, Some("10.0.1.3"), true),
+        ),
+    ] {
+        assert_eq!(event(hex), Event::NextHopSet { id, object });
+    }
+    let deleted = "3000000069000500c094036ba112000002fd00000400000008000100010000000800050003000000080006000a000103";
+    assert_eq!(event(deleted), Event::NextHopGone { id: 1 });
+}
+
+#[test]
+fn next_hop_objects_that_only_the_kernel_can_follow_are_told_apart_and_nonsense_is_a_doubt() {
+    const NEWNEXTHOP: u16 = 104;
+    let id = (1, &[7, 0, 0, 0][..]);
+    let built = |other| decode_built(NEWNEXTHOP, &[0; 8], &[id, other]);
+    let object = |event| match event {
+        Some(Event::NextHopSet { id: 7, object }) => object,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(object(built((4, &[]))), NextHopObject::Blackhole);
+    assert_eq!(object(built((11, &[]))), NextHopObject::Foreign);
+    assert_eq!(object(built((7, &[1, 0]))), NextHopObject::Foreign);
+    // Weights above 256, since Linux 6.12: the high byte follows.
+    let heavy = built((2, &[1, 0, 0, 0, 0xE7, 0x03, 0, 0]));
+    assert_eq!(object(heavy), NextHopObject::Group(vec![(1, 1000)]));
+    for nonsense in [
+        decode_built(NEWNEXTHOP, &[0; 8], &[]),
+        decode_built(NEWNEXTHOP, &[0; 4], &[]),
+        built((2, &[1, 0, 0, 0, 0])),
+        built((6, &[10, 0, 0])),
+    ] {
+        assert!(
+            matches!(nonsense, Some(Event::Doubt { .. })),
+            "{nonsense:?}"
+        );
     }
 }

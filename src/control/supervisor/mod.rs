@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, sleep_until};
 
-use self::ports::{Port, PortError};
+use self::ports::{News, Port, PortError};
 use self::workers::Worker;
 use super::args::Arguments;
 use super::config::Machine;
@@ -174,10 +174,10 @@ struct Daemon {
     publish_at: Option<Instant>,
     handle: Handle,
     calls: mpsc::Receiver<Call>,
-    /// Ports whose devices have something to say.
-    news: mpsc::Receiver<PortId>,
-    /// For each port's watch.
-    newsroom: mpsc::Sender<PortId>,
+    /// Of the ports' devices.
+    news: mpsc::Receiver<News>,
+    /// For each port's watches.
+    newsroom: mpsc::Sender<News>,
     /// Servers of the control socket and of metrics; they end with the daemon.
     servers: JoinSet<()>,
     signals: Signals,
@@ -200,7 +200,7 @@ impl Daemon {
                     self.follow(update).await;
                 }
                 Some(call) = self.calls.recv() => self.answer(call).await,
-                Some(id) = self.news.recv() => self.hear(id).await,
+                Some(news) = self.news.recv() => self.hear(news).await,
                 _ = tick.tick() => self.look_around().await?,
                 _ = self.signals.hangup.recv() => {
                     if let Err(reason) = self.reload().await {
@@ -358,10 +358,17 @@ impl Daemon {
     }
 
     /// Hears what a port's device has to say: its link, first of all.
-    async fn hear(&mut self, id: PortId) {
+    async fn hear(&mut self, news: News) {
+        let (News::Events(id) | News::Wanted(id)) = news;
         let Some(port) = &mut self.ports[id.index()] else {
             return;
         };
+        if let News::Wanted(_) = news {
+            let (name, device) = (&port.config.name, &port.config.device);
+            tracing::error!("port {name}: the kernel wants {device} back, so the port is closed");
+            port.device.surrender();
+            return self.close_port(id).await;
+        }
         for line in port.device.events() {
             tracing::warn!("port {}: {line}", port.config.name);
         }

@@ -1,6 +1,7 @@
 //! A port's life: the device, its TAP, its queues at the workers, and how they come and go together.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rtnetlink::Handle;
@@ -57,6 +58,15 @@ pub enum PortError {
     NoSuchPort(String),
     #[error("cannot make a doorbell: {0}")]
     Bell(std::io::Error),
+}
+
+/// News of a port's device.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum News {
+    /// It has something to say.
+    Events(PortId),
+    /// The kernel wants it back, and waits.
+    Wanted(PortId),
 }
 
 /// A port in service. Dropping it removes the TAP and gives the device back; detach it from the
@@ -169,11 +179,15 @@ impl Port {
         totals
     }
 
-    /// Has the newsroom told whenever the device has something to say.
-    pub(super) fn watch(&mut self, newsroom: &mpsc::Sender<PortId>) {
+    /// Has the newsroom told whenever there is news of the device.
+    pub(super) fn watch(&mut self, newsroom: &mpsc::Sender<News>) {
+        self.watch_for(News::Events(self.id), self.device.event_fd(), newsroom);
+        self.watch_for(News::Wanted(self.id), self.device.wanted_fd(), newsroom);
+    }
+
+    fn watch_for(&mut self, news: News, fd: Option<OwnedFd>, newsroom: &mpsc::Sender<News>) {
         // An eventfd is read as a pipe is: what counts is that there is something.
-        let events = self.device.event_fd();
-        let events = match events.map(pipe::Receiver::from_owned_fd_unchecked) {
+        let events = match fd.map(pipe::Receiver::from_owned_fd_unchecked) {
             None => return,
             Some(Ok(events)) => events,
             Some(Err(error)) => {
@@ -184,11 +198,11 @@ impl Port {
                 return;
             }
         };
-        let (id, newsroom) = (self.id, newsroom.clone());
+        let newsroom = newsroom.clone();
         self.watch.spawn(async move {
             while events.readable().await.is_ok() {
                 match events.try_read(&mut [0; 8]) {
-                    Ok(_) if newsroom.send(id).await.is_ok() => {}
+                    Ok(_) if newsroom.send(news).await.is_ok() => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     _ => break,
                 }

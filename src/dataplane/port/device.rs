@@ -248,6 +248,21 @@ impl Device {
         }
     }
 
+    /// A descriptor that becomes readable when the kernel wants the device back and waits for it.
+    pub fn wanted_fd(&self) -> Option<OwnedFd> {
+        match self {
+            Device::Afxdp(_) => None,
+            Device::Ixgbe(card) => card.device.wanted_fd(),
+        }
+    }
+
+    /// Leaves the device to whoever binds it next, instead of binding it back.
+    pub fn surrender(&mut self) {
+        if let Device::Ixgbe(card) = self {
+            card.lease.0 = None;
+        }
+    }
+
     /// What happened to the device since the last look, a line each for an operator. That the link
     /// changed is not among it: [`Self::link_up`] tells.
     pub fn events(&mut self) -> Vec<String> {

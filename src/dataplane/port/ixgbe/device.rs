@@ -145,6 +145,11 @@ impl Device {
         self.interrupts.last()?.another().ok()
     }
 
+    /// Readable when the kernel wants the card back and waits for it; `None` where it does not ask.
+    pub fn wanted_fd(&self) -> Option<OwnedFd> {
+        self.function.wanted()
+    }
+
     /// What happened to the card since the last look.
     pub fn events(&mut self) -> Vec<Event> {
         if let Some(interrupt) = self.interrupts.last() {

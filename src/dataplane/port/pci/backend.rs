@@ -35,6 +35,9 @@ pub(super) trait Backend: Debug + Send + Sync {
     /// MSI-X vectors that the function has.
     fn vectors(&self) -> u32;
 
+    /// Readable when the kernel wants the function back and waits for it; `None` where it does not ask.
+    fn wanted(&self) -> Option<OwnedFd>;
+
     /// Sets up as many vectors as there are events, each signalling its own. Returns their numbers in
     /// /proc/irq, where known.
     fn signal(&self, events: &[OwnedFd]) -> Result<Vec<Option<u32>>, PciError>;

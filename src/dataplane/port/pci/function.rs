@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "maps regions that it keeps for the device")]
 
 use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::affinity::irq_of_vector;
@@ -148,6 +149,11 @@ impl Function {
         };
         mapped.push((Arc::clone(region), map.clone()));
         Ok(map)
+    }
+
+    /// Readable when the kernel wants the function back and waits for it; `None` where it does not ask.
+    pub fn wanted(&self) -> Option<OwnedFd> {
+        self.backend.wanted()
     }
 
     /// Lets the device reach memory at all, or not.

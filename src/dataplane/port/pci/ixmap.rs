@@ -185,6 +185,11 @@ enum TryMap {
 }
 
 impl Backend for Ixmap {
+    /// The module lets go of a function at any time.
+    fn wanted(&self) -> Option<OwnedFd> {
+        None
+    }
+
     fn bar(&self) -> &Bar {
         &self.bar
     }

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use super::backend::{Backend, Segment};
 use super::bar::Bar;
 use super::error::PciError;
+use super::interrupt::Interrupt;
 use super::request::{Plain, Request, by_value};
 use crate::dataplane::mem::HUGE_PAGE;
 use crate::shared::pci::PciAddress;
@@ -41,6 +42,7 @@ const REGION_BAR0: u32 = 0;
 const REGION_CONFIG: u32 = 7;
 const REGION_MMAP: u32 = 1 << 2;
 const IRQS_MSIX: u32 = 2;
+const IRQS_REQUEST: u32 = 4;
 const IRQ_DATA_NONE: u32 = 1 << 0;
 const IRQ_DATA_EVENTFD: u32 = 1 << 2;
 const IRQ_ACTION_TRIGGER: u32 = 1 << 5;
@@ -225,6 +227,8 @@ pub(super) struct Vfio {
     /// Where configuration space begins in the device's descriptor.
     config: u64,
     vectors: u32,
+    /// Signalled when the function shall be unbound or unplugged, which waits for its end here.
+    wanted: Option<OwnedFd>,
     /// Base, bytes and device's address of what is mapped.
     maps: Mutex<Vec<(usize, usize, u64)>>,
 }
@@ -256,15 +260,21 @@ impl Vfio {
         // SAFETY: no pointers within.
         unsafe { DEVICE_GET_IRQ_INFO.make(device.as_fd(), &mut irqs) }
             .map_err(failed("ask for its interrupts"))?;
-        Ok(Vfio {
+        let mut vfio = Vfio {
             address,
             device,
             group,
             bar,
             config: config.offset,
             vectors: irqs.count,
+            wanted: None,
             maps: Mutex::new(Vec::new()),
-        })
+        };
+        let wanted = Interrupt::event().map_err(failed("make an eventfd"))?;
+        let asks = vfio.set_irqs(IRQS_REQUEST, IRQ_DATA_EVENTFD, &[wanted.as_raw_fd()]);
+        asks.map_err(failed("hear when it is wanted back"))?;
+        vfio.wanted = Some(wanted);
+        Ok(vfio)
     }
 
     fn system(&self, what: &'static str) -> impl FnOnce(io::Error) -> PciError {
@@ -272,9 +282,9 @@ impl Vfio {
         move |source| PciError::system(address, what, source)
     }
 
-    fn set_irqs(&self, flags: u32, descriptors: &[i32]) -> io::Result<()> {
+    fn set_irqs(&self, index: u32, flags: u32, descriptors: &[i32]) -> io::Result<()> {
         let count = u32::try_from(descriptors.len()).unwrap_or(u32::MAX);
-        let header = [0, flags | IRQ_ACTION_TRIGGER, IRQS_MSIX, 0, count];
+        let header = [0, flags | IRQ_ACTION_TRIGGER, index, 0, count];
         let mut words: Vec<u32> = header.to_vec();
         words.extend(descriptors.iter().map(|fd| fd.unsigned_abs()));
         words[0] = u32::try_from(size_of_val(&words[..])).unwrap_or(u32::MAX);
@@ -361,11 +371,15 @@ impl Backend for Vfio {
         self.vectors
     }
 
+    fn wanted(&self) -> Option<OwnedFd> {
+        self.wanted.as_ref()?.try_clone().ok()
+    }
+
     fn signal(&self, events: &[OwnedFd]) -> Result<Vec<Option<u32>>, PciError> {
         // Fails when none were set up before.
-        let _ = self.set_irqs(IRQ_DATA_NONE, &[]);
+        let _ = self.set_irqs(IRQS_MSIX, IRQ_DATA_NONE, &[]);
         let descriptors: Vec<i32> = events.iter().map(AsRawFd::as_raw_fd).collect();
-        self.set_irqs(IRQ_DATA_EVENTFD, &descriptors)
+        self.set_irqs(IRQS_MSIX, IRQ_DATA_EVENTFD, &descriptors)
             .map_err(self.system("set its interrupts up"))?;
         Ok(vec![None; events.len()])
     }

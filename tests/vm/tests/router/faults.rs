@@ -106,6 +106,24 @@ fn an_unbound_card_takes_its_port_down_and_no_more() -> Result<()> {
 }
 
 #[test]
+fn a_card_that_the_kernel_wants_back_from_vfio_is_let_go() -> Result<()> {
+    let mut bench = ready(Through::Vfio)?;
+    bench.ping_across(3, 56)?;
+    let flood = load(&bench)?;
+    let unbind = format!(
+        "timeout 30 sh -c 'echo {} >/sys/bus/pci/drivers/vfio-pci/unbind'",
+        bench.cards[0]
+    );
+    bench.guest.check("unbind", &unbind)?;
+    let closed = "[ ! -e /sys/class/net/lan ] && grep 'wants .* back' /tmp/ixmapd.log";
+    bench.guest.wait_until("the port is closed", closed)?;
+    drop(flood);
+    bench.wait_for_answer(1, crate::ROUTER4[1])?;
+    bench.stop()?;
+    bench.judge()
+}
+
+#[test]
 fn a_cable_that_is_gone_is_a_link_down() -> Result<()> {
     let mut bench = ready(Through::Ixmap)?;
     bench.ping_across(2, 56)?;
