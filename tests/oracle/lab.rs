@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use ixmap::control::mirror::Mirror;
 use ixmap::control::netlink::{Keeper, Settings, dump};
-use ixmap::control::resolve::{PortFacts, Resolver};
-use ixmap::shared::fib::{ReversePath, World};
+use ixmap::control::resolve::{Answer, PortFacts, Resolver};
+use ixmap::shared::fib::{Action, ReversePath, World};
 use ixmap::shared::port::PortId;
 use nix::sched::{CloneFlags, unshare};
 
@@ -256,7 +256,8 @@ impl Lab {
         self.tally.asked += 1;
         match relation(address, answer.as_ref(), &kernel) {
             Relation::Wrong => {
-                return Err(format!("{address}: {answer:?}, but the kernel: {kernel:?}"));
+                let own = answer.as_ref().map(in_short);
+                return Err(format!("{address}: {own:?}, but the kernel: {kernel:?}"));
             }
             Relation::Left => self.tally.left += 1,
             Relation::Same => {}
@@ -271,5 +272,18 @@ impl Lab {
             }
         }
         Ok(())
+    }
+}
+
+/// An answer without its 256 buckets.
+fn in_short(answer: &Answer) -> String {
+    let legs = answer
+        .legs
+        .iter()
+        .map(|leg| (leg.ifindex, leg.via, leg.weight));
+    let legs: Vec<_> = legs.collect();
+    match &answer.action {
+        Action::Spread(_) => format!("{} {:?} by {legs:?}", answer.prefix, answer.kind),
+        action => format!("{} {:?} {action:?} by {legs:?}", answer.prefix, answer.kind),
     }
 }

@@ -89,7 +89,10 @@ fn shrunk(mut script: Vec<Group>, objects: Objects, failure: &Failure) -> String
     let fails = |script: &[Group]| run(script, objects, Check::AtTheEnd).is_err();
     if !fails(&script) {
         let all = paste(&script);
-        return format!("{}\n(not seen again by itself)\n{all}", failure.what);
+        return format!(
+            "{}\n(not seen again, next-hop objects: {objects:?})\n{all}",
+            failure.what
+        );
     }
     let script = shrink::shrink(script, fails);
     let what = match run(&script, objects, Check::AtTheEnd) {
