@@ -69,17 +69,13 @@ impl Kernel {
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
         self.socket.send(&bytes, 0).unwrap();
-        loop {
-            let (bytes, _) = self.socket.recv_from_full().unwrap();
-            let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&bytes).unwrap();
-            assert_eq!(answer.header.sequence_number, self.sequence);
-            match answer.payload {
-                NetlinkPayload::Error(error) => return Verdict::Refused(-error.raw_code()),
-                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) => {
-                    return verdict(&route);
-                }
-                other => panic!("{address}: the kernel answers {other:?}"),
-            }
+        let (bytes, _) = self.socket.recv_from_full().unwrap();
+        let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&bytes).unwrap();
+        assert_eq!(answer.header.sequence_number, self.sequence);
+        match answer.payload {
+            NetlinkPayload::Error(error) => Verdict::Refused(-error.raw_code()),
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) => verdict(&route),
+            other => panic!("{address}: the kernel answers {other:?}"),
         }
     }
 }
