@@ -22,6 +22,11 @@ pub(crate) const PARTS: &[Part] = &[
         lab: true,
     },
     Part {
+        name: "oracle",
+        cargo: &["test", "--test", "oracle", "--", "--test-threads=2"],
+        lab: true,
+    },
+    Part {
         name: "afxdp",
         cargo: &["test", "--test", "afxdp", "--", "--test-threads=2"],
         lab: true,
