@@ -422,16 +422,44 @@ static void probe_revoked(const char *file, const char *text)
 	CHECK(read(event, &count, 8) == 8 && count == 1);
 }
 
-/* Holds everything there is, says so, and waits for its end. */
-static void hold(void)
+/* Takes everything there is, and says so. */
+static volatile uint32_t *take_all(void)
 {
+	volatile uint32_t *bar = registers();
 	struct ixmap_dma_segment segments[4];
 	char *huge = memory(4 * HUGE, MAP_HUGETLB);
 
 	CHECK(map(huge, 4 * HUGE, segments, 4, NULL) == 0);
 	CHECK(vectors(4) == 0);
-	route_interrupts(registers());
+	route_interrupts(bar);
 	puts("holding");
+	fflush(stdout);
+	return bar;
+}
+
+/* Holds everything until its end. */
+static void hold(void)
+{
+	take_all();
+	pause();
+}
+
+/* Holds everything while somebody pulls the card, and until its end. */
+static void outlive(void)
+{
+	volatile uint32_t *bar = take_all();
+	struct ixmap_info info;
+
+	/* Nothing revokes these pages: it is the card that no longer answers. */
+	while (bar[STATUS] != UINT32_MAX)
+		usleep(1000);
+	for (size_t i = 0; i < BAR_SIZE / 4; i += PAGE / 4)
+		CHECK(bar[i] == UINT32_MAX);
+	bar[LEDCTL] = 0;
+	CHECK(bar[LEDCTL] == UINT32_MAX);
+	FAILS(ENODEV, ioctl(fd, IXMAP_IOC_RESET));
+	CHECK(ioctl(fd, IXMAP_IOC_INFO, &info) == 0 && master(0) == 0);
+	puts("all ones");
 	fflush(stdout);
 	pause();
 }
@@ -465,6 +493,8 @@ int main(int argc, char **argv)
 		probe_revoked(argv[3], argv[4]);
 	else if (!strcmp(command, "hold"))
 		hold();
+	else if (!strcmp(command, "outlive"))
+		outlive();
 	else
 		return 2;
 	printf("%s: as promised\n", command);
