@@ -176,6 +176,21 @@ impl Bench {
         Ok(serde_json::from_str(&json).unwrap_or_default())
     }
 
+    /// What a daemon could leave behind of itself: huge pages, TAPs, sockets, cards bound anew.
+    pub(crate) fn traces(&mut self) -> Result<String> {
+        let script = format!(
+            "grep HugePages_Free /proc/meminfo
+            ls /sys/class/net
+            find /run /tmp -type s
+            for card in {}; do
+                card=/sys/bus/pci/devices/$card
+                echo \"$card $(basename $(readlink $card/driver || echo none)) $(cat $card/driver_override)\"
+            done",
+            self.cards.join(" ")
+        );
+        self.guest.check("traces", &script)
+    }
+
     /// Packets that the workers forwarded so far, in both families.
     pub(crate) fn forwarded(&mut self) -> Result<[u64; 2]> {
         let ports = self.ask("ports")?;

@@ -4,6 +4,7 @@
 
 mod bench;
 mod faults;
+mod refusals;
 mod sleep;
 
 use bench::{Bench, HOSTS4, HOSTS6, ROUTER4, ROUTER6, Through};
