@@ -105,6 +105,12 @@ impl Bench {
         Ok(())
     }
 
+    /// Has ixmapd bind the cards to `driver` when it starts.
+    pub(crate) fn bind_at_start(&mut self, driver: &str) -> Result<()> {
+        let edit = format!("sed -i '/^device = /a bind = \"{driver}\"' /etc/ixmap/ixmap.toml");
+        self.guest.check("bind at the start", &edit).map(drop)
+    }
+
     /// Starts ixmapd, waits until it forwards, and gives its ports their addresses.
     pub(crate) fn start(&mut self) -> Result<()> {
         let start = "ixmapd >/tmp/ixmapd.log 2>&1 & echo $! >/tmp/ixmapd.pid";

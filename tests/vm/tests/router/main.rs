@@ -4,6 +4,7 @@
 
 mod bench;
 mod faults;
+mod lending;
 mod refusals;
 mod sleep;
 

@@ -52,3 +52,56 @@ fn what_cannot_work_is_refused_in_one_line() -> Result<()> {
     assert!(said.contains(&format!("ixmapctl bind {card}")), "{said}");
     bench.judge()
 }
+
+#[test]
+fn a_second_owner_is_refused_by_vfio_too() -> Result<()> {
+    let mut bench = ready(Through::Vfio)?;
+    let card = bench.cards[0].clone();
+    let said = fails(&mut bench, "a second owner", &beside(&card))?;
+    assert!(said.contains(&card) && said.contains("already"), "{said}");
+    bench.ping_across(3, 56)?;
+    bench.judge()
+}
+
+#[test]
+fn a_card_whose_eeprom_is_damaged_is_refused_and_given_back() -> Result<()> {
+    let mut bench = Bench::boot(Through::Ixmap, 1500)?;
+    bench.bind_at_start("ixmap")?;
+    let unbind = format!(
+        "echo {} >/sys/bus/pci/drivers/ixmap/unbind
+        echo {} >/sys/bus/pci/drivers/ixmap/unbind",
+        bench.cards[0], bench.cards[1]
+    );
+    bench.guest.check("unbind", &unbind)?;
+    // Of the part number, which nobody needs, but for the checksum.
+    let word = write_eeprom(&mut bench, 0x15, 0x1234)?;
+    let said = fails(&mut bench, "a damaged EEPROM", "")?;
+    let card = &bench.cards[1];
+    assert!(said.contains(card), "{said}");
+    assert!(said.contains("EEPROM checksum is 0x"), "{said}");
+
+    write_eeprom(&mut bench, 0x15, word)?;
+    bench.start()?;
+    bench.ping_across(3, 56)?;
+    bench.stop()?;
+    bench.judge()
+}
+
+/// Writes a word of the second card's EEPROM, by EERD and EEWR (datasheet 8.2.3.2); what there was.
+fn write_eeprom(bench: &mut Bench, at: u32, word: u32) -> Result<u32> {
+    let address = at << 2 | 1;
+    let write = format!(
+        "card=/sys/bus/pci/devices/{}
+        echo 1 >$card/enable
+        read -r bar rest <$card/resource
+        devmem $((bar + 0x10014)) 32 {address:#x}
+        devmem $((bar + 0x10014)) 32
+        devmem $((bar + 0x10018)) 32 {:#x}
+        echo 0 >$card/enable",
+        bench.cards[1],
+        word << 16 | address
+    );
+    let was = bench.guest.check("write the EEPROM", &write)?;
+    let was = was.trim().trim_start_matches("0x");
+    Ok(u32::from_str_radix(was, 16).unwrap_or_default() >> 16)
+}
