@@ -205,7 +205,14 @@ static void probe_bad(void)
 
 	FAILS(ENOTTY, ioctl(fd, _IO(IXMAP_IOC_MAGIC, 0), nowhere));
 	FAILS(ENOTTY, ioctl(fd, _IO(IXMAP_IOC_MAGIC, 7), nowhere));
+	/* Each of the commands, with an argument of another size. */
+	FAILS(ENOTTY, ioctl(fd, _IOR(IXMAP_IOC_MAGIC, 0, uint64_t), nowhere));
+	FAILS(ENOTTY, ioctl(fd, _IO(IXMAP_IOC_MAGIC, 1) | 4 << _IOC_SIZESHIFT, nowhere));
 	FAILS(ENOTTY, ioctl(fd, _IOW(IXMAP_IOC_MAGIC, 2, uint64_t), nowhere));
+	FAILS(ENOTTY, ioctl(fd, _IOWR(IXMAP_IOC_MAGIC, 3, struct ixmap_dma_unmap), nowhere));
+	FAILS(ENOTTY, ioctl(fd, _IOW(IXMAP_IOC_MAGIC, 4, struct ixmap_dma_map), nowhere));
+	FAILS(ENOTTY, ioctl(fd, _IOW(IXMAP_IOC_MAGIC, 5, uint64_t), nowhere));
+	FAILS(ENOTTY, ioctl(fd, _IOWR(IXMAP_IOC_MAGIC, 6, uint64_t), nowhere));
 	FAILS(ENOTTY, ioctl(fd, _IOR('T', 0, struct ixmap_info), nowhere));
 	FAILS(EFAULT, ioctl(fd, IXMAP_IOC_INFO, nowhere));
 	FAILS(EFAULT, ioctl(fd, IXMAP_IOC_MASTER, nowhere));
