@@ -115,9 +115,11 @@ impl Bench {
     pub(crate) fn start(&mut self) -> Result<()> {
         let start = "ixmapd >/tmp/ixmapd.log 2>&1 & echo $! >/tmp/ixmapd.pid";
         self.guest.check("start ixmapd", start)?;
-        let ready = "kill -0 $(cat /tmp/ixmapd.pid) || { cat /tmp/ixmapd.log; exit 9; }
+        let ready = "! kill -0 $(cat /tmp/ixmapd.pid) 2>/dev/null ||
             ixmapctl status --json | grep -q '\"in_sync\":true'";
         self.guest.wait_until("ixmapd is ready", ready)?;
+        let lives = "kill -0 $(cat /tmp/ixmapd.pid) || { cat /tmp/ixmapd.log; exit 1; }";
+        self.guest.check("ixmapd lives", lives)?;
         for (at, port) in PORTS.iter().enumerate() {
             let script = format!(
                 "ip address add {}/24 dev {port}; ip address add {}/64 dev {port} nodad",
