@@ -105,3 +105,20 @@ fn write_eeprom(bench: &mut Bench, at: u32, word: u32) -> Result<u32> {
     let was = was.trim().trim_start_matches("0x");
     Ok(u32::from_str_radix(was, 16).unwrap_or_default() >> 16)
 }
+
+#[test]
+fn the_command_for_hugepages_suffices_for_all_ports_and_workers() -> Result<()> {
+    let mut bench = Bench::boot(Through::Ixmap, 1500)?;
+    let few = "sed -i 's/^cores = .*/cores = [1, 2]/' /etc/ixmap/ixmap.toml
+        echo 3 >/proc/sys/vm/nr_hugepages";
+    bench.guest.check("two workers, few huge pages", few)?;
+    let said = fails(&mut bench, "too few huge pages", "")?;
+    let command = said.split('`').nth(1).unwrap_or_default();
+    assert!(command.contains("nr_hugepages"), "{said}");
+    bench.guest.check("as it says", command)?;
+    bench.start()?;
+    let workers = bench.ask("workers")?;
+    assert_eq!(workers.as_array().map(Vec::len), Some(2), "{workers}");
+    bench.ping_across(3, 56)?;
+    bench.judge()
+}
