@@ -16,14 +16,19 @@ use crate::initramfs::{self, Additions};
 use crate::machine::Machine;
 use crate::process::{PATIENCE, Process, read_log, tail};
 
-/// What the kernel says when something is wrong with it or a driver.
+/// What the kernel says when something is wrong with it, a driver or a device. IOMMUs say a lot that is
+/// harmless: only what they stop counts, in Intel's words (DMAR) and AMD's.
 const COMPLAINTS: &[&str] = &[
+    "AMD-Vi: Event logged",
     "BUG:",
     "Call Trace:",
+    "DMAR: DRHD: handling fault status",
     "Hang",
+    "IO_PAGE_FAULT",
     "NETDEV WATCHDOG",
     "Oops",
     "WARNING:",
+    "[fault reason",
     "general protection fault",
 ];
 
@@ -287,5 +292,26 @@ mod tests {
         let log = "[ 1.0] ixgbe: probed\n[ 2.0] WARNING: CPU: 0 PID: 1 at drivers/x.c:1 f+0x1\n";
         assert_eq!(complaints(log).len(), 1);
         assert!(complaints("[ 1.0] ixgbe 0000:00:03.0: NIC Link is Up 10 Gbps").is_empty());
+    }
+
+    #[test]
+    fn what_an_iommu_stops_is_a_complaint_and_that_there_is_one_is_not() {
+        let faults = [
+            "[ 9.0] DMAR: DRHD: handling fault status reg 2",
+            "[ 9.0] DMAR: [DMA Write NO_PASID] Request device [00:03.0] fault addr 0x1000 [fault reason 0x05] PTE Write access is not set",
+            "[ 9.0] DMAR: [INTR-REMAP] Request device [00:03.0] fault index 0x7 [fault reason 0x22] Present field in the IRTE entry is clear",
+            "[ 9.0] ixmap 0000:03:00.0: AMD-Vi: Event logged [IO_PAGE_FAULT domain=0x0010 address=0x1000 flags=0x0020]",
+        ];
+        for fault in faults {
+            assert_eq!(complaints(fault), [fault]);
+        }
+        let boot = "[ 0.0] DMAR: IOMMU enabled\n\
+            [ 0.1] DMAR: Host address width 39\n\
+            [ 0.1] DMAR: DRHD base: 0x000000fed90000 flags: 0x0\n\
+            [ 0.1] DMAR: dmar0: reg_base_addr fed90000 ver 1:0 cap d2008c222f0686 ecap f00f5a\n\
+            [ 0.5] DMAR: No ATSR found\n\
+            [ 0.6] DMAR: Intel(R) Virtualization Technology for Directed I/O\n\
+            [ 0.6] AMD-Vi: Interrupt remapping enabled";
+        assert!(complaints(boot).is_empty());
     }
 }

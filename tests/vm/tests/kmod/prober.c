@@ -205,7 +205,14 @@ static void probe_bad(void)
 
 	FAILS(ENOTTY, ioctl(fd, _IO(IXMAP_IOC_MAGIC, 0), nowhere));
 	FAILS(ENOTTY, ioctl(fd, _IO(IXMAP_IOC_MAGIC, 7), nowhere));
+	/* Each of the commands, with an argument of another size. */
+	FAILS(ENOTTY, ioctl(fd, _IOR(IXMAP_IOC_MAGIC, 0, uint64_t), nowhere));
+	FAILS(ENOTTY, ioctl(fd, _IO(IXMAP_IOC_MAGIC, 1) | 4 << _IOC_SIZESHIFT, nowhere));
 	FAILS(ENOTTY, ioctl(fd, _IOW(IXMAP_IOC_MAGIC, 2, uint64_t), nowhere));
+	FAILS(ENOTTY, ioctl(fd, _IOWR(IXMAP_IOC_MAGIC, 3, struct ixmap_dma_unmap), nowhere));
+	FAILS(ENOTTY, ioctl(fd, _IOW(IXMAP_IOC_MAGIC, 4, struct ixmap_dma_map), nowhere));
+	FAILS(ENOTTY, ioctl(fd, _IOW(IXMAP_IOC_MAGIC, 5, uint64_t), nowhere));
+	FAILS(ENOTTY, ioctl(fd, _IOWR(IXMAP_IOC_MAGIC, 6, uint64_t), nowhere));
 	FAILS(ENOTTY, ioctl(fd, _IOR('T', 0, struct ixmap_info), nowhere));
 	FAILS(EFAULT, ioctl(fd, IXMAP_IOC_INFO, nowhere));
 	FAILS(EFAULT, ioctl(fd, IXMAP_IOC_MASTER, nowhere));
@@ -422,16 +429,44 @@ static void probe_revoked(const char *file, const char *text)
 	CHECK(read(event, &count, 8) == 8 && count == 1);
 }
 
-/* Holds everything there is, says so, and waits for its end. */
-static void hold(void)
+/* Takes everything there is, and says so. */
+static volatile uint32_t *take_all(void)
 {
+	volatile uint32_t *bar = registers();
 	struct ixmap_dma_segment segments[4];
 	char *huge = memory(4 * HUGE, MAP_HUGETLB);
 
 	CHECK(map(huge, 4 * HUGE, segments, 4, NULL) == 0);
 	CHECK(vectors(4) == 0);
-	route_interrupts(registers());
+	route_interrupts(bar);
 	puts("holding");
+	fflush(stdout);
+	return bar;
+}
+
+/* Holds everything until its end. */
+static void hold(void)
+{
+	take_all();
+	pause();
+}
+
+/* Holds everything while somebody pulls the card, and until its end. */
+static void outlive(void)
+{
+	volatile uint32_t *bar = take_all();
+	struct ixmap_info info;
+
+	/* Nothing revokes these pages: it is the card that no longer answers. */
+	while (bar[STATUS] != UINT32_MAX)
+		usleep(1000);
+	for (size_t i = 0; i < BAR_SIZE / 4; i += PAGE / 4)
+		CHECK(bar[i] == UINT32_MAX);
+	bar[LEDCTL] = 0;
+	CHECK(bar[LEDCTL] == UINT32_MAX);
+	FAILS(ENODEV, ioctl(fd, IXMAP_IOC_RESET));
+	CHECK(ioctl(fd, IXMAP_IOC_INFO, &info) == 0 && master(0) == 0);
+	puts("all ones");
 	fflush(stdout);
 	pause();
 }
@@ -465,6 +500,8 @@ int main(int argc, char **argv)
 		probe_revoked(argv[3], argv[4]);
 	else if (!strcmp(command, "hold"))
 		hold();
+	else if (!strcmp(command, "outlive"))
+		outlive();
 	else
 		return 2;
 	printf("%s: as promised\n", command);

@@ -105,13 +105,21 @@ impl Bench {
         Ok(())
     }
 
+    /// Has ixmapd bind the cards to `driver` when it starts.
+    pub(crate) fn bind_at_start(&mut self, driver: &str) -> Result<()> {
+        let edit = format!("sed -i '/^device = /a bind = \"{driver}\"' /etc/ixmap/ixmap.toml");
+        self.guest.check("bind at the start", &edit).map(drop)
+    }
+
     /// Starts ixmapd, waits until it forwards, and gives its ports their addresses.
     pub(crate) fn start(&mut self) -> Result<()> {
         let start = "ixmapd >/tmp/ixmapd.log 2>&1 & echo $! >/tmp/ixmapd.pid";
         self.guest.check("start ixmapd", start)?;
-        let ready = "kill -0 $(cat /tmp/ixmapd.pid) || { cat /tmp/ixmapd.log; exit 9; }
+        let ready = "! kill -0 $(cat /tmp/ixmapd.pid) 2>/dev/null ||
             ixmapctl status --json | grep -q '\"in_sync\":true'";
         self.guest.wait_until("ixmapd is ready", ready)?;
+        let lives = "kill -0 $(cat /tmp/ixmapd.pid) || { cat /tmp/ixmapd.log; exit 1; }";
+        self.guest.check("ixmapd lives", lives)?;
         for (at, port) in PORTS.iter().enumerate() {
             let script = format!(
                 "ip address add {}/24 dev {port}; ip address add {}/64 dev {port} nodad",
@@ -174,6 +182,21 @@ impl Bench {
             .guest
             .check(words, &format!("ixmapctl {words} --json"))?;
         Ok(serde_json::from_str(&json).unwrap_or_default())
+    }
+
+    /// What a daemon could leave behind of itself: huge pages, TAPs, sockets, cards bound anew.
+    pub(crate) fn traces(&mut self) -> Result<String> {
+        let script = format!(
+            "grep HugePages_Free /proc/meminfo
+            ls /sys/class/net
+            find /run /tmp -type s
+            for card in {}; do
+                card=/sys/bus/pci/devices/$card
+                echo \"$card $(basename $(readlink $card/driver || echo none)) $(cat $card/driver_override)\"
+            done",
+            self.cards.join(" ")
+        );
+        self.guest.check("traces", &script)
     }
 
     /// Packets that the workers forwarded so far, in both families.

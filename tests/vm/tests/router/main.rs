@@ -4,6 +4,9 @@
 
 mod bench;
 mod faults;
+mod lending;
+mod refusals;
+mod sleep;
 
 use bench::{Bench, HOSTS4, HOSTS6, ROUTER4, ROUTER6, Through};
 use ixmap_lab::{Tap, wait_until};
@@ -111,34 +114,6 @@ fn ospf_hello() -> Vec<u8> {
     frame.extend([255, 255, 255, 0, 0, 10, 2, 1, 0, 0, 0, 40]);
     frame.extend([0; 8]);
     frame
-}
-
-#[test]
-fn a_quiet_worker_sleeps_until_a_packet_interrupts_it() -> Result<()> {
-    let mut bench = ready(Through::Ixmap)?;
-    bench.ping_across(1, 56)?;
-    let sleeps = |bench: &mut Bench| -> Result<u64> {
-        Ok(bench.ask("workers")?[0]["sleeps"]
-            .as_u64()
-            .unwrap_or_default())
-    };
-    let before = sleeps(&mut bench)?;
-    let cpu = r"awk '{print $14 + $15}' /proc/$(cat /tmp/ixmapd.pid)/task/$(
-        grep -l ixmap-core /proc/$(cat /tmp/ixmapd.pid)/task/*/comm | cut -d/ -f5)/stat";
-    let quiet = format!("a=$({cpu}); sleep 10; b=$({cpu}); echo $((b - a))");
-    let ticks = bench.guest.check("ten quiet seconds", &quiet)?;
-    println!(
-        "CPU of the worker in ten quiet seconds: {} ticks of 10 ms",
-        ticks.trim()
-    );
-    bench.ping_across(20, 56)?;
-    let after = sleeps(&mut bench)?;
-    assert!(after >= before + 20, "slept {before}, then {after} times");
-    let raised = bench
-        .guest
-        .check("interrupts", "grep ixmap /proc/interrupts")?;
-    println!("{raised}");
-    bench.judge()
 }
 
 #[test]
