@@ -20,7 +20,6 @@ fn agree_with(objects: Objects, commands: &[&str]) {
 
 /// Found with seed 11, episode 6.
 #[test]
-#[ignore = "the mirror asks for no dump when an address is added (Event::AddressSet in mirror/apply.rs)"]
 fn the_first_ipv4_address_of_an_interface_revives_its_legs() {
     agree(&[
         "route add 192.0.0.0/16 nexthop via 10.0.2.4 dev e2 nexthop via 10.0.4.3 dev f1",

@@ -88,10 +88,7 @@ impl Mirror {
         match event {
             Event::LinkSet(link) => self.link_set(link, changes),
             Event::LinkGone { index } => self.link_gone(index, changes),
-            Event::AddressSet(address) => {
-                changes.addresses |= self.addresses.insert(address);
-                None
-            }
+            Event::AddressSet(address) => self.address_set(address, changes),
             Event::AddressGone(address) => self.address_gone(address, changes),
             Event::RouteSet { key, route, place } => self.route_set(key, route, place, changes),
             Event::RouteGone { key, route } => self.route_gone(key, &route, changes),
@@ -185,6 +182,21 @@ impl Mirror {
         self.lose_nexthops(index, changes);
         self.lose_routes(index, Loss::Gone, changes);
         Some(Doubt::Interface(index))
+    }
+
+    /// The first IPv4 address of an interface revives its dead legs silently (fib_sync_up).
+    fn address_set(&mut self, address: Address, changes: &mut Changes) -> Option<Doubt> {
+        if !self.addresses.insert(address) {
+            return None;
+        }
+        changes.addresses = true;
+        let ifindex = address.ifindex;
+        let is_dead = |route: &Route| {
+            let mut paths = route.paths.iter();
+            paths.any(|path| path.dead && path.ifindex == Some(ifindex))
+        };
+        let mut dead = self.routes.with(&is_dead);
+        dead.next().map(|_| Doubt::Interface(ifindex))
     }
 
     fn address_gone(&mut self, address: Address, changes: &mut Changes) -> Option<Doubt> {
