@@ -13,3 +13,4 @@ mod frr;
 mod node;
 mod ospf;
 mod process;
+mod topology;
