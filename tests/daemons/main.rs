@@ -10,6 +10,7 @@
 
 mod bird;
 mod frr;
+mod full_table;
 mod node;
 mod ospf;
 mod process;
