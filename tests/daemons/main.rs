@@ -8,6 +8,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod bgp;
 mod bird;
 mod frr;
 mod full_table;

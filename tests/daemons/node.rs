@@ -55,23 +55,43 @@ pub(crate) fn address(family: Family, number: u8, end: u8) -> IpAddr {
 
 /// Lays cable `number` between two nodes; `left` has end 1 of its subnet, `right` end 2.
 pub(crate) fn cable(number: u8, left: &mut Node, right: &mut Node) -> Result<()> {
-    let (near, far) = (left.device(right.name), right.device(left.name));
-    let (link, peer) = (left.namespace.name(), right.namespace.name());
-    left.namespace.ip(&format!(
-        "link add {near} netns {link} type veth peer name {far} netns {peer}"
-    ))?;
-    let (left_name, right_name) = (left.name, right.name);
-    for (node, device, end, to) in [(left, near, 1, right_name), (right, far, 2, left_name)] {
-        node.namespace.ip(&format!("link set {device} up"))?;
-        let length = |family| if family == Family::Ipv4 { 24 } else { 64 };
-        let addresses = Family::BOTH
-            .map(|family| format!("{}/{}", address(family, number, end), length(family)));
-        node.ports.push(Port {
-            name: to,
-            addresses,
-        });
-    }
+    let ends = (left.device(right.name), right.device(left.name));
+    wire((&left.namespace, &ends.0), (&right.namespace, &ends.1))?;
+    left.plug(right.name, number, 1);
+    right.plug(left.name, number, 2);
     Ok(())
+}
+
+/// The same with a switch in between, whose ports are named after the nodes behind them: a node
+/// keeps its carrier when the other's port goes down.
+pub(crate) fn cable_by_switch(
+    number: u8,
+    left: &mut Node,
+    switch: &Node,
+    right: &mut Node,
+) -> Result<()> {
+    let ends = (left.device(right.name), right.device(left.name));
+    let switch = &switch.namespace;
+    wire((&left.namespace, &ends.0), (switch, left.name))?;
+    wire((&right.namespace, &ends.1), (switch, right.name))?;
+    let mut lines = vec!["link add switch type bridge".to_owned()];
+    lines.extend([left.name, right.name].map(|port| format!("link set {port} master switch")));
+    lines.push("link set switch up".to_owned());
+    switch.ip_batch(&lines)?;
+    left.plug(right.name, number, 1);
+    right.plug(left.name, number, 2);
+    Ok(())
+}
+
+/// A veth pair between two namespaces, up.
+fn wire(left: (&Namespace, &str), right: (&Namespace, &str)) -> Result<()> {
+    let (namespace, peer) = (left.0.name(), right.0.name());
+    let (near, far) = (left.1, right.1);
+    left.0.ip(&format!(
+        "link add {near} netns {namespace} type veth peer name {far} netns {peer}"
+    ))?;
+    left.0.ip(&format!("link set {near} up"))?;
+    right.0.ip(&format!("link set {far} up")).map(drop)
 }
 
 impl Node {
@@ -92,6 +112,16 @@ impl Node {
             has_ixmapd,
             scratch: tempfile::tempdir().map_err(Error::io("make a temporary directory"))?,
         })
+    }
+
+    /// Has a port towards `peer` from the next start on.
+    fn plug(&mut self, peer: &'static str, number: u8, end: u8) {
+        let addresses = [(Family::Ipv4, 24), (Family::Ipv6, 64)]
+            .map(|(family, length)| format!("{}/{length}", address(family, number, end)));
+        self.ports.push(Port {
+            name: peer,
+            addresses,
+        });
     }
 
     /// The netdev at this node's end of the cable to `peer`.
