@@ -40,7 +40,14 @@ protocol device { }
 protocol direct { ipv4; interface "h1"; }
 protocol bfd { }
 protocol kernel { ipv4 { export all; }; merge paths on; }
-template bgp transit { local as 65000; bfd on; connect retry time 1; ipv4 { import all; export all; }; }
+template bgp transit {
+    local as 65000;
+    bfd on;
+    connect retry time 1;
+    # A BFD session that starts on one side first counts as an error, for a minute by default.
+    error wait time 1, 5;
+    ipv4 { import all; export all; };
+}
 protocol bgp from transit { neighbor 10.0.2.2 as 65001; }
 protocol bgp from transit { neighbor 10.0.3.2 as 65002; }
 "#;

@@ -15,4 +15,5 @@ mod full_table;
 mod node;
 mod ospf;
 mod process;
+mod restart;
 mod topology;
