@@ -17,3 +17,4 @@ mod ospf;
 mod process;
 mod restart;
 mod topology;
+mod traffic;

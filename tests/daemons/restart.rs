@@ -5,11 +5,12 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use ixmap_lab::{Background, Family, Ping, Result, wait_until};
+use ixmap_lab::{Family, Result, wait_until};
 
 use crate::bird::Bird;
 use crate::frr::Frr;
 use crate::node::{Network, Node, address, cable};
+use crate::traffic::Traffic;
 
 /// The TAPs' addresses are FRR's: a TAP that comes back gets them again.
 const FRR: &str = "
@@ -102,11 +103,6 @@ fn wait_session(net: &Restart) -> Result<()> {
     })
 }
 
-fn steady(h1: &Node) -> Result<Background> {
-    let to = far().to_string();
-    h1.namespace.spawn(&["ping", "-n", "-q", "-i", "0.01", &to])
-}
-
 /// The session's start, which tells one session from the next.
 fn session(net: &Restart) -> Result<String> {
     net.bird.ask(&net.n1.namespace, "show protocols bgp1")
@@ -120,7 +116,7 @@ fn forwarding_goes_on_while_frr_crashes_and_starts_again() -> Result<()> {
     wait_session(&net)?;
     net.h1.wait_answers(far())?;
 
-    let pings = steady(&net.h1)?;
+    let pings = Traffic::start(&net.h1, far())?;
     let before = session(&net)?;
     frr.crash();
     wait_until("BIRD notices", || Ok(session(&net)? != before))?;
@@ -133,14 +129,8 @@ fn forwarding_goes_on_while_frr_crashes_and_starts_again() -> Result<()> {
         Ok(route["installed"] == true && route["nexthops"][0]["fib"] == true)
     })?;
     net.h1.wait_answers(far())?;
-    let ping = Ping::parse(pings.finish()?)?;
-    println!(
-        "FRR restarted: {} of {} lost",
-        ping.sent - ping.received,
-        ping.sent
-    );
-    // The one that ping was waiting for when it was stopped counts as lost.
-    assert!(ping.sent - ping.received <= 1, "{}", ping.output);
+    let loss = pings.finish("FRR crashed and started again")?;
+    assert_eq!(loss.lost, 0, "of {}", loss.sent);
     net.r1.wait_route(far(), "n1").map(drop)
 }
 
@@ -151,7 +141,7 @@ fn traffic_comes_back_when_ixmapd_is_restarted_under_frr() -> Result<()> {
     net.r1.wait_route(far(), "n1")?;
     net.h1.wait_answers(far())?;
 
-    let pings = steady(&net.h1)?;
+    let pings = Traffic::start(&net.h1, far())?;
     let start = Instant::now();
     net.r1.take_ixmapd().stop()?;
     net.r1.start_ixmapd()?;
@@ -165,11 +155,6 @@ fn traffic_comes_back_when_ixmapd_is_restarted_under_frr() -> Result<()> {
         start.elapsed().as_secs_f64()
     );
     net.h1.wait_answers(far())?;
-    let ping = Ping::parse(pings.finish()?)?;
-    println!(
-        "ixmapd restarted: {} of {} lost, 10 ms apart",
-        ping.sent - ping.received,
-        ping.sent
-    );
+    pings.finish("ixmapd restarted")?;
     wait_session(&net)
 }

@@ -6,14 +6,12 @@
 //!           └── r3 ──┘
 //! ```
 
-use std::net::IpAddr;
-use std::time::Instant;
-
-use ixmap_lab::{Background, Family, Ping, Result};
+use ixmap_lab::{Family, Result};
 use nix::sys::signal::Signal;
 
 use crate::frr::Frr;
 use crate::node::{Network, Node, address, cable};
+use crate::traffic::Traffic;
 
 struct Topology {
     // Ended before the nodes that they run in; `None` for a router that was lost.
@@ -86,26 +84,6 @@ fn topology() -> Result<Topology> {
     })
 }
 
-/// Echo requests at a hundred a second, while something happens.
-fn steady(from: &Node, to: IpAddr) -> Result<Background> {
-    let to = to.to_string();
-    from.namespace
-        .spawn(&["ping", "-n", "-q", "-i", "0.01", &to])
-}
-
-/// Ends the pings and says what was lost.
-fn lost(event: &str, pings: Background, since: Instant) -> Result<()> {
-    let ping = Ping::parse(pings.finish()?)?;
-    println!(
-        "{event}: {} of {} packets lost, 10 ms apart; stable again {:.1} s after it",
-        ping.sent - ping.received,
-        ping.sent,
-        since.elapsed().as_secs_f64()
-    );
-    assert!(ping.received > 0, "nothing came through");
-    Ok(())
-}
-
 #[test]
 fn traffic_converges_when_a_link_and_then_a_router_is_lost() -> Result<()> {
     let Topology {
@@ -119,31 +97,28 @@ fn traffic_converges_when_a_link_and_then_a_router_is_lost() -> Result<()> {
     h1.wait_answers(far)?;
 
     // A link far from r1, which hears of it by flooding.
-    let pings = steady(&h1, far)?;
+    let pings = Traffic::start(&h1, far)?;
     let before = routers[2].forwarded(Family::Ipv4)?;
-    let start = Instant::now();
     let device = routers[3].device("r2");
     routers[3]
         .namespace
         .ip(&format!("link set {device} down"))?;
     routers[0].wait_route(far, "r3")?;
     h1.wait_answers(far)?;
-    lost("link r2-r4 lost", pings, start)?;
+    pings.finish("link r2-r4 lost")?;
     assert!(routers[2].forwarded(Family::Ipv4)? >= before + 6.0);
 
-    let pings = steady(&h1, far)?;
-    let start = Instant::now();
+    let pings = Traffic::start(&h1, far)?;
     routers[3].namespace.ip(&format!("link set {device} up"))?;
     routers[0].wait_route(far, "r2")?;
     h1.wait_answers(far)?;
-    lost("link r2-r4 back", pings, start)?;
+    pings.finish("link r2-r4 back")?;
 
     // A crash: the cables keep their carrier, and the neighbours miss r2's hellos.
-    let pings = steady(&h1, far)?;
-    let start = Instant::now();
+    let pings = Traffic::start(&h1, far)?;
     routers[1].take_ixmapd().end_by(Signal::SIGKILL)?;
     frr[1].take().expect("r2 has FRR").crash();
     routers[0].wait_route(far, "r3")?;
     h1.wait_answers(far)?;
-    lost("router r2 lost", pings, start)
+    pings.finish("router r2 lost").map(drop)
 }
