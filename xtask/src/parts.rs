@@ -37,6 +37,11 @@ pub(crate) const PARTS: &[Part] = &[
         lab: true,
     },
     Part {
+        name: "daemons",
+        cargo: &["test", "--test", "daemons", "--", "--test-threads=2"],
+        lab: true,
+    },
+    Part {
         name: "virtual machine",
         cargo: &[
             "test",

@@ -22,7 +22,8 @@ struct Sample {
 }
 
 impl Metrics {
-    pub(crate) fn scrape(router: &Namespace) -> Result<Metrics> {
+    /// What the daemon in this namespace counts now.
+    pub fn scrape(router: &Namespace) -> Result<Metrics> {
         let response = router.enter(|| {
             let what = format!("scrape {METRICS_ADDRESS}");
             request().map_err(Error::io(what))

@@ -1,0 +1,144 @@
+//! Four routers with an ixmapd and an FRR each, by OSPF: how users outgrow one machine.
+//!
+//! ```text
+//!           ┌── r2 ──┐
+//!  h1 ── r1 ┤        ├ r4 ── h2     the way by r2 is the cheaper one
+//!           └── r3 ──┘
+//! ```
+
+use std::time::Instant;
+
+use ixmap_lab::{Family, Result, wait_until};
+use nix::sys::signal::Signal;
+
+use crate::frr::Frr;
+use crate::node::{Network, Node, address, cable};
+use crate::traffic::Traffic;
+
+struct Topology {
+    // Ended before the nodes that they run in; `None` for a router that was lost.
+    frr: [Option<Frr>; 4],
+    routers: [Node; 4],
+    h1: Node,
+    _h2: Node,
+}
+
+/// An interface in area 0. Its neighbour counts as lost after a second of silence.
+fn interface(name: &str, cost: u8) -> String {
+    format!(
+        "interface {name}\n ip ospf area 0\n ip ospf cost {cost}\n \
+         ip ospf network point-to-point\n ip ospf dead-interval minimal hello-multiplier 4\nexit\n"
+    )
+}
+
+/// With FRR's defaults a router says news of its links 5 seconds apart, and so takes as long to
+/// converge when they follow each other.
+fn config(router: u8, interfaces: &[String], hosts: &str) -> String {
+    let interfaces = interfaces.concat();
+    format!(
+        "{interfaces}{hosts}router ospf\n ospf router-id 192.0.2.{router}\n \
+         timers throttle spf 10 50 500\n timers throttle lsa all 50\n \
+         timers lsa min-arrival 50\nexit\n"
+    )
+}
+
+fn host(name: &str) -> String {
+    format!("interface {name}\n ip ospf area 0\n ip ospf passive\nexit\n")
+}
+
+fn topology() -> Result<Topology> {
+    let network = Network::new();
+    let mut h1 = network.plain("h1")?;
+    let mut h2 = network.plain("h2")?;
+    let [mut r1, mut r2, mut r3, mut r4] = [
+        network.router("r1")?,
+        network.router("r2")?,
+        network.router("r3")?,
+        network.router("r4")?,
+    ];
+    cable(1, &mut h1, &mut r1)?;
+    cable(2, &mut r1, &mut r2)?;
+    cable(3, &mut r1, &mut r3)?;
+    cable(4, &mut r2, &mut r4)?;
+    cable(5, &mut r3, &mut r4)?;
+    cable(6, &mut r4, &mut h2)?;
+    for node in [&mut h1, &mut h2, &mut r1, &mut r2, &mut r3, &mut r4] {
+        node.start()?;
+    }
+    h1.default_route(1, 2)?;
+    h2.default_route(6, 1)?;
+    let configs = [
+        config(1, &[interface("r2", 10), interface("r3", 20)], &host("h1")),
+        config(2, &[interface("r1", 10), interface("r4", 10)], ""),
+        config(3, &[interface("r1", 20), interface("r4", 20)], ""),
+        config(4, &[interface("r2", 10), interface("r3", 20)], &host("h2")),
+    ];
+    let routers = [r1, r2, r3, r4];
+    let mut frr = [None, None, None, None];
+    for ((frr, node), config) in frr.iter_mut().zip(&routers).zip(&configs) {
+        *frr = Some(Frr::start(&node.namespace, &["ospfd"], config)?);
+    }
+    Ok(Topology {
+        frr,
+        routers,
+        h1,
+        _h2: h2,
+    })
+}
+
+/// Waits until the kernel's way to h2 leaves by `port`, and then ixmapd's, and says when they did.
+fn wait_way(r1: &Node, port: &str) -> Result<()> {
+    let far = address(Family::Ipv4, 6, 2);
+    let start = Instant::now();
+    wait_until(&format!("FRR's way to h2 is by {port}"), || {
+        let route = r1.namespace.ip(&format!("route get {far}"))?;
+        Ok(route.contains(&format!("dev {port} ")))
+    })?;
+    let kernel = start.elapsed().as_secs_f64();
+    r1.wait_route(far, port)?;
+    let ixmapd = start.elapsed().as_secs_f64();
+    println!("by {port}: the kernel after {kernel:.2} s, ixmapd after {ixmapd:.2} s");
+    Ok(())
+}
+
+#[test]
+fn traffic_converges_when_a_link_and_then_a_router_is_lost() -> Result<()> {
+    let Topology {
+        mut frr,
+        mut routers,
+        h1,
+        _h2,
+    } = topology()?;
+    let far = address(Family::Ipv4, 6, 2);
+    routers[0].wait_route(far, "r2")?;
+    h1.wait_answers(far)?;
+
+    // A link far from r1, which hears of it by flooding.
+    let pings = Traffic::start(&h1, far)?;
+    let before = routers[2].forwarded(Family::Ipv4)?;
+    let device = routers[3].device("r2");
+    routers[3]
+        .namespace
+        .ip(&format!("link set {device} down"))?;
+    wait_way(&routers[0], "r3")?;
+    h1.wait_answers(far)?;
+    pings.finish("link r2-r4 lost")?;
+    wait_until("r3 forwards by its fast path", || {
+        h1.ping(far, 1)?;
+        Ok(routers[2].forwarded(Family::Ipv4)? > before)
+    })?;
+
+    let pings = Traffic::start(&h1, far)?;
+    routers[3].namespace.ip(&format!("link set {device} up"))?;
+    wait_way(&routers[0], "r2")?;
+    h1.wait_answers(far)?;
+    pings.finish("link r2-r4 back")?;
+
+    // A crash: the cables keep their carrier, and the neighbours miss r2's hellos.
+    let pings = Traffic::start(&h1, far)?;
+    routers[1].take_ixmapd().end_by(Signal::SIGKILL)?;
+    frr[1].take().expect("r2 has FRR").crash();
+    wait_way(&routers[0], "r3")?;
+    h1.wait_answers(far)?;
+    pings.finish("router r2 lost").map(drop)
+}
