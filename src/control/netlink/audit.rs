@@ -155,7 +155,7 @@ fn complaint(different: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::mirror::{Event, Neighbour, NeighbourState, Rule};
+    use crate::control::mirror::{Event, Neighbour, NeighbourFlags, NeighbourState, Rule};
 
     const EVERY: Duration = Duration::from_secs(300);
 
@@ -166,6 +166,7 @@ mod tests {
             address: "10.0.0.9".parse().unwrap(),
             mac: Some(crate::shared::mac::MacAddr([2; 6])),
             state,
+            flags: NeighbourFlags::default(),
         };
         mirror.apply(Event::NeighbourSet(entry), &mut Changes::default());
         mirror

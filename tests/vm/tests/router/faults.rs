@@ -118,7 +118,7 @@ fn an_unbound_card_takes_its_port_down_and_no_more() -> Result<()> {
 fn a_card_that_the_kernel_wants_back_from_vfio_is_let_go() -> Result<()> {
     let mut bench = ready(Through::Vfio)?;
     bench.ping_across(3, 56)?;
-    let flood = load(&bench)?;
+    let flood = load(&mut bench)?;
     let unbind = format!(
         "timeout 30 sh -c 'echo {} >/sys/bus/pci/drivers/vfio-pci/unbind'",
         bench.cards[0]
