@@ -24,4 +24,5 @@ mod ports;
 mod reachability;
 mod routes;
 mod rules;
+mod service;
 mod suite;

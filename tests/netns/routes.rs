@@ -3,24 +3,8 @@
 use ixmap_lab::{Family, Host, Lab, Ports, Result, carries, wait_until};
 
 use crate::packet::{Datagram, IcmpError};
+use crate::service::{serve, service, wait_arrival};
 use crate::suite::lab;
-
-/// An address that B and C both serve; a route decides who gets its packets.
-fn service(family: Family) -> &'static str {
-    match family {
-        Family::Ipv4 => "10.99.0.1",
-        Family::Ipv6 => "fd99::1",
-    }
-}
-
-/// Gives B and C the service address.
-fn serve(lab: &Lab, family: Family) -> Result<()> {
-    let (service, length) = (service(family), family.host_prefix());
-    for host in [&lab.b, &lab.c] {
-        host.ip(&format!("addr add {service}/{length} dev lo"))?;
-    }
-    Ok(())
-}
 
 /// `ip route VERB` of a prefix by way of `host`.
 fn route(lab: &Lab, verb: &str, prefix: &str, host: &Host, family: Family) -> Result<()> {
@@ -28,17 +12,6 @@ fn route(lab: &Lab, verb: &str, prefix: &str, host: &Host, family: Family) -> Re
     lab.router
         .ip(&format!("route {verb} {prefix} via {via} dev {port}"))?;
     Ok(())
-}
-
-/// Waits until what A sends to the service arrives at `host`.
-fn wait_arrival(lab: &Lab, host: &Host, family: Family) -> Result<()> {
-    let (near, far) = (lab.a.tap()?, host.tap()?);
-    let target = service(family).parse().unwrap();
-    let datagram = Datagram::new(&lab.a, target, "to the service").frame();
-    wait_until("traffic arrives at the next hop", || {
-        near.send(&datagram)?;
-        Ok(!far.collect("to the service")?.is_empty())
-    })
 }
 
 #[test]

@@ -3,24 +3,8 @@
 
 use ixmap_lab::{Family, Host, Lab, Ports, Result, wait_until};
 
-use crate::packet::Datagram;
+use crate::service::{serve, service, wait_arrival};
 use crate::suite::{ixmapd_lab, lab};
-
-/// An address that B and C both serve.
-fn service(family: Family) -> &'static str {
-    match family {
-        Family::Ipv4 => "10.99.0.1",
-        Family::Ipv6 => "fd99::1",
-    }
-}
-
-fn serve(lab: &Lab, family: Family) -> Result<()> {
-    let (service, length) = (service(family), family.host_prefix());
-    for host in [&lab.b, &lab.c] {
-        host.ip(&format!("addr add {service}/{length} dev lo"))?;
-    }
-    Ok(())
-}
 
 /// Routes the service to a host in a table.
 fn route(lab: &Lab, host: &Host, family: Family, table: &str) -> Result<()> {
@@ -35,17 +19,6 @@ fn route(lab: &Lab, host: &Host, family: Family, table: &str) -> Result<()> {
 fn rule(lab: &Lab, family: Family, words: &str) -> Result<()> {
     let flag = family.flag();
     lab.router.ip(&format!("{flag} rule {words}")).map(drop)
-}
-
-/// Waits until what A sends to the service arrives at `host`.
-fn wait_arrival(lab: &Lab, host: &Host, family: Family) -> Result<()> {
-    let (near, far) = (lab.a.tap()?, host.tap()?);
-    let target = service(family).parse().unwrap();
-    let datagram = Datagram::new(&lab.a, target, "by the rule").frame();
-    wait_until("traffic arrives where the rules say", || {
-        near.send(&datagram)?;
-        Ok(!far.collect("by the rule")?.is_empty())
-    })
 }
 
 #[test]

@@ -10,16 +10,16 @@ impl Mirror {
     /// Takes over the tables of `fresh` and returns what is not as it was.
     pub fn replace_with(&mut self, fresh: Mirror) -> Changes {
         let mut changes = Changes::default();
-        differences(&self.links, &fresh.links, |index| {
+        differences(&self.links, &fresh.links, PartialEq::eq, |index| {
             changes.links.insert(*index);
         });
         self.routes.differences(&fresh.routes, |prefix| {
             changes.prefixes.insert(prefix);
         });
-        differences(&self.nexthops, &fresh.nexthops, |id| {
+        differences(&self.nexthops, &fresh.nexthops, PartialEq::eq, |id| {
             fresh.note_nexthop(*id, &mut changes);
         });
-        differences(&self.neighbours, &fresh.neighbours, |key| {
+        differences(&self.neighbours, &fresh.neighbours, PartialEq::eq, |key| {
             changes.neighbours.insert(*key);
         });
         changes.addresses = self.addresses != fresh.addresses;
@@ -34,7 +34,7 @@ impl Mirror {
     pub fn moved_neighbours(&self, fresh: &Mirror) -> Vec<String> {
         let reached = |entry: &Neighbour| entry.mac.filter(|_| entry.state.is_valid());
         let mut moved = Vec::new();
-        differences(&self.neighbours, &fresh.neighbours, |key| {
+        differences(&self.neighbours, &fresh.neighbours, PartialEq::eq, |key| {
             let [old, new] =
                 [self, fresh].map(|mirror| mirror.neighbours.get(key).and_then(reached));
             if old != new {
@@ -45,10 +45,11 @@ impl Mirror {
     }
 }
 
-/// Calls `differs` with each key whose value is only in one of the maps or not the same in both.
-fn differences<K: Ord, V: PartialEq>(
+/// Calls `differs` with each key whose value is only in one of the maps or not the `same` in both.
+pub(super) fn differences<K: Ord, V>(
     old: &BTreeMap<K, V>,
     new: &BTreeMap<K, V>,
+    same: impl Fn(&V, &V) -> bool,
     mut differs: impl FnMut(&K),
 ) {
     let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
@@ -62,7 +63,7 @@ fn differences<K: Ord, V: PartialEq>(
         let before = if order.is_le() { old.next() } else { None };
         let after = if order.is_ge() { new.next() } else { None };
         match (before, after) {
-            (Some((_, a)), Some((_, b))) if a == b => {}
+            (Some((_, a)), Some((_, b))) if same(a, b) => {}
             (Some((key, _)), _) | (None, Some((key, _))) => differs(key),
             (None, None) => return,
         }

@@ -4,7 +4,6 @@
 //! ordered list of routes, is kept once for all prefixes that have the same. So a prefix costs a few
 //! tens of bytes, and what an interface's end does to all routes is worked out once a list.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::lists::Outcome;
+use super::replace::differences;
 use super::types::{Route, RouteKey};
 use crate::control::slots::Slots;
 
@@ -248,29 +248,12 @@ impl<N: Copy + Ord + Into<IpNet>> Family<N> {
     }
 
     /// Calls `differs` with each key whose list is only in one of the two or not the same in both.
-    fn differences(&self, other: &Family<N>, mut differs: impl FnMut(&(u32, N))) {
+    fn differences(&self, other: &Family<N>, differs: impl FnMut(&(u32, N))) {
         // Slots differ though lists are equal: what is `other`'s called here?
         let slots = other.lists.slots();
         let ours: Vec<Option<u32>> = slots.map(|list| self.lists.find(list?.as_ref())).collect();
-        let (mut old, mut new) = (
-            self.prefixes.iter().peekable(),
-            other.prefixes.iter().peekable(),
-        );
-        loop {
-            let order = match (old.peek(), new.peek()) {
-                (None, None) => return,
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some((a, _)), Some((b, _))) => a.cmp(b),
-            };
-            let before = if order.is_le() { old.next() } else { None };
-            let after = if order.is_ge() { new.next() } else { None };
-            match (before, after) {
-                (Some((_, a)), Some((_, b))) if ours.get(*b as usize) == Some(&Some(*a)) => {}
-                (Some((key, _)), _) | (None, Some((key, _))) => differs(key),
-                (None, None) => return,
-            }
-        }
+        let same = |own: &u32, others: &u32| ours.get(*others as usize) == Some(&Some(*own));
+        differences(&self.prefixes, &other.prefixes, same, differs);
     }
 }
 
