@@ -91,7 +91,11 @@ fn wait_way(r1: &Node, port: &str) -> Result<()> {
     let far = address(Family::Ipv4, 6, 2);
     let start = Instant::now();
     wait_until(&format!("FRR's way to h2 is by {port}"), || {
-        let route = r1.namespace.ip(&format!("route get {far}"))?;
+        // Between one way and the next there may be none, which is an error of the command.
+        let route = r1
+            .namespace
+            .output(&["ip", "route", "get", &far.to_string()])?;
+        let route = String::from_utf8_lossy(&route.stdout);
         Ok(route.contains(&format!("dev {port} ")))
     })?;
     let kernel = start.elapsed().as_secs_f64();
