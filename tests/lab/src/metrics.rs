@@ -69,6 +69,21 @@ impl Metrics {
             .sum()
     }
 
+    /// The least bucket of a histogram under which this share of its observations lies: at most so
+    /// much, infinite without a bucket that has them all.
+    pub fn quantile(&self, name: &str, share: f64) -> f64 {
+        let wanted = self.sum(&format!("{name}_count"), &[]) * share;
+        let bucket = format!("{name}_bucket");
+        let buckets = self.samples.iter().filter(|sample| sample.name == bucket);
+        buckets
+            .filter(|sample| sample.value >= wanted)
+            .filter_map(|sample| {
+                let bound = sample.labels.strip_prefix("le=\"")?.strip_suffix('"')?;
+                bound.parse().ok()
+            })
+            .fold(f64::INFINITY, f64::min)
+    }
+
     /// Packets that the fast path forwarded, of one family.
     pub fn forwarded(&self, family: crate::Family) -> f64 {
         self.sum(
