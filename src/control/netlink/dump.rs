@@ -5,6 +5,9 @@
 //! lock that a link's change holds, so the routes that follow are mostly past the flush.
 
 use std::io;
+use std::panic;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread;
 use std::time::Duration;
 
 use netlink_packet_core::{
@@ -30,6 +33,9 @@ const TRIES: u32 = 5;
 const SILENCE: Duration = Duration::from_secs(10);
 /// Answers are produced as they are read: the queue never holds more than a few datagrams.
 const RECEIVE_BUFFER: usize = 1 << 20;
+
+/// Datagrams of at most 32 KiB that wait to be understood.
+const QUEUE: usize = 64;
 
 /// One kind of table: what to call it, the request, and the length of its header.
 struct Table {
@@ -164,29 +170,48 @@ impl Dumper {
         })
     }
 
-    /// Reads every table into a fresh mirror. Blocks.
+    /// Reads every table into a fresh mirror. Blocks. The kernel writes its routes out as they are
+    /// read, which takes it as long as understanding them takes here: two threads share the work.
     ///
     /// # Errors
     /// The kernel refused, was silent, or its state never held still.
     pub fn dump(&mut self) -> Result<Mirror, NetlinkError> {
-        let mut mirror = Mirror::blank();
-        for table in &TABLES {
-            let mut tries = 0;
-            while let Answer::Interrupted = self.read(table, &mut mirror)? {
-                mirror.forget(table.part);
-                tries += 1;
-                if tries == TRIES {
-                    return Err(NetlinkError::Interrupted {
-                        what: table.name,
-                        tries,
-                    });
-                }
-            }
-        }
-        Ok(mirror)
+        thread::scope(|scope| {
+            let (steps, received) = mpsc::sync_channel(QUEUE);
+            let builder = scope.spawn(move || build(received));
+            let read = TABLES
+                .iter()
+                .try_for_each(|table| self.read_whole(table, &steps));
+            drop(steps);
+            let built = builder.join();
+            read?;
+            built.unwrap_or_else(|cause| panic::resume_unwind(cause))
+        })
     }
 
-    fn read(&mut self, table: &Table, mirror: &mut Mirror) -> Result<Answer, NetlinkError> {
+    /// Reads a table until the kernel says that it did not change meanwhile.
+    fn read_whole(
+        &mut self,
+        table: &'static Table,
+        steps: &SyncSender<Step>,
+    ) -> Result<(), NetlinkError> {
+        for _ in 0..TRIES {
+            match self.read(table, steps)? {
+                Answer::Complete => return Ok(()),
+                Answer::Interrupted => tell(steps, Step::Forget(table.part)),
+            }
+        }
+        Err(NetlinkError::Interrupted {
+            what: table.name,
+            tries: TRIES,
+        })
+    }
+
+    fn read(
+        &mut self,
+        table: &'static Table,
+        steps: &SyncSender<Step>,
+    ) -> Result<Answer, NetlinkError> {
         let failed = |source| NetlinkError::Dump {
             what: table.name,
             source,
@@ -204,48 +229,111 @@ impl Dumper {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(failed(error)),
             }
+            let mut ended = None;
             for message in Messages::new(&self.buffer) {
-                let message = message.map_err(|error| NetlinkError::Malformed {
-                    what: table.name,
-                    why: error.to_string(),
-                })?;
+                let message = message.map_err(|error| malformed(table, &error))?;
                 // What an earlier, failed dump left behind.
                 if message.sequence != self.sequence {
                     continue;
                 }
                 interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
-                match message.kind {
-                    NLMSG_DONE | NLMSG_ERROR => {
-                        match status(&message) {
-                            Err(error) if table.is_optional(&error) => {
-                                let ipv6 = table.family == libc::AF_INET6;
-                                mirror.load(Event::RulesAbsent { ipv6 });
-                            }
-                            status => status.map_err(failed)?,
-                        }
-                        return Ok(if interrupted {
-                            Answer::Interrupted
-                        } else {
-                            Answer::Complete
-                        });
-                    }
-                    _ => {
-                        match decode(&message) {
-                            // Better one entry unknown than all: a new dump would say the same.
-                            Some(Event::Doubt { why }) => {
-                                tracing::warn!("the kernel's {}: {why}", table.name);
-                            }
-                            Some(event) => mirror.load(event),
-                            None => {}
-                        }
-                        if let Some(at) = recheck(&message) {
-                            mirror.load(Event::SilentChange { at });
-                        }
-                    }
+                if matches!(message.kind, NLMSG_DONE | NLMSG_ERROR) {
+                    ended = Some(status(&message));
+                    break;
                 }
             }
+            let datagram = self.buffer.clone();
+            let sequence = self.sequence;
+            tell(
+                steps,
+                Step::Load {
+                    table,
+                    sequence,
+                    datagram,
+                },
+            );
+            match ended {
+                None => continue,
+                Some(Err(error)) if table.is_optional(&error) => {
+                    tell(
+                        steps,
+                        Step::RulesAbsent {
+                            ipv6: table.family == libc::AF_INET6,
+                        },
+                    );
+                }
+                Some(status) => status.map_err(failed)?,
+            }
+            return Ok(if interrupted {
+                Answer::Interrupted
+            } else {
+                Answer::Complete
+            });
         }
     }
+}
+
+/// What the reading thread has for the one that builds the mirror.
+enum Step {
+    /// A datagram, of which messages with this sequence number count.
+    Load {
+        table: &'static Table,
+        sequence: u32,
+        datagram: Vec<u8>,
+    },
+    RulesAbsent {
+        ipv6: bool,
+    },
+    /// What was loaded of it was not of one moment.
+    Forget(Part),
+}
+
+/// Waits for room in the queue. A builder that is gone has failed, which its end will tell.
+fn tell(steps: &SyncSender<Step>, step: Step) {
+    let _ = steps.send(step);
+}
+
+fn build(steps: Receiver<Step>) -> Result<Mirror, NetlinkError> {
+    let mut mirror = Mirror::blank();
+    for step in steps {
+        match step {
+            Step::Load {
+                table,
+                sequence,
+                datagram,
+            } => load(&mut mirror, table, sequence, &datagram)?,
+            Step::RulesAbsent { ipv6 } => mirror.load(Event::RulesAbsent { ipv6 }),
+            Step::Forget(part) => mirror.forget(part),
+        }
+    }
+    Ok(mirror)
+}
+
+fn load(
+    mirror: &mut Mirror,
+    table: &Table,
+    sequence: u32,
+    datagram: &[u8],
+) -> Result<(), NetlinkError> {
+    for message in Messages::new(datagram) {
+        let message = message.map_err(|error| malformed(table, &error))?;
+        if message.sequence != sequence {
+            continue;
+        }
+        if matches!(message.kind, NLMSG_DONE | NLMSG_ERROR) {
+            break;
+        }
+        match decode(&message) {
+            // Better one entry unknown than all: a new dump would say the same.
+            Some(Event::Doubt { why }) => tracing::warn!("the kernel's {}: {why}", table.name),
+            Some(event) => mirror.load(event),
+            None => {}
+        }
+        if let Some(at) = recheck(&message) {
+            mirror.load(Event::SilentChange { at });
+        }
+    }
+    Ok(())
 }
 
 /// Reads the kernel's whole state once. Blocks.
@@ -268,6 +356,13 @@ fn request(table: &Table, sequence: u32) -> Vec<u8> {
     header.emit(&mut bytes);
     bytes[header.buffer_len()] = u8::try_from(table.family).unwrap_or_default();
     bytes
+}
+
+fn malformed(table: &Table, error: &impl ToString) -> NetlinkError {
+    NetlinkError::Malformed {
+        what: table.name,
+        why: error.to_string(),
+    }
 }
 
 /// NLMSG_DONE and NLMSG_ERROR begin with a negative errno, or zero.
