@@ -1,10 +1,12 @@
 //! The TAP side of a port: the interface that the kernel and its daemons see, and the two tasks
 //! that carry frames between it and the workers' rings.
 
+use std::future::ready;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use futures_util::TryStreamExt;
 use nix::net::if_::if_nametoindex;
 use rtnetlink::packet_route::link::LinkMessage;
 use rtnetlink::{Handle, LinkUnspec};
@@ -89,14 +91,19 @@ impl Tap {
         if_nametoindex(self.name.as_str()) != Ok(self.ifindex)
     }
 
-    /// Lets the kernel see the port's carrier.
+    /// Lets the kernel see the port's carrier, and act on it at once.
     pub async fn set_carrier(&self, carrier: bool) -> Result<(), TapError> {
         self.set(
             LinkUnspec::new_with_index(self.ifindex)
                 .carrier(carrier)
                 .build(),
         )
-        .await
+        .await?;
+        // A carrier that goes, the kernel looks at up to a second later, unless it is asked for it
+        // (linkwatch_sync_dev in net/core/link_watch.c, since Linux 6.8).
+        let request = self.handle.link().get().match_index(self.ifindex);
+        let asked = request.execute().try_for_each(|_| ready(Ok(()))).await;
+        asked.map_err(|source| self.failed(source))
     }
 
     pub async fn set_mtu(&self, mtu: u32) -> Result<(), TapError> {
@@ -106,10 +113,14 @@ impl Tap {
 
     async fn set(&self, message: LinkMessage) -> Result<(), TapError> {
         let set = self.handle.link().set(message).execute().await;
-        set.map_err(|source| TapError::SetUp {
+        set.map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: rtnetlink::Error) -> TapError {
+        TapError::SetUp {
             name: self.name.clone(),
             source,
-        })
+        }
     }
 
     /// Starts carrying frames, until the guard that is returned is dropped or the interface is

@@ -228,3 +228,28 @@ fn a_deleted_device_leaves_its_port_without_carrier_until_it_is_added_again() ->
     })?;
     lab.wait_reachable(&lab.a, &lab.b)
 }
+
+#[test]
+fn the_kernel_acts_on_a_lost_carrier_as_soon_as_its_port_says_so() -> Result<()> {
+    let Some(lab) = ixmapd_lab(Ports::Three)? else {
+        return Ok(());
+    };
+    let link_is = |up: bool| {
+        wait_until(&format!("link up: {up}"), || {
+            Ok(lab.ctl(&["ports"])?[2]["link_up"] == up)
+        })
+    };
+    // The second time the kernel would let a second pass since the first.
+    for _ in 0..3 {
+        lab.router.ip("link set v2 down")?;
+        link_is(false)?;
+        // Not by `dev p2`: `ip` would ask for the link, and the kernel look at its carrier.
+        let routes = lab.router.ip("route show")?;
+        let mut through = routes.lines().filter(|route| route.contains("dev p2"));
+        assert!(through.all(|route| route.contains("linkdown")), "{routes}");
+        assert!(routes.contains("dev p2"), "{routes}");
+        lab.router.ip("link set v2 up")?;
+        link_is(true)?;
+    }
+    Ok(())
+}
