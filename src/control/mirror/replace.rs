@@ -7,6 +7,19 @@ use super::Mirror;
 use super::types::{Changes, Neighbour};
 
 impl Mirror {
+    /// Takes over the first tables: all of them is news, which need not be told prefix by prefix.
+    pub fn begin_with(&mut self, first: Mirror) -> Changes {
+        *self = first;
+        Changes {
+            everything: true,
+            links: self.links.keys().copied().collect(),
+            addresses: true,
+            rules: true,
+            settings: true,
+            ..Changes::default()
+        }
+    }
+
     /// Takes over the tables of `fresh` and returns what is not as it was.
     pub fn replace_with(&mut self, fresh: Mirror) -> Changes {
         let mut changes = Changes::default();

@@ -347,14 +347,13 @@ impl Keeper {
         for doubt in replay(&mut fresh, std::mem::take(&mut self.replay), self.synced) {
             self.schedule.note(&doubt);
         }
-        let mut changes = self.mirror.replace_with(fresh);
-        if self.synced {
-            self.counters.resyncs += 1;
-            self.confirm(&changes);
-        } else {
+        if !self.synced {
             self.synced = true;
-            changes.everything = true;
+            return Ok(self.mirror.begin_with(fresh));
         }
+        let changes = self.mirror.replace_with(fresh);
+        self.counters.resyncs += 1;
+        self.confirm(&changes);
         Ok(changes)
     }
 
