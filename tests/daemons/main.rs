@@ -12,6 +12,7 @@ mod bgp;
 mod bird;
 mod frr;
 mod full_table;
+mod line;
 mod node;
 mod ospf;
 mod process;

@@ -1,38 +1,59 @@
-//! Steady traffic while something happens: how much of it was lost, to the packet.
+//! Steady traffic of both families while something happens: how much of it was lost, to the packet.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
 
-use ixmap_lab::{Background, Error, Result};
+use ixmap_lab::{Background, Error, Family, Result};
 use tempfile::NamedTempFile;
 
 use crate::node::Node;
 
-/// Echo requests 10 ms apart.
-pub(crate) struct Traffic {
+/// Echo requests 10 ms apart, by IPv4 and by IPv6.
+pub(crate) struct Traffic([Flow; 2]);
+
+struct Flow {
     pings: Background,
     answers: NamedTempFile,
 }
 
-/// What became of them.
+/// What became of those of one family.
+#[derive(Debug)]
 pub(crate) struct Loss {
     pub(crate) lost: usize,
     pub(crate) sent: usize,
 }
 
 impl Traffic {
-    pub(crate) fn start(from: &Node, to: IpAddr) -> Result<Traffic> {
+    /// Starts it to the addresses that `to` has for the families.
+    pub(crate) fn start(from: &Node, to: impl Fn(Family) -> IpAddr) -> Result<Traffic> {
+        let [ipv4, ipv6] = Family::BOTH.map(|family| Flow::start(from, to(family)));
+        Ok(Traffic([ipv4?, ipv6?]))
+    }
+
+    /// Ends the traffic, once it flows again.
+    pub(crate) fn finish(self, event: &str) -> Result<[Loss; 2]> {
+        let [ipv4, ipv6] = self.0.map(|flow| flow.finish(event));
+        let losses = [ipv4?, ipv6?];
+        for (family, Loss { lost, sent }) in Family::BOTH.iter().zip(&losses) {
+            let family = family.label();
+            println!("{event}: {lost} of {sent} {family} packets lost, 10 ms apart");
+        }
+        Ok(losses)
+    }
+}
+
+impl Flow {
+    fn start(from: &Node, to: IpAddr) -> Result<Flow> {
         let answers = NamedTempFile::new().map_err(Error::io("make a temporary file"))?;
         let file = answers.path().display();
         let ping = format!("exec ping -n -i 0.01 {to} > {file}");
         let pings = from.namespace.spawn(&["sh", "-c", &ping])?;
-        Ok(Traffic { pings, answers })
+        Ok(Flow { pings, answers })
     }
 
-    /// Ends the traffic, once it flows again. Requests after the last one that was answered are
-    /// not counted: the end cut them off.
-    pub(crate) fn finish(self, event: &str) -> Result<Loss> {
+    /// Requests after the last one that was answered are not counted: the end cut them off.
+    fn finish(self, event: &str) -> Result<Loss> {
         self.pings.finish()?;
         let text =
             fs::read_to_string(&self.answers).map_err(Error::io("read what ping has said"))?;
@@ -46,7 +67,6 @@ impl Traffic {
         let sent = answered.last().copied().unwrap_or_default();
         assert!(sent > 0, "{event}: nothing came through");
         let lost = sent - answered.len();
-        println!("{event}: {lost} of {sent} packets lost, 10 ms apart");
         Ok(Loss { lost, sent })
     }
 }
