@@ -13,6 +13,7 @@ mod bird;
 mod frr;
 mod full_table;
 mod line;
+mod multipath;
 mod node;
 mod ospf;
 mod process;
