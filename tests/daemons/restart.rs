@@ -6,10 +6,12 @@ use std::time::Instant;
 
 use ixmap_lab::{Family, Result, wait_until};
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::bird::Bird;
 use crate::frr::Frr;
 use crate::line::Line;
+use crate::node::Node;
 use crate::traffic::Traffic;
 
 /// The TAPs' addresses are FRR's: a TAP that comes back gets them again.
@@ -115,7 +117,7 @@ impl Restart {
 }
 
 /// What zebra says about its routes to h2, by BGP.
-fn far_routes(frr: &Frr, line: &Line) -> Result<[serde_json::Value; 2]> {
+fn far_routes(frr: &Frr, line: &Line) -> Result<[Value; 2]> {
     let ask = |family, prefix: &str| {
         let routes = frr.json(&line.r1.namespace, &format!("show {family} route bgp json"))?;
         Ok(routes[prefix][0].clone())
@@ -142,15 +144,37 @@ fn forwarding_goes_on_while_frr_crashes_and_starts_again() -> Result<()> {
     // zebra took the routes over from the kernel; now it has bgpd's own.
     wait_until("BGP has installed its routes again", || {
         let routes = far_routes(&frr, &net.line)?;
-        let installed = |route: &serde_json::Value| {
-            route["installed"] == true && route["nexthops"][0]["fib"] == true
-        };
+        let installed =
+            |route: &Value| route["installed"] == true && route["nexthops"][0]["fib"] == true;
         Ok(routes.iter().all(installed))
     })?;
     net.line.wait_through()?;
     let losses = pings.finish("FRR crashed and started again")?;
     assert!(losses.iter().all(|loss| loss.lost == 0), "{losses:?}");
     net.line.wait_through()
+}
+
+/// FRR that ends in good order takes its routes with it, whatever is said about graceful restart.
+#[test]
+fn traffic_comes_back_when_frr_is_stopped_and_started_again() -> Result<()> {
+    let net = network()?;
+    let frr = net.start_frr()?;
+    net.wait_sessions()?;
+    net.line.wait_through()?;
+
+    let pings = Traffic::start(&net.line.h1, Line::far)?;
+    drop(frr);
+    check_no_routes(&net.line.r1)?;
+    for far in Family::BOTH.map(Line::far) {
+        wait_until("ixmapd has no way to h2 either", || {
+            let route = net.line.r1.ctl(&["route", &far.to_string()])?;
+            Ok(route["prefix"].is_null())
+        })?;
+    }
+    let _frr = net.start_frr()?;
+    net.wait_sessions()?;
+    net.line.wait_through()?;
+    pings.finish("FRR stopped and started again").map(drop)
 }
 
 #[test]
@@ -180,13 +204,19 @@ fn traffic_comes_back_by_itself_when_ixmapd_is_killed_under_frr() -> Result<()> 
         let routes = far_routes(&frr, &net.line)?;
         Ok(routes.iter().all(|route| route["installed"] != true))
     })?;
-    for family in Family::BOTH {
-        let words = ["ip", family.flag(), "route", "show", "proto", "bgp"];
-        assert_eq!(net.line.r1.namespace.run(&words)?, "");
-    }
+    check_no_routes(&net.line.r1)?;
     assert!(net.line.r1.namespace.ip("link show n1").is_err());
     comes_back(&mut net, start)?;
     pings.finish("ixmapd killed and started again").map(drop)
+}
+
+/// The kernel has no route of BGP's.
+fn check_no_routes(r1: &Node) -> Result<()> {
+    for family in Family::BOTH {
+        let words = ["ip", family.flag(), "route", "show", "proto", "bgp"];
+        assert_eq!(r1.namespace.run(&words)?, "");
+    }
+    Ok(())
 }
 
 /// Starts ixmapd again and does nothing but watch.
