@@ -8,7 +8,7 @@ mod router;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use ixmap_lab::Result;
+use ixmap_lab::{Metrics, Result};
 
 use crate::probe::Probe;
 use crate::router::{Lines, Router};
@@ -48,18 +48,19 @@ fn measure() -> Result<()> {
 fn follows(router: &mut Router, lines: &Lines) -> Result<()> {
     router.start()?;
     let before = router.routes()?;
+    let quiet = Metrics::scrape(&router.namespace)?;
     let (filling, behind) = timed_pair(
         || router.fill(lines),
         || router.until_routes(before + lines.count()),
     )?;
     row("`ip -batch` sets all routes", &[filling]);
     row("then ixmapd has all", &[behind]);
-    router.print_lag("while they are set")?;
+    let full = router.print_lag("while they are set", &quiet)?;
     println!("| memory then, at most | {} MiB |", router.most_memory()?);
     let (flushing, behind) = timed_pair(|| router.flush(), || router.until_routes(before))?;
     row("`ip route flush` of all", &[flushing]);
     row("then ixmapd has none", &[behind]);
-    router.print_lag("from the start to here")?;
+    router.print_lag("meanwhile", &full)?;
     router.fill(lines)?;
     router.stop()
 }

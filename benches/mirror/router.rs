@@ -210,12 +210,13 @@ impl Router {
         Ok(sizes.max().unwrap_or_default() / 1024)
     }
 
-    /// The lag between the kernel's word and the published world, since the daemon's start.
-    pub(crate) fn print_lag(&self, when: &str) -> Result<()> {
-        let metrics = Metrics::scrape(&self.namespace)?;
-        let p99 = metrics.quantile("ixmap_netlink_lag_seconds", 0.99);
+    /// The lag between the kernel's word and the published world since `before`; what was counted
+    /// until now.
+    pub(crate) fn print_lag(&self, when: &str, before: &Metrics) -> Result<Metrics> {
+        let now = Metrics::scrape(&self.namespace)?;
+        let p99 = now.quantile_since(before, "ixmap_netlink_lag_seconds", 0.99);
         println!("| lag {when}, p99 | at most {} ms |", p99 * 1e3);
-        Ok(())
+        Ok(now)
     }
 
     /// 300,000 routes of one next-hop object on port `lan`, whose gateways all have a neighbour.

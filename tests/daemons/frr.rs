@@ -5,15 +5,54 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
-use ixmap_lab::{Error, Namespace, Result, wait_until};
+use ixmap_lab::{Error, Family, Namespace, Result, wait_until};
 use nix::unistd::User;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::node::address;
 use crate::process::Process;
 
 /// Where Debian keeps FRR's daemons.
 const DAEMONS: &str = "/usr/lib/frr";
+
+/// A BGP neighbour by IPv4 and by IPv6, which has an end of a cable.
+pub(crate) struct Neighbour {
+    pub(crate) cable: u8,
+    pub(crate) end: u8,
+    pub(crate) system: u32,
+    pub(crate) bfd: bool,
+}
+
+/// The configuration of system 65000 + `number`, which tells of `subnets` of its own.
+pub(crate) fn bgp(number: u8, neighbours: &[Neighbour], subnets: Option<[&str; 2]>) -> String {
+    let mut config = format!(
+        "router bgp {}\n bgp router-id 192.0.2.{}\n no bgp ebgp-requires-policy\n \
+         no bgp default ipv4-unicast\n bgp bestpath as-path multipath-relax\n",
+        65000 + u32::from(number),
+        100 + number
+    );
+    let mut channels = String::new();
+    for (index, family) in Family::BOTH.into_iter().enumerate() {
+        let label = family.label();
+        channels += &format!(" address-family {label} unicast\n  maximum-paths 4\n");
+        if let Some(subnets) = subnets {
+            channels += &format!("  network {}\n", subnets[index]);
+        }
+        for neighbour in neighbours {
+            let peer = address(family, neighbour.cable, neighbour.end);
+            let system = neighbour.system;
+            config += &format!(" neighbor {peer} remote-as {system}\n");
+            config += &format!(" neighbor {peer} timers connect 1\n");
+            if neighbour.bfd {
+                config += &format!(" neighbor {peer} bfd\n");
+            }
+            channels += &format!("  neighbor {peer} activate\n");
+        }
+        channels += " exit-address-family\n";
+    }
+    config + &channels + "exit\n"
+}
 
 /// zebra and its protocols, ended on drop: protocols first.
 pub(crate) struct Frr {

@@ -12,6 +12,8 @@ mod bgp;
 mod bird;
 mod frr;
 mod full_table;
+mod line;
+mod multipath;
 mod node;
 mod ospf;
 mod process;

@@ -1,6 +1,7 @@
 //! The machines of a network and their cables. A node is a namespace: a router with an ixmapd of
 //! its own, or a plain machine of the kernel. An interface is named after the node at its far end.
 
+use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -200,6 +201,16 @@ impl Node {
     /// Packets that ixmapd forwarded.
     pub(crate) fn forwarded(&self, family: Family) -> Result<f64> {
         Ok(Metrics::scrape(&self.namespace)?.forwarded(family))
+    }
+
+    /// What ixmapd has in memory now, and had at most, as the kernel writes it.
+    pub(crate) fn memory(&self) -> Result<String> {
+        let daemon = self.daemon.as_ref().expect("ixmapd is running");
+        let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid()))
+            .map_err(Error::io("read ixmapd's status"))?;
+        let lines = status.lines();
+        let memory = lines.filter(|line| line.starts_with("VmRSS:") || line.starts_with("VmHWM:"));
+        Ok(memory.collect::<Vec<_>>().join(", "))
     }
 
     /// Answers to `count` echo requests, a tenth of a second apart.

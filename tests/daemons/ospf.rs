@@ -7,7 +7,7 @@ use ixmap_lab::{Family, Result, wait_until};
 
 use crate::bird::Bird;
 use crate::frr::Frr;
-use crate::node::{Network, address, cable};
+use crate::line::Line;
 
 /// As FRR writes it: an interface that joins an area before its intervals are known waits the
 /// default 40 seconds for a designated router.
@@ -66,19 +66,9 @@ fn an_ospfv3_adjacency_comes_up_and_its_routes_forward() -> Result<()> {
 }
 
 fn routes_forward(family: Family, prefix: &str) -> Result<()> {
-    let network = Network::new();
-    let mut h1 = network.plain("h1")?;
-    let mut r1 = network.router("r1")?;
-    let mut n1 = network.plain("n1")?;
-    let mut h2 = network.plain("h2")?;
-    cable(1, &mut h1, &mut r1)?;
-    cable(2, &mut r1, &mut n1)?;
-    cable(3, &mut n1, &mut h2)?;
-    for node in [&mut h1, &mut r1, &mut n1, &mut h2] {
-        node.start()?;
-    }
-    h1.default_route(1, 2)?;
-    h2.default_route(3, 1)?;
+    let mut line = Line::new()?;
+    line.r1.start()?;
+    let Line { r1, h1, n1, .. } = &line;
     let frr = Frr::start(&r1.namespace, &["ospfd", "ospf6d"], FRR)?;
     let _bird = Bird::start(&n1.namespace, BIRD)?;
 
@@ -91,7 +81,7 @@ fn routes_forward(family: Family, prefix: &str) -> Result<()> {
         let neighbours = frr.vtysh(&r1.namespace, &format!("show {version} neighbor"))?;
         Ok(neighbours.contains("192.0.2.2") && neighbours.contains("Full"))
     })?;
-    let far = address(family, 3, 2);
+    let far = Line::far(family);
     let route = r1.wait_route(far, "n1")?;
     assert_eq!(route["prefix"], prefix, "{route}");
     h1.wait_answers(far)?;

@@ -6,9 +6,12 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ixmap_lab::{Error, Namespace, PATIENCE, Result};
+use ixmap_lab::{Error, Namespace, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+/// How long an end may take: zebra needs half a minute to take the Internet's table out of the kernel.
+const END: Duration = Duration::from_secs(120);
 
 /// A child that ends by SIGTERM on drop, and by SIGKILL if it does not heed that.
 pub(crate) struct Process(Child);
@@ -39,7 +42,7 @@ impl Process {
     /// Waits for the end, however it came about.
     fn wait(&mut self) {
         let start = Instant::now();
-        while self.is_running() && start.elapsed() < PATIENCE {
+        while self.is_running() && start.elapsed() < END {
             thread::sleep(Duration::from_millis(5));
         }
     }

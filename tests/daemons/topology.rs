@@ -1,4 +1,4 @@
-//! Four routers with an ixmapd and an FRR each, by OSPF: how users outgrow one machine.
+//! Four routers with an ixmapd and an FRR each, by OSPFv2 and OSPFv3: how users outgrow one machine.
 //!
 //! ```text
 //!           ┌── r2 ──┐
@@ -6,6 +6,7 @@
 //!           └── r3 ──┘
 //! ```
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use ixmap_lab::{Family, Result, wait_until};
@@ -23,27 +24,40 @@ struct Topology {
     _h2: Node,
 }
 
-/// An interface in area 0. Its neighbour counts as lost after a second of silence.
+/// An interface in area 0. Its neighbour counts as lost after a second of silence; with OSPFv3,
+/// whose hellos FRR sends a second apart at the soonest, after three.
 fn interface(name: &str, cost: u8) -> String {
     format!(
         "interface {name}\n ip ospf area 0\n ip ospf cost {cost}\n \
-         ip ospf network point-to-point\n ip ospf dead-interval minimal hello-multiplier 4\nexit\n"
+         ip ospf network point-to-point\n ip ospf dead-interval minimal hello-multiplier 4\n \
+         ipv6 ospf6 area 0\n ipv6 ospf6 cost {cost}\n ipv6 ospf6 network point-to-point\n \
+         ipv6 ospf6 hello-interval 1\n ipv6 ospf6 dead-interval 3\nexit\n"
     )
 }
 
 /// With FRR's defaults a router says news of its links 5 seconds apart, and so takes as long to
-/// converge when they follow each other.
+/// converge when they follow each other. (OSPFv3's have no such setting.)
 fn config(router: u8, interfaces: &[String], hosts: &str) -> String {
     let interfaces = interfaces.concat();
     format!(
         "{interfaces}{hosts}router ospf\n ospf router-id 192.0.2.{router}\n \
          timers throttle spf 10 50 500\n timers throttle lsa all 50\n \
-         timers lsa min-arrival 50\nexit\n"
+         timers lsa min-arrival 0\nexit\n\
+         router ospf6\n ospf6 router-id 192.0.2.{router}\n \
+         timers throttle spf 10 50 500\n timers lsa min-arrival 0\nexit\n"
     )
 }
 
 fn host(name: &str) -> String {
-    format!("interface {name}\n ip ospf area 0\n ip ospf passive\nexit\n")
+    format!(
+        "interface {name}\n ip ospf area 0\n ip ospf passive\n \
+         ipv6 ospf6 area 0\n ipv6 ospf6 passive\nexit\n"
+    )
+}
+
+/// h2's address.
+fn far(family: Family) -> IpAddr {
+    address(family, 6, 2)
 }
 
 fn topology() -> Result<Topology> {
@@ -76,7 +90,7 @@ fn topology() -> Result<Topology> {
     let routers = [r1, r2, r3, r4];
     let mut frr = [None, None, None, None];
     for ((frr, node), config) in frr.iter_mut().zip(&routers).zip(&configs) {
-        *frr = Some(Frr::start(&node.namespace, &["ospfd"], config)?);
+        *frr = Some(Frr::start(&node.namespace, &["ospfd", "ospf6d"], config)?);
     }
     Ok(Topology {
         frr,
@@ -86,23 +100,30 @@ fn topology() -> Result<Topology> {
     })
 }
 
-/// Waits until the kernel's way to h2 leaves by `port`, and then ixmapd's, and says when they did.
-fn wait_way(r1: &Node, port: &str) -> Result<()> {
-    let far = address(Family::Ipv4, 6, 2);
+/// Waits until the kernel's ways to h2 leave by `port`, and then ixmapd's, and says when they did.
+fn wait_ways(r1: &Node, port: &str) -> Result<()> {
     let start = Instant::now();
-    wait_until(&format!("FRR's way to h2 is by {port}"), || {
-        // Between one way and the next there may be none, which is an error of the command.
-        let route = r1
-            .namespace
-            .output(&["ip", "route", "get", &far.to_string()])?;
-        let route = String::from_utf8_lossy(&route.stdout);
-        Ok(route.contains(&format!("dev {port} ")))
-    })?;
-    let kernel = start.elapsed().as_secs_f64();
-    r1.wait_route(far, port)?;
-    let ixmapd = start.elapsed().as_secs_f64();
-    println!("by {port}: the kernel after {kernel:.2} s, ixmapd after {ixmapd:.2} s");
+    for family in Family::BOTH {
+        let label = family.label();
+        wait_until(&format!("FRR's {label} way to h2 is by {port}"), || {
+            // Between one way and the next there may be none, which is an error of the command.
+            let to = far(family).to_string();
+            let route = r1.namespace.output(&["ip", "route", "get", &to])?;
+            let route = String::from_utf8_lossy(&route.stdout);
+            Ok(route.contains(&format!("dev {port} ")))
+        })?;
+        let kernel = start.elapsed().as_secs_f64();
+        r1.wait_route(far(family), port)?;
+        let ixmapd = start.elapsed().as_secs_f64();
+        println!("{label} by {port}: the kernel after {kernel:.2} s, ixmapd after {ixmapd:.2} s");
+    }
     Ok(())
+}
+
+fn wait_answers(h1: &Node) -> Result<()> {
+    Family::BOTH
+        .iter()
+        .try_for_each(|family| h1.wait_answers(far(*family)))
 }
 
 #[test]
@@ -113,36 +134,37 @@ fn traffic_converges_when_a_link_and_then_a_router_is_lost() -> Result<()> {
         h1,
         _h2,
     } = topology()?;
-    let far = address(Family::Ipv4, 6, 2);
-    routers[0].wait_route(far, "r2")?;
-    h1.wait_answers(far)?;
+    wait_ways(&routers[0], "r2")?;
+    wait_answers(&h1)?;
 
     // A link far from r1, which hears of it by flooding.
     let pings = Traffic::start(&h1, far)?;
-    let before = routers[2].forwarded(Family::Ipv4)?;
+    let before = Family::BOTH.map(|family| routers[2].forwarded(family).unwrap());
     let device = routers[3].device("r2");
     routers[3]
         .namespace
         .ip(&format!("link set {device} down"))?;
-    wait_way(&routers[0], "r3")?;
-    h1.wait_answers(far)?;
+    wait_ways(&routers[0], "r3")?;
+    wait_answers(&h1)?;
     pings.finish("link r2-r4 lost")?;
-    wait_until("r3 forwards by its fast path", || {
-        h1.ping(far, 1)?;
-        Ok(routers[2].forwarded(Family::Ipv4)? > before)
-    })?;
+    for (family, before) in Family::BOTH.into_iter().zip(before) {
+        wait_until("r3 forwards by its fast path", || {
+            h1.ping(far(family), 1)?;
+            Ok(routers[2].forwarded(family)? > before)
+        })?;
+    }
 
     let pings = Traffic::start(&h1, far)?;
     routers[3].namespace.ip(&format!("link set {device} up"))?;
-    wait_way(&routers[0], "r2")?;
-    h1.wait_answers(far)?;
+    wait_ways(&routers[0], "r2")?;
+    wait_answers(&h1)?;
     pings.finish("link r2-r4 back")?;
 
     // A crash: the cables keep their carrier, and the neighbours miss r2's hellos.
     let pings = Traffic::start(&h1, far)?;
     routers[1].take_ixmapd().end_by(Signal::SIGKILL)?;
     frr[1].take().expect("r2 has FRR").crash();
-    wait_way(&routers[0], "r3")?;
-    h1.wait_answers(far)?;
+    wait_ways(&routers[0], "r3")?;
+    wait_answers(&h1)?;
     pings.finish("router r2 lost").map(drop)
 }

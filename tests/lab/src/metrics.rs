@@ -69,19 +69,21 @@ impl Metrics {
             .sum()
     }
 
-    /// The least bucket of a histogram under which this share of its observations lies: at most so
-    /// much, infinite without a bucket that has them all.
-    pub fn quantile(&self, name: &str, share: f64) -> f64 {
-        let wanted = self.sum(&format!("{name}_count"), &[]) * share;
-        let bucket = format!("{name}_bucket");
-        let buckets = self.samples.iter().filter(|sample| sample.name == bucket);
-        buckets
-            .filter(|sample| sample.value >= wanted)
-            .filter_map(|sample| {
-                let bound = sample.labels.strip_prefix("le=\"")?.strip_suffix('"')?;
-                bound.parse().ok()
-            })
-            .fold(f64::INFINITY, f64::min)
+    /// The bound that this share of a histogram's values since `before` kept to: that of its bucket,
+    /// infinite for the last one.
+    pub fn quantile_since(&self, before: &Metrics, histogram: &str, share: f64) -> f64 {
+        let name = format!("{histogram}_bucket");
+        let buckets = self.samples.iter().filter(|sample| sample.name == name);
+        let counts = buckets.filter_map(|sample| {
+            let bound = sample.labels.strip_prefix("le=\"")?.strip_suffix('"')?;
+            let earlier = before.sum(&name, &[("le", bound)]);
+            // "+Inf" is a number to Rust as well.
+            Some((bound.parse().ok()?, sample.value - earlier))
+        });
+        let counts: Vec<(f64, f64)> = counts.collect();
+        let all = counts.last().map_or(0.0, |(_, count)| *count);
+        let mut enough = counts.iter().filter(|(_, count)| *count >= share * all);
+        enough.next().map_or(f64::INFINITY, |(bound, _)| *bound)
     }
 
     /// Packets that the fast path forwarded, of one family.
@@ -130,5 +132,20 @@ mod tests {
         assert_eq!(metrics.drops("p1", "blackhole"), 4.0);
         assert_eq!(metrics.drops("p", "blackhole"), 0.0);
         assert_eq!(metrics.sum("ixmap_netlink_resyncs_total", &[]), 1.0);
+    }
+    #[test]
+    fn a_quantile_is_the_bound_of_its_bucket() {
+        let scrape = |counts: [u32; 3]| {
+            let [low, high, all] = counts;
+            Metrics::parse(&format!(
+                "lag_bucket{{le=\"0.001\"}} {low}\nlag_bucket{{le=\"0.05\"}} {high}\n\
+                 lag_bucket{{le=\"+Inf\"}} {all}\nlag_count {all}\n"
+            ))
+        };
+        let before = scrape([5, 5, 5]);
+        let quantile = |counts| scrape(counts).quantile_since(&before, "lag", 0.99);
+        assert_eq!(quantile([104, 105, 105]), 0.001);
+        assert_eq!(quantile([103, 104, 105]), 0.05);
+        assert_eq!(quantile([5, 103, 105]), f64::INFINITY);
     }
 }
