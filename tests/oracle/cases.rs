@@ -98,6 +98,52 @@ fn what_is_local_by_a_shorter_prefix_is_local_in_ipv6_only() {
     ]);
 }
 
+/// A rule that comes and goes parts IPv4's tables for good, and the kernel does not tell.
+#[test]
+fn what_is_local_by_a_shorter_prefix_is_the_kernels_once_there_was_a_rule() {
+    agree(&[
+        "route add local 192.0.2.0/24 dev lo",
+        "route add 192.0.2.0/25 via 10.0.1.2",
+        "rule add pref 100 from 1.2.3.4 lookup 100",
+        "rule del pref 100 from 1.2.3.4 lookup 100",
+    ]);
+}
+
+/// The kernel tells rules of equal words apart by who added them.
+#[test]
+fn two_rules_of_the_same_words_go_one_by_one() {
+    agree(&[
+        "route add blackhole default table 100",
+        "rule add from 10.0.0.0/8 lookup 100 priority 100 protocol 98",
+        "rule add from 10.0.0.0/8 lookup 100 priority 100 protocol 99",
+        "rule del from 10.0.0.0/8 lookup 100 priority 100 protocol 99",
+        "rule del from 10.0.0.0/8 lookup 100 priority 100 protocol 98",
+        "rule add from all lookup main priority 32766 protocol 99",
+        "rule del from all lookup main priority 32766 protocol 99",
+    ]);
+}
+
+#[test]
+fn of_ipv6_routes_of_equal_metric_the_preferred_one_is_used() {
+    agree(&[
+        "nexthop add id 71 via 2001:db8:1::2 dev e1",
+        "nexthop add id 72 via 2001:db8:2::2 dev e2",
+        "-6 route add 2001:db8:f::/48 nhid 71 metric 50 pref low",
+        "-6 route append 2001:db8:f::/48 nhid 72 metric 50 pref high",
+        "-6 route add 2001:db8:f:1::/64 dev e1 metric 50 pref low",
+        "-6 route append 2001:db8:f:1::/64 via 2001:db8:2::2 dev e2 metric 50 pref high",
+    ]);
+}
+
+#[test]
+fn a_route_for_some_sources_goes_before_those_for_all() {
+    agree(&[
+        "-6 route add 2001:db8:f::/48 via 2001:db8:1::2 metric 10",
+        "-6 route add 2001:db8:f::/48 from 2001:db8:f:f::/64 via 2001:db8:2::2 metric 5000",
+        "-6 route del 2001:db8:f::/48 from 2001:db8:f:f::/64 via 2001:db8:2::2 metric 5000",
+    ]);
+}
+
 #[test]
 fn legs_die_and_rise_with_their_link() {
     agree(&[

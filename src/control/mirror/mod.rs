@@ -27,7 +27,7 @@ pub use netconf::Netconf;
 pub use rules::{OddRule, Rule, Rules};
 pub use types::{
     Address, Changes, Event, Link, Neighbour, NeighbourFlags, NeighbourState, NextHopObject, Part,
-    Path, Placement, Route, RouteKey, RouteKind,
+    Path, Placement, Preference, Route, RouteKey, RouteKind,
 };
 
 /// The kernel's tables.

@@ -14,14 +14,25 @@ const IPV6: [(u32, &str); 2] = [
     (32766, "from all lookup main"),
 ];
 
+/// Of the rules that a kernel begins with.
+const RTPROT_KERNEL: u8 = 2;
+
 /// One rule, in the order in which the kernel asks them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Rule {
     pub ipv6: bool,
     /// Lower is asked first.
     pub priority: u32,
-    /// Selector and action as `ip rule` words them: the same words are the same rule.
+    /// Selector and action as `ip rule` words them.
     pub text: String,
+    /// Who added it (RTPROT_*): the kernel keeps rules apart by that, and acts alike on them.
+    pub protocol: u8,
+}
+
+impl Rule {
+    fn acts_as(&self, other: &Rule) -> bool {
+        (self.ipv6, self.priority, &self.text) == (other.ipv6, other.priority, &other.text)
+    }
 }
 
 impl std::fmt::Display for Rule {
@@ -105,9 +116,11 @@ impl Rules {
 
     /// What sets a family's rules apart from the default ones; empty when nothing does.
     pub fn odd(&self, ipv6: bool) -> Vec<OddRule> {
-        let default: BTreeSet<Rule> = builtin(ipv6).collect();
-        let added = self.of(ipv6).filter(|rule| !default.contains(rule));
-        let missing = default.iter().filter(|rule| !self.0.contains(rule));
+        let default: Vec<Rule> = builtin(ipv6).collect();
+        let added = self.of(ipv6).filter(|rule| !is_among(rule, &default));
+        let missing = default
+            .iter()
+            .filter(|rule| !self.of(ipv6).any(|own| own.acts_as(rule)));
         let added = added.cloned().map(OddRule::Added);
         added
             .chain(missing.cloned().map(OddRule::Missing))
@@ -116,8 +129,12 @@ impl Rules {
 
     /// The family's rules are those that ixmap follows.
     pub fn are_default(&self, ipv6: bool) -> bool {
-        self.of(ipv6).cloned().eq(builtin(ipv6))
+        self.odd(ipv6).is_empty()
     }
+}
+
+fn is_among(rule: &Rule, rules: &[Rule]) -> bool {
+    rules.iter().any(|other| other.acts_as(rule))
 }
 
 fn builtin(ipv6: bool) -> impl Iterator<Item = Rule> {
@@ -126,6 +143,7 @@ fn builtin(ipv6: bool) -> impl Iterator<Item = Rule> {
         ipv6,
         priority: *priority,
         text: (*text).to_owned(),
+        protocol: RTPROT_KERNEL,
     })
 }
 
@@ -139,6 +157,7 @@ mod tests {
             ipv6,
             priority,
             text,
+            protocol: RTPROT_KERNEL,
         }
     }
 
@@ -188,6 +207,24 @@ mod tests {
             rules.odd(true)[1].cure(),
             "ip -6 rule add priority 32766 from all lookup main"
         );
+    }
+
+    #[test]
+    fn rules_of_the_same_words_and_another_protocol_come_and_go_one_by_one() {
+        let by = |protocol| Rule {
+            protocol,
+            ..rule(false, 100, "from 192.0.2.0/24 lookup 100")
+        };
+        let mut rules = Rules::default();
+        assert!(rules.insert(by(98)) && rules.insert(by(99)));
+        assert!(rules.remove(&by(99)) && !rules.are_default(false));
+        assert!(rules.remove(&by(98)) && rules.are_default(false));
+        let again = Rule {
+            protocol: 99,
+            ..rule(false, 32766, "from all lookup main")
+        };
+        assert!(rules.insert(again.clone()) && rules.are_default(false));
+        assert!(rules.remove(&again) && rules.are_default(false));
     }
 
     #[test]

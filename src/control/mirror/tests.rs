@@ -34,6 +34,7 @@ fn route(paths: Vec<Path>) -> Route {
         nexthop_id: None,
         mtu: None,
         preferred_source: None,
+        preference: Default::default(),
         source: None,
         encapsulated: false,
     }

@@ -86,10 +86,21 @@ pub struct Route {
     pub mtu: Option<u32>,
     /// RTA_PREFSRC: the source address the kernel itself would use.
     pub preferred_source: Option<IpAddr>,
+    /// RTA_PREF, in the order of the kernel's choice among IPv6 routes of equal metric (RFC 4191).
+    pub preference: Preference,
     /// RTA_SRC of IPv6 source-specific routes.
     pub source: Option<IpNet>,
     /// The path is encapsulated (RTA_ENCAP): only the kernel can follow it.
     pub encapsulated: bool,
+}
+
+/// How much a router wants to be used.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub enum Preference {
+    Low,
+    #[default]
+    Medium,
+    High,
 }
 
 /// One leg.

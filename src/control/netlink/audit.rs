@@ -227,6 +227,7 @@ mod tests {
             ipv6: false,
             priority: 7,
             text: "from all nop".to_owned(),
+            protocol: 3,
         };
         fresh.load(Event::RuleSet(rule));
         let (audit, changes) = judged(&mut mirror, fresh.clone());

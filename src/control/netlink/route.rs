@@ -12,7 +12,7 @@ use netlink_packet_route::route::{RouteFlags, RouteHeader, RouteType};
 use super::attributes::{address, attributes, net, unspecified};
 use super::expiry::{self, End};
 use super::message::Message;
-use crate::control::mirror::{Event, Path, Placement, Route, RouteKey, RouteKind};
+use crate::control::mirror::{Event, Path, Placement, Preference, Route, RouteKey, RouteKind};
 
 const ROUTE_HEADER: usize = 12;
 /// struct rtnexthop: length, flags, hops, ifindex.
@@ -38,6 +38,7 @@ struct Attributes {
     nexthop_id: Option<u32>,
     mtu: Option<u32>,
     preferred_source: Option<IpAddr>,
+    preference: Preference,
     encapsulated: bool,
     expired: bool,
 }
@@ -82,6 +83,7 @@ pub(super) fn route(message: &Message<'_>) -> Result<Option<Event>, DecodeError>
         nexthop_id: found.nexthop_id,
         mtu: found.mtu,
         preferred_source: found.preferred_source,
+        preference: found.preference,
         source,
         encapsulated: found.encapsulated,
         paths: paths(kind, family, header.flags, found),
@@ -117,6 +119,7 @@ fn read(payload: &[u8]) -> Result<Attributes, DecodeError> {
             libc::RTA_MULTIPATH => legs(value, &mut found)?,
             libc::RTA_METRICS => found.mtu = mtu(value)?,
             libc::RTA_PREFSRC => found.preferred_source = Some(address(value)?),
+            libc::RTA_PREF => found.preference = preference(value),
             libc::RTA_ENCAP | libc::RTA_ENCAP_TYPE => found.encapsulated = true,
             libc::RTA_CACHEINFO => found.expired = expiry::end(value)? == End::Past,
             RTA_NH_ID => found.nexthop_id = Some(parse_u32(value)?),
@@ -131,6 +134,15 @@ fn gateway(attribute: &NlaBuffer<&[u8]>) -> Result<IpAddr, DecodeError> {
     match attribute.kind() {
         libc::RTA_VIA => address(attribute.value().get(2..).unwrap_or(&[])),
         _ => address(attribute.value()),
+    }
+}
+
+/// RFC 4191, section 2.1: two bits, of which one value is reserved and means medium.
+fn preference(value: &[u8]) -> Preference {
+    match value.first() {
+        Some(1) => Preference::High,
+        Some(3) => Preference::Low,
+        _ => Preference::Medium,
     }
 }
 

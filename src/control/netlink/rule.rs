@@ -33,13 +33,17 @@ const FRA_SUPPRESS_PREFIXLEN: u16 = 14;
 const FRA_TABLE: u16 = 15;
 const FRA_FWMASK: u16 = 16;
 const FRA_OIFNAME: u16 = 17;
+const FRA_PAD: u16 = 18;
 const FRA_L3MDEV: u16 = 19;
 const FRA_UID_RANGE: u16 = 20;
+const FRA_PROTOCOL: u16 = 21;
 const FRA_IP_PROTO: u16 = 22;
 const FRA_SPORT_RANGE: u16 = 23;
 const FRA_DPORT_RANGE: u16 = 24;
 const FRA_DSCP: u16 = 25;
 const FRA_FLOWLABEL: u16 = 26;
+/// Bytes of a value that are put into words: an IPv6 address and its mask.
+const LONGEST: usize = 32;
 /// No suppression.
 const NONE: u32 = u32::MAX;
 
@@ -52,6 +56,7 @@ struct Words {
     mark: Option<u32>,
     mask: Option<u32>,
     priority: u32,
+    protocol: u8,
     table: Option<u32>,
     goto: Option<u32>,
     l3mdev: bool,
@@ -101,6 +106,7 @@ pub(super) fn rule(message: &Message<'_>) -> Result<Option<Event>, DecodeError> 
     let rule = Rule {
         ipv6: family == AddressFamily::Inet6,
         priority: words.priority,
+        protocol: words.protocol,
         text: words.text(action, u32::from(table), flags & FIB_RULE_INVERT != 0),
     };
     Ok(Some(if message.kind == libc::RTM_DELRULE {
@@ -140,7 +146,10 @@ impl Words {
             FRA_DSCP => word(selectors, "dscp", number(value)),
             FRA_TUN_ID => word(selectors, "tun_id", hex(value)),
             FRA_FLOWLABEL => word(selectors, "flowlabel", hex(value)),
-            _ => {}
+            FRA_PROTOCOL => self.protocol = value.first().copied().unwrap_or_default(),
+            FRA_PAD => {}
+            // It may be all that sets the rule apart from a default one.
+            kind => word(selectors, &format!("attribute-{kind}"), hex(value)),
         }
         Ok(())
     }
@@ -200,6 +209,6 @@ fn number(value: &[u8]) -> u32 {
 
 /// A number of the network's byte order.
 fn hex(value: &[u8]) -> String {
-    let digits = value.iter().take(8).map(|byte| format!("{byte:02x}"));
+    let digits = value.iter().take(LONGEST).map(|byte| format!("{byte:02x}"));
     format!("0x{}", digits.collect::<String>())
 }

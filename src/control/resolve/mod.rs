@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::{IpNet, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use prefix_trie::PrefixSet;
 
 pub use self::answer::{Answer, AnswerLeg};
@@ -58,7 +58,8 @@ pub struct Resolver {
     fib6: Placed<u128>,
     /// Prefixes whose every address is a neighbour.
     connected: BTreeMap<IpNet, OnLink>,
-    /// IPv6 prefixes of the local table that could hold a prefix of the main table.
+    /// Prefixes of the local table that could hold a prefix of the main table.
+    local4: PrefixSet<Ipv4Net>,
     local6: PrefixSet<Ipv6Net>,
     groups: Groups,
     adjacencies: Adjacencies,
@@ -251,16 +252,30 @@ impl Resolver {
         }
     }
 
-    /// The route of a prefix that the kernel would use. IPv4 keeps the local and the main table in
-    /// one trie; IPv6 asks all of the local table first.
+    /// The route of a prefix that the kernel would use. It asks all of the local table first: what
+    /// that has by a shorter prefix hides the main table's routes.
     fn best<'a>(&self, prefix: IpNet, mirror: &'a Mirror) -> Option<&'a Route> {
         let main = || match prefix {
             IpNet::V6(net) if self.local6.get_lpm(&net).is_some() => None,
             _ => route::usable(mirror, route::MAIN, prefix),
         };
-        let last = || (self.last_table && prefix == route::ALL_IPV4).then_some(&route::LAST_TABLE);
+        let last =
+            || (self.last_table && prefix == route::ALL_IPV4).then_some(&route::KERNELS_CHOICE);
         let found = route::usable(mirror, route::LOCAL, prefix).or_else(main);
         found.or_else(last)
+    }
+
+    /// What the route of a prefix means. IPv4's local and main table are one until somebody adds a
+    /// rule, and two from then on, which the kernel does not tell (fib_unmerge in
+    /// net/ipv4/fib_frontend.c): where that matters, it is the kernel's to choose.
+    fn meaning(&self, prefix: IpNet, route: &Route, mirror: &Mirror) -> Meaning {
+        if let IpNet::V4(net) = prefix
+            && self.local4.get_lpm(&net).is_some_and(|local| local != net)
+            && route::usable(mirror, route::LOCAL, prefix).is_none()
+        {
+            return route::meaning(&route::KERNELS_CHOICE, mirror);
+        }
+        route::meaning(route, mirror)
     }
 
     /// Routes of IPv4's default table count where main has none, which is rare enough to be left to
@@ -273,23 +288,24 @@ impl Resolver {
         }
     }
 
-    /// Keeps up with which IPv6 prefixes the local table takes; true when that is news for the
-    /// prefixes within.
-    fn follow_local6(&mut self, prefix: IpNet, mirror: &Mirror) -> bool {
-        match prefix {
-            IpNet::V6(net) if net.prefix_len() < net.max_prefix_len() => {
-                match route::usable(mirror, route::LOCAL, prefix) {
-                    Some(_) => self.local6.insert(net),
-                    None => self.local6.remove(&net),
-                }
-            }
-            _ => false,
+    /// Keeps up with which prefixes the local table takes; true when that is news for the prefixes
+    /// within.
+    fn follow_local(&mut self, prefix: IpNet, mirror: &Mirror) -> bool {
+        if prefix.prefix_len() == prefix.max_prefix_len() {
+            return false;
+        }
+        let is_local = route::usable(mirror, route::LOCAL, prefix).is_some();
+        match (prefix, is_local) {
+            (IpNet::V4(net), true) => self.local4.insert(net),
+            (IpNet::V4(net), false) => self.local4.remove(&net),
+            (IpNet::V6(net), true) => self.local6.insert(net),
+            (IpNet::V6(net), false) => self.local6.remove(&net),
         }
     }
 
     /// Resolves one prefix anew, and the prefixes and neighbours within when it matters to them.
     fn follow_prefix(&mut self, prefix: IpNet, mirror: &Mirror) {
-        if self.follow_local6(prefix, mirror) {
+        if self.follow_local(prefix, mirror) {
             let within = mirror.prefixes_within(route::MAIN, prefix);
             within
                 .filter(|inner| *inner != prefix)
@@ -303,7 +319,7 @@ impl Resolver {
     fn choose(&mut self, prefix: IpNet, mirror: &Mirror) {
         let meaning = self
             .best(prefix, mirror)
-            .map(|route| route::meaning(route, mirror));
+            .map(|route| self.meaning(prefix, route, mirror));
         let (group, on_link) = match meaning {
             Some(Meaning { spec, on_link }) => (Some(self.acquire(spec, mirror)), on_link),
             None => (None, None),

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::tables::{NextHop, Spec, SpecAction};
-use crate::control::mirror::{Mirror, NextHopObject, Path, Route, RouteKey, RouteKind};
+use crate::control::mirror::{Mirror, NextHopObject, Path, Preference, Route, RouteKey, RouteKind};
 use crate::shared::reason::{DropReason, PuntReason};
 
 /// RT_TABLE_LOCAL: the table that the kernel's default rules ask first.
@@ -18,8 +18,8 @@ pub(super) const DEFAULT: u32 = 253;
 
 pub(super) const ALL_IPV4: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
 
-/// Stands for all routes of [`DEFAULT`].
-pub(super) static LAST_TABLE: Route = Route {
+/// Stands for routes among which only the kernel can choose, those of [`DEFAULT`] first of all.
+pub(super) static KERNELS_CHOICE: Route = Route {
     kind: RouteKind::Other(0),
     metric: 0,
     tos: 0,
@@ -29,6 +29,7 @@ pub(super) static LAST_TABLE: Route = Route {
     nexthop_id: None,
     mtu: None,
     preferred_source: None,
+    preference: Preference::Medium,
     source: None,
     encapsulated: false,
 };
@@ -48,14 +49,26 @@ pub(super) struct OnLink {
     pub(super) mtu: u16,
 }
 
-/// The first of a key's routes, in the kernel's order, that leads anywhere.
+/// Which of a key's routes the kernel would use: of those that lead anywhere and have the least
+/// metric, the first that is preferred most. It asks routes for some sources before all others.
 pub(super) fn usable(mirror: &Mirror, table: u32, prefix: IpNet) -> Option<&Route> {
-    let routes = mirror.routes(&RouteKey { table, prefix }).iter();
-    routes.into_iter().find(|route| {
+    let routes = mirror.routes(&RouteKey { table, prefix });
+    if let Some(specific) = routes.iter().find(|route| route.source.is_some()) {
+        return Some(specific);
+    }
+    let mut leading = routes.iter().filter(|route| {
         let leads = || live_paths(&route.paths, mirror).next().is_some();
         let by_object = route.nexthop_id.is_some();
         by_object || route.kind != RouteKind::Unicast || is_left_to_kernel(route) || leads()
-    })
+    });
+    let first = leading.next()?;
+    let equal = leading.take_while(|route| route.metric == first.metric);
+    Some(equal.fold(first, |best, route| {
+        match route.preference > best.preference {
+            true => route,
+            false => best,
+        }
+    }))
 }
 
 /// What a route asks of the fast path.

@@ -224,6 +224,7 @@ fn route(kind: RouteKind, paths: Vec<Path>) -> Route {
         nexthop_id: None,
         mtu: None,
         preferred_source: None,
+        preference: Default::default(),
         source: None,
         encapsulated: false,
     }

@@ -71,6 +71,7 @@ mod tests {
             ipv6: true,
             priority: 100,
             text: "from all iif lan lookup 7".to_owned(),
+            protocol: 3,
         };
         let line = complaint("IPv6", &OddRule::Added(rule.clone()), 1);
         assert!(line.starts_with("IPv6: rule `100: from all iif lan lookup 7` is not"));

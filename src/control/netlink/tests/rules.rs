@@ -30,6 +30,7 @@ fn rules_are_read_in_the_words_of_the_command_that_made_them() {
             ipv6: command.starts_with("ip -6"),
             priority: priority.parse().unwrap(),
             text: text.to_owned(),
+            protocol: 0,
         };
         assert_eq!(events, [Event::RuleSet(rule)], "{command}");
         seen += 1;

@@ -20,11 +20,38 @@ pub(super) fn way(mirror: &Mirror, ports: &ModelPorts, address: IpAddr) -> Way {
             IpAddr::V6(_) => (key.table, len),
         })
     });
-    candidates
+    let mut ways = candidates
         .iter()
-        .flat_map(|(_, list)| *list)
-        .find_map(|route| decide(route, mirror, ports, address))
-        .unwrap_or(Way::Punt(PuntReason::NoRoute))
+        .filter_map(|(key, list)| Some((key.table, choose(list, mirror, ports, address)?)));
+    match ways.next() {
+        // Or so IPv4 did until there was a rule: from then on it asks as IPv6 does.
+        Some((MAIN, _)) if address.is_ipv4() && ways.any(|(table, _)| table == LOCAL) => {
+            Way::Punt(PuntReason::KernelRoute)
+        }
+        Some((_, way)) => way,
+        None => Way::Punt(PuntReason::NoRoute),
+    }
+}
+
+/// What a list does: its first route that does anything, or a later one of the same metric that is
+/// preferred to it. Routes for some sources hide all others.
+fn choose(list: &[Route], mirror: &Mirror, ports: &ModelPorts, address: IpAddr) -> Option<Way> {
+    if list.iter().any(|route| route.source.is_some()) {
+        return Some(Way::Punt(PuntReason::KernelRoute));
+    }
+    let mut does: Vec<(&Route, Way)> = list
+        .iter()
+        .filter_map(|route| Some((route, decide(route, mirror, ports, address)?)))
+        .collect();
+    let metric = does.first()?.0.metric;
+    let end = does
+        .iter()
+        .position(|(route, _)| route.metric != metric)
+        .unwrap_or(does.len());
+    does.truncate(end);
+    // Stable: the first of those that are preferred alike.
+    does.sort_by_key(|(route, _)| std::cmp::Reverse(route.preference));
+    does.into_iter().next().map(|(_, way)| way)
 }
 
 /// `None` when the kernel looks further: no leg of the route is alive.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::control::mirror::Preference;
 use NeighbourState::Reachable;
 
 /// A lab whose gateways 10.0.1.9 and 10.0.2.9 are resolved.
@@ -60,13 +61,19 @@ fn the_local_table_goes_before_the_main_table() {
 }
 
 #[test]
-fn a_short_local_prefix_hides_longer_ones_of_main_in_ipv6_and_not_in_ipv4() {
+fn a_short_local_prefix_hides_longer_ones_of_main_in_ipv6_and_leaves_them_to_the_kernel_in_ipv4() {
     let local = || route(RouteKind::Local, vec![]);
     let mut lab = with_gateways();
     lab.set("172.16.0.0/16", via(1, "10.0.1.9"));
-    lab.set_in(LOCAL, "172.0.0.0/8", local());
     assert_eq!(lab.way("172.16.0.1"), to(resolved(1)));
+    lab.set_in(LOCAL, "172.0.0.0/8", local());
+    assert_eq!(lab.way("172.16.0.1"), Way::Punt(PuntReason::KernelRoute));
     assert_eq!(lab.way("172.17.0.1"), Way::Punt(PuntReason::Local));
+    lab.event(Event::RouteGone {
+        key: key(LOCAL, "172.0.0.0/8"),
+        route: local(),
+    });
+    assert_eq!(lab.way("172.16.0.1"), to(resolved(1)));
 
     lab.neighbour(1, "2001:db8:1::9", Reachable);
     for prefix in ["2001:db8::/32", "2001:db8:1::/64"] {
@@ -292,4 +299,46 @@ fn all_routes_are_listed_in_order_and_within_a_prefix() {
         7,
         "neighbours' host routes are none of the kernel's"
     );
+}
+
+#[test]
+fn of_routes_of_equal_metric_the_preferred_one_is_used() {
+    let mut lab = with_gateways();
+    lab.neighbour(1, "2001:db8:1::9", Reachable);
+    lab.neighbour(2, "2001:db8:2::9", Reachable);
+    let by = |ifindex, gateway, preference| Route {
+        preference,
+        // RTPROT_RA: never joined into one multipath route.
+        protocol: 9,
+        ..via(ifindex, gateway)
+    };
+    lab.set("2001:db8:9::/48", by(1, "2001:db8:1::9", Preference::Low));
+    assert_eq!(lab.way("2001:db8:9::1"), to(resolved(1)));
+    lab.set("2001:db8:9::/48", by(2, "2001:db8:2::9", Preference::High));
+    assert_eq!(lab.way("2001:db8:9::1"), to(resolved(2)));
+    let better = with_metric(0, by(1, "2001:db8:1::8", Preference::Medium));
+    lab.set(
+        "2001:db8:9::/48",
+        with_metric(1, by(2, "2001:db8:2::9", Preference::High)),
+    );
+    lab.set("2001:db8:9::/48", better);
+    assert_eq!(
+        lab.way("2001:db8:9::1"),
+        to(resolved(2)),
+        "still the high one"
+    );
+}
+
+#[test]
+fn a_route_for_some_sources_leaves_its_prefix_to_the_kernel_whatever_its_metric() {
+    let mut lab = with_gateways();
+    lab.neighbour(1, "2001:db8:1::9", Reachable);
+    lab.set("2001:db8:9::/48", via(1, "2001:db8:1::9"));
+    assert_eq!(lab.way("2001:db8:9::1"), to(resolved(1)));
+    let specific = Route {
+        source: Some("2001:db8:7::/48".parse().unwrap()),
+        ..with_metric(5000, via(1, "2001:db8:1::9"))
+    };
+    lab.set("2001:db8:9::/48", specific);
+    assert_eq!(lab.way("2001:db8:9::1"), Way::Punt(PuntReason::KernelRoute));
 }

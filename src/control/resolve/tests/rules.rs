@@ -8,6 +8,7 @@ fn added(ipv6: bool) -> Rule {
         ipv6,
         priority: 100,
         text: "from all iif lan lookup 7".to_owned(),
+        protocol: 3,
     }
 }
 
