@@ -11,6 +11,8 @@ pub(super) struct Slots<K> {
     /// By slot: the value and how many users it has; absent for a free slot.
     taken: Vec<Option<(K, u32)>>,
     free: Vec<u32>,
+    /// Without users, but not to be handed out yet.
+    resting: Vec<u32>,
 }
 
 impl<K> Default for Slots<K> {
@@ -19,6 +21,7 @@ impl<K> Default for Slots<K> {
             by_key: HashMap::new(),
             taken: Vec::new(),
             free: Vec::new(),
+            resting: Vec::new(),
         }
     }
 }
@@ -75,6 +78,14 @@ impl<K: Clone + Eq + Hash> Slots<K> {
 
     /// Counts one user less; returns the value when it was the last, and the slot is free again.
     pub(super) fn release(&mut self, slot: u32) -> Option<K> {
+        let last = self.retire(slot)?;
+        self.settle();
+        Some(last)
+    }
+
+    /// As [`Self::release`], but the slot rests until [`Self::settle`]: somebody may still look
+    /// there for what it was.
+    pub(super) fn retire(&mut self, slot: u32) -> Option<K> {
         let entry = self.taken.get_mut(slot as usize)?;
         let (_, users) = entry.as_mut()?;
         *users -= 1;
@@ -83,8 +94,18 @@ impl<K: Clone + Eq + Hash> Slots<K> {
         }
         let (key, _) = entry.take()?;
         self.by_key.remove(&key);
-        self.free.push(slot);
+        self.resting.push(slot);
         Some(key)
+    }
+
+    /// The slots that rest.
+    pub(super) fn resting(&self) -> &[u32] {
+        &self.resting
+    }
+
+    /// Nobody looks for what the resting slots were any more.
+    pub(super) fn settle(&mut self) {
+        self.free.append(&mut self.resting);
     }
 
     /// The value in a slot.

@@ -9,6 +9,10 @@ use crate::shared::fib::{Exhausted, Fib, GroupId, Lpm, Table};
 #[derive(Debug)]
 pub(super) struct Placed<A> {
     table: Table<A>,
+    /// The last that fitted in memory.
+    committed: Fib<A>,
+    /// What came after it did not.
+    exhausted: bool,
     /// Groups of neighbours' host routes.
     hosts: HashMap<A, GroupId>,
     /// Groups of the routes that those hide.
@@ -25,13 +29,27 @@ impl<A: Lpm> Placed<A> {
     pub(super) fn with(table: Table<A>) -> Placed<A> {
         Placed {
             table,
+            committed: Fib::default(),
+            exhausted: false,
             hosts: HashMap::new(),
             hidden: HashMap::new(),
         }
     }
 
     pub(super) fn commit(&mut self) -> Result<Fib<A>, Exhausted> {
-        self.table.commit()
+        let fib = self.table.commit();
+        self.exhausted = fib.is_err();
+        self.committed = fib?;
+        Ok(self.committed.clone())
+    }
+
+    /// What fits: after a commit that failed, the one before it. Tries no second time.
+    pub(super) fn latest(&mut self) -> Fib<A> {
+        if !self.exhausted {
+            // A failure leaves what was committed last.
+            let _ = self.commit();
+        }
+        self.committed.clone()
     }
 
     /// The kernel's routes.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::control::slots::Slots;
 use crate::shared::fib::{Action, Adjacency, AdjacencyId, Buckets, Group, GroupId};
+use crate::shared::port::PortId;
 use crate::shared::reason::{DropReason, PuntReason};
 
 /// Where a leg of a route leads, in the kernel's terms. Sorted: the order in which legs are hashed.
@@ -143,11 +144,16 @@ impl Groups {
     /// One user less. After the last, what the group did.
     pub(super) fn release(&mut self, id: GroupId) -> Option<SpecAction> {
         let slot = u32::try_from(id.index()).ok()?;
-        let action = self.slots.release(slot)?.action;
+        let action = self.slots.retire(slot)?.action;
         match action {
             SpecAction::Object(id) => self.by_object.remove(&(id, slot)),
             action => Some(action),
         }
+    }
+
+    /// The world that is made now leads nowhere by the groups that were released before.
+    pub(super) fn settle(&mut self) {
+        self.slots.settle();
     }
 
     /// The next-hop objects that groups have.
@@ -261,8 +267,20 @@ impl Adjacencies {
 
     pub(super) fn release(&mut self, next_hop: NextHop) {
         if let Some(slot) = self.slots.find(&next_hop) {
-            self.slots.release(slot);
+            self.slots.retire(slot);
         }
+    }
+
+    /// As [`Groups::settle`].
+    pub(super) fn settle(&mut self) {
+        self.slots.settle();
+    }
+
+    /// Whether a next hop that was released, but not settled, is behind a port.
+    pub(super) fn resting_behind(&self, port: PortId) -> bool {
+        let slots = self.slots.resting().iter();
+        let mut values = slots.filter_map(|slot| self.values.get(*slot as usize));
+        values.any(|adjacency| adjacency.port() == Some(port))
     }
 }
 
@@ -299,7 +317,8 @@ mod tests {
         let slot = table.acquire(hops[0], || Adjacency::Foreign);
         let before = table.snapshot();
         table.release(hops[0]);
-        let port = crate::shared::port::PortId::new(3).unwrap();
+        table.settle();
+        let port = PortId::new(3).unwrap();
         assert_eq!(table.acquire(hops[1], || Adjacency::Unresolved(port)), slot);
         assert_eq!(before[slot.index()], Adjacency::Foreign);
         assert_eq!(table.snapshot()[slot.index()], Adjacency::Unresolved(port));

@@ -27,7 +27,7 @@ impl Daemon {
     pub(super) async fn answer(&mut self, call: Call) {
         // Answers speak of worlds as workers have them: let none be pending, but for one that waits
         // for memory.
-        if self.publish_at.is_some() && self.exhausted.is_none() {
+        if self.publish_at.is_some() {
             self.publish();
         }
         let answer = match call.request {

@@ -37,7 +37,7 @@ use super::netlink::{Keeper, NetlinkError, Update};
 use super::resolve::Resolver;
 use crate::dataplane::mem::Shortfall;
 use crate::shared::config::{Config, Driver, PortConfig};
-use crate::shared::fib::{Exhausted, Publisher};
+use crate::shared::fib::{Exhausted, Publisher, World};
 use crate::shared::port::{MAX_PORTS, PortId};
 
 /// How often sysctls, workers and carriers are looked at.
@@ -166,8 +166,8 @@ struct Daemon {
     told_rules: [bool; 2],
     /// Why the tables do not fit in memory: workers go on with the last world that did.
     exhausted: Option<Exhausted>,
-    /// How long it took to make the last world, or to find that it does not fit.
-    last_try: Duration,
+    /// When to try again.
+    retry_at: Instant,
     /// Every port is up and the kernel's state is in the FIB: from here on the log speaks.
     ready: bool,
     resolver: Resolver,
@@ -269,7 +269,9 @@ impl Daemon {
         // The kernel is asked as well: a mirror that missed something must not cost a port.
         if changed(tap) && self.keeper.mirror().link(tap).is_none() && port.tap.is_gone() {
             let name = &port.config.name;
-            tracing::error!("port {name}: its TAP was deleted: `ixmapctl port add` brings it back");
+            tracing::error!(
+                "port {name}: its TAP was deleted or moved away: `ixmapctl port add` makes a new one"
+            );
             self.close_port(id).await;
             return;
         }
@@ -334,11 +336,7 @@ impl Daemon {
     /// Publishes now, or shortly when the last time was a moment ago: under a flood of changes
     /// worlds are made at a bounded rate.
     fn publish_soon(&mut self) {
-        let interval = match self.exhausted {
-            Some(_) => RETRY_INTERVAL.max(self.last_try * RETRY_REST),
-            None => PUBLISH_INTERVAL,
-        };
-        let due = self.published + interval;
+        let due = self.published + PUBLISH_INTERVAL;
         if Instant::now() >= due {
             self.publish();
         } else {
@@ -346,37 +344,48 @@ impl Daemon {
         }
     }
 
-    /// Publishes the state as it is. When it does not fit in memory, the operator hears of it once,
-    /// and it is tried again before long.
+    /// Publishes the state as it is, or as much of it as fits in memory: the operator hears once of
+    /// what does not, and it is tried again before long.
     fn publish(&mut self) {
-        let was_exhausted = self.exhausted.is_some();
-        self.exhausted = self.try_publish().err();
+        let began = Instant::now();
+        let told = self.exhausted.is_some();
+        let world = match told && began < self.retry_at {
+            true => self.resolver.partial_world(),
+            false => self.make_world(began),
+        };
+        self.publisher.publish(world);
+        self.published = Instant::now();
+        self.publish_at = None;
+        self.times.publish.observe(began.elapsed());
         match &self.exhausted {
-            Some(error) if self.ready && !was_exhausted => {
-                tracing::error!("{error}; until then the last table that fitted is in use");
+            Some(error) if self.ready && !told => {
+                tracing::error!("{error}; until then the last one that fitted is in use");
             }
-            None if self.ready && was_exhausted => {
-                tracing::info!("the forwarding table fits again and follows the kernel");
+            None if self.ready && told => {
+                tracing::info!("the forwarding tables fit again and follow the kernel");
             }
             Some(_) | None => {}
         }
+        if let Some(heard) = self.unpublished.take_if(|_| self.exhausted.is_none()) {
+            self.lag = heard.elapsed();
+            self.times.lag.observe(self.lag);
+        }
     }
 
-    fn try_publish(&mut self) -> Result<(), Exhausted> {
-        let began = Instant::now();
-        let world = self.resolver.world();
-        let published = world.map(|world| self.publisher.publish(world));
-        self.published = Instant::now();
-        self.publish_at = None;
-        self.last_try = began.elapsed();
-        if published.is_ok() {
-            self.times.publish.observe(self.last_try);
-            if let Some(heard) = self.unpublished.take() {
-                self.lag = heard.elapsed();
-                self.times.lag.observe(self.lag);
+    /// Makes a world of everything, if it fits.
+    fn make_world(&mut self, began: Instant) -> World {
+        match self.resolver.world() {
+            Ok(world) => {
+                self.exhausted = None;
+                world
+            }
+            Err(error) => {
+                self.exhausted = Some(error);
+                let now = Instant::now();
+                self.retry_at = now + RETRY_INTERVAL.max((now - began) * RETRY_REST);
+                self.resolver.partial_world()
             }
         }
-        published
     }
 
     /// Hears what a port's device has to say: its link, first of all.
@@ -408,9 +417,8 @@ impl Daemon {
 
     /// Puts a port into service.
     async fn add_port(&mut self, config: &PortConfig) -> Result<(), PortError> {
-        let world = self.publisher.current().load_full();
-        let id = ports::free_id(&self.ports, &world).ok_or(PortError::TooMany)?;
-        drop(world);
+        let leads_to = |id| self.resolver.leads_to(id);
+        let id = ports::free_id(&self.ports, leads_to).ok_or(PortError::TooMany)?;
         let mut port = Port::open(id, config, &mut self.workers, &self.handle).await?;
         port.follow_carrier().await;
         port.watch(&self.newsroom);

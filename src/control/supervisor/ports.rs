@@ -17,7 +17,6 @@ use crate::dataplane::port::{Device, OpenError};
 use crate::dataplane::ring::packet_ring;
 use crate::dataplane::worker::{Attachment, Injections};
 use crate::shared::config::PortConfig;
-use crate::shared::fib::World;
 use crate::shared::port::{MAX_PORTS, PortId};
 use crate::shared::stats::{PortCounters, PortTotals};
 
@@ -262,12 +261,11 @@ impl Port {
     }
 }
 
-/// An id that no port has, and that the world of the workers does not know. When the tables do not
-/// fit, that world is older than the ports: it still leads to those that are gone, and whoever got the
-/// id of one would get its packets.
-pub(super) fn free_id<P>(ports: &[Option<P>], world: &World) -> Option<PortId> {
+/// An id that no port has, and that no table leads to: whoever got the id of a port that is gone would
+/// get its packets.
+pub(super) fn free_id<P>(ports: &[Option<P>], leads_to: impl Fn(PortId) -> bool) -> Option<PortId> {
     let mut ids = (0..ports.len()).filter_map(PortId::new);
-    ids.find(|id| ports[id.index()].is_none() && world.interfaces.get(*id).is_none())
+    ids.find(|id| ports[id.index()].is_none() && !leads_to(*id))
 }
 
 /// Which hardware queues each worker serves: queue i belongs to worker i, and round again.
@@ -282,31 +280,15 @@ fn shares(queues: u32, workers: usize) -> Vec<Vec<u32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shared::fib::{Interface, Interfaces, ReversePath};
-    use crate::shared::mac::MacAddr;
 
     #[test]
-    fn the_id_of_a_port_is_free_once_no_world_leads_to_it() {
-        let id = |index| PortId::new(index).unwrap();
-        let interface = Interface {
-            mac: MacAddr::default(),
-            up: true,
-            forward_ipv4: true,
-            forward_ipv6: true,
-            reverse_path: ReversePath::Off,
-        };
-        let mut interfaces = Interfaces::default();
-        interfaces.set(id(0), Some(interface));
-        interfaces.set(id(1), Some(interface));
-        let old = World {
-            interfaces: Arc::new(interfaces),
-            ..World::default()
-        };
-        assert_eq!(free_id(&[Some(()), None, None], &old), Some(id(2)));
-        assert_eq!(free_id(&[Some(()), None], &old), None);
-        let new = World::default();
-        assert_eq!(free_id(&[Some(()), None, None], &new), Some(id(1)));
-        assert_eq!(free_id(&[Some(()); 2], &new), None);
+    fn the_id_of_a_port_is_free_once_no_table_leads_to_it() {
+        let id = |index| PortId::new(index);
+        let to_second = |port: PortId| port.index() == 1;
+        assert_eq!(free_id(&[Some(()), None, None], to_second), id(2));
+        assert_eq!(free_id(&[Some(()), None], to_second), None);
+        assert_eq!(free_id(&[Some(()), None, None], |_| false), id(1));
+        assert_eq!(free_id(&[Some(()); 2], |_| false), None);
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Daemon {
             in_sync: false,
             told_rules: [false; 2],
             exhausted: None,
-            last_try: Duration::ZERO,
+            retry_at: Instant::now(),
             ready: false,
             published: Instant::now(),
             publish_at: None,

@@ -24,10 +24,18 @@ const MANY_WORDS: usize = 1 << 27;
 /// Why a table could not be committed. Its prefixes are kept, earlier snapshots go on.
 #[derive(Debug, Error)]
 pub enum Exhausted {
-    #[error("the forwarding table needs more than {} MiB: let fewer or less scattered routes in{}", (words * 4) >> 20, raise(*words))]
-    Limit { words: usize },
-    #[error("no memory for a forwarding table of {} MiB ({error}): stop something else, or let fewer routes in", (words * 4) >> 20)]
-    Memory { words: usize, error: io::Error },
+    #[error("the {family} forwarding table needs more than {} MiB: let fewer or less scattered routes in{}", (words * 4) >> 20, raise(*words))]
+    Limit { family: &'static str, words: usize },
+    #[error("no memory for an {family} forwarding table of {} MiB ({error}): stop something else, or let fewer routes in", (words * 4) >> 20)]
+    Memory {
+        family: &'static str,
+        words: usize,
+        error: io::Error,
+    },
+}
+
+fn family<A: Lpm>() -> &'static str {
+    if A::BITS == 32 { "IPv4" } else { "IPv6" }
 }
 
 /// What else helps against a limit: the daemon's is the operator's choice.
@@ -213,7 +221,10 @@ impl<A: Lpm> Table<A> {
             let wide = self.wide_routes > 0;
             if self.full == Some(wide) && dirty.is_empty() {
                 // The same prefixes would not fit now.
-                return Err(Exhausted::Limit { words: self.limit });
+                return Err(Exhausted::Limit {
+                    family: family::<A>(),
+                    words: self.limit,
+                });
             }
             let built = self.build();
             self.full = matches!(built, Err(Exhausted::Limit { .. })).then_some(wide);
@@ -265,7 +276,11 @@ impl<A: Lpm> Table<A> {
             for node in &mut self.rib.nodes {
                 node.compiled = None;
             }
-            let memory = |error| Exhausted::Memory { words, error };
+            let memory = |error| Exhausted::Memory {
+                family: family::<A>(),
+                words,
+                error,
+            };
             let wide = self.wide_routes > 0;
             let store = Store::new(words, A::GRANULE).map_err(memory)?;
             words = match Built::new(store, wide, &mut self.rib) {
@@ -275,7 +290,12 @@ impl<A: Lpm> Table<A> {
                     wanted => wanted,
                 },
                 Err(Full) if words < self.limit => (2 * words).min(self.limit),
-                Err(Full) => return Err(Exhausted::Limit { words }),
+                Err(Full) => {
+                    return Err(Exhausted::Limit {
+                        family: family::<A>(),
+                        words,
+                    });
+                }
             };
         }
     }

@@ -72,3 +72,40 @@ fn a_table_that_does_not_fit_leaves_worlds_alone_and_is_right_once_it_fits_again
     }
     assert_eq!(lab.resolver.next_hop_counts(), (0, 0));
 }
+
+#[test]
+fn a_table_that_does_not_follow_leads_where_it_led_while_the_other_family_follows() {
+    let mut lab = Lab::empty();
+    lab.resolver.fib4 = Placed::with(Table::with_limit(1 << 15));
+    lab.event(Event::LinkSet(link(1)));
+    lab.add_port(1);
+    lab.neighbour(1, "10.0.1.9", NeighbourState::Reachable);
+    lab.neighbour(1, "2001:db8:1::9", NeighbourState::Reachable);
+    lab.set(&prefix(1), to(1));
+    lab.set(&prefix(2), to(2));
+    let set = |n: u16| set_event(key(MAIN, &prefix(n)), to(n));
+    for n in 3..=12 {
+        let _ = try_event(&mut lab, set(n));
+    }
+    let fitted = routed(&lab.resolver.partial_world());
+    assert!(fitted.contains(&1) && !fitted.contains(&12), "{fitted:?}");
+
+    // The first goes, and others come that would have its group.
+    let gone = Event::RouteGone {
+        key: key(MAIN, &prefix(1)),
+        route: to(1),
+    };
+    assert!(try_event(&mut lab, gone).is_err());
+    for n in 0..5u16 {
+        let inner = Route {
+            mtu: Some(1300 + u32::from(n)),
+            ..via(1, "2001:db8:1::9")
+        };
+        let prefix = format!("2001:db8:{}::/48", 100 + n);
+        assert!(try_event(&mut lab, set_event(key(MAIN, &prefix), inner)).is_err());
+    }
+    let world = lab.resolver.partial_world();
+    assert_eq!(routed(&world), fitted);
+    let newest = way(&world, ip("2001:db8:104::1"));
+    assert!(matches!(newest, Way::To { mtu: 1304, .. }), "{newest:?}");
+}

@@ -1,0 +1,112 @@
+//! Which route a prefix has, between the tables that the kernel asks one after the other.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::Resolver;
+use super::route::{self, Meaning};
+use crate::control::mirror::{Mirror, Route};
+
+impl Resolver {
+    /// The route of a prefix that the kernel would use. It asks all of the local table first: what
+    /// that has by a shorter prefix hides the main table's routes.
+    pub(super) fn best<'a>(&self, prefix: IpNet, mirror: &'a Mirror) -> Option<&'a Route> {
+        let main = || match prefix {
+            IpNet::V6(net) if self.local6.get_lpm(&net).is_some() => None,
+            _ => route::usable(mirror, route::MAIN, prefix),
+        };
+        let last =
+            || (self.last_table && prefix == route::ALL_IPV4).then_some(&route::KERNELS_CHOICE);
+        let found = route::usable(mirror, route::LOCAL, prefix).or_else(main);
+        found.or_else(last)
+    }
+
+    /// What the route of a prefix means. IPv4's local and main table are one until somebody adds a
+    /// rule, and two from then on, which the kernel does not tell (fib_unmerge in
+    /// net/ipv4/fib_frontend.c): where that matters, it is the kernel's to choose.
+    fn meaning(&self, prefix: IpNet, route: &Route, mirror: &Mirror) -> Meaning {
+        if let IpNet::V4(net) = prefix
+            && self.local4.get_lpm(&net).is_some_and(|local| local != net)
+            && route::usable(mirror, route::LOCAL, prefix).is_none()
+        {
+            return route::meaning(&route::KERNELS_CHOICE, mirror);
+        }
+        route::meaning(route, mirror)
+    }
+
+    /// Routes of IPv4's default table count where main has none, which is rare enough to be left to
+    /// the kernel: an all-embracing route of its own leads there.
+    pub(super) fn follow_last_table(&mut self, mirror: &Mirror) {
+        let mut routes = mirror.prefixes_within(route::DEFAULT, route::ALL_IPV4);
+        let has_routes = routes.next().is_some();
+        if std::mem::replace(&mut self.last_table, has_routes) != has_routes {
+            self.choose(route::ALL_IPV4, mirror);
+        }
+    }
+
+    /// Keeps up with which prefixes the local table takes; true when that is news for the prefixes
+    /// within.
+    fn follow_local(&mut self, prefix: IpNet, mirror: &Mirror) -> bool {
+        if prefix.prefix_len() == prefix.max_prefix_len() {
+            return false;
+        }
+        let is_local = route::usable(mirror, route::LOCAL, prefix).is_some();
+        match (prefix, is_local) {
+            (IpNet::V4(net), true) => self.local4.insert(net),
+            (IpNet::V4(net), false) => self.local4.remove(&net),
+            (IpNet::V6(net), true) => self.local6.insert(net),
+            (IpNet::V6(net), false) => self.local6.remove(&net),
+        }
+    }
+
+    /// Resolves one prefix anew, and the prefixes and neighbours within when it matters to them.
+    pub(super) fn follow_prefix(&mut self, prefix: IpNet, mirror: &Mirror) {
+        if self.follow_local(prefix, mirror) {
+            let within = mirror.prefixes_within(route::MAIN, prefix);
+            within
+                .filter(|inner| *inner != prefix)
+                .for_each(|inner| self.choose(inner, mirror));
+        }
+        self.choose(prefix, mirror);
+    }
+
+    /// Chooses the route of one prefix, and looks again at the neighbours within when it matters to
+    /// them.
+    pub(super) fn choose(&mut self, prefix: IpNet, mirror: &Mirror) {
+        let meaning = self
+            .best(prefix, mirror)
+            .map(|route| self.meaning(prefix, route, mirror));
+        let (group, on_link) = match meaning {
+            Some(Meaning { spec, on_link }) => (Some(self.acquire(spec, mirror)), on_link),
+            None => (None, None),
+        };
+        let old = match prefix {
+            IpNet::V4(net) => {
+                let bits = u32::from(net.network());
+                self.fib4.set_route(bits, net.prefix_len(), group)
+            }
+            IpNet::V6(net) => {
+                let bits = u128::from(net.network());
+                self.fib6.set_route(bits, net.prefix_len(), group)
+            }
+        };
+        let was_on_link = match on_link {
+            Some(on_link) => self.connected.insert(prefix, on_link),
+            None => self.connected.remove(&prefix),
+        };
+        if old.is_some() != group.is_some() || was_on_link != on_link {
+            let within: BTreeSet<IpAddr> = mirror
+                .neighbours_within(prefix)
+                .map(|neighbour| neighbour.address)
+                .collect();
+            within
+                .into_iter()
+                .for_each(|address| self.place_host(address, mirror));
+        }
+        if let Some(old) = old {
+            self.release(old);
+        }
+    }
+}
