@@ -4,7 +4,7 @@ use ixmap_lab::{Family, Host, Lab, Ports, Result, carries, wait_until};
 
 use crate::packet::{Datagram, IcmpError};
 use crate::service::{serve, service, wait_arrival};
-use crate::suite::lab;
+use crate::suite::{ixmapd_lab, lab};
 
 /// `ip route VERB` of a prefix by way of `host`.
 fn route(lab: &Lab, verb: &str, prefix: &str, host: &Host, family: Family) -> Result<()> {
@@ -145,6 +145,29 @@ fn ipv4_is_routed_via_an_ipv6_next_hop() -> Result<()> {
     wait_arrival(&lab, &lab.b, Family::Ipv4)?;
     let ping = lab.a.ping(service.parse().unwrap(), 10)?;
     assert_eq!(ping.received, 10, "{}", ping.output);
+    Ok(())
+}
+
+#[test]
+fn what_leaves_by_an_interface_that_is_no_port_is_forwarded_by_the_kernel() -> Result<()> {
+    let Some(lab) = ixmapd_lab(Ports::Two)? else {
+        return Ok(());
+    };
+    for family in Family::BOTH {
+        let gateway = lab.c.gateway(family);
+        let length = if family == Family::Ipv4 { 24 } else { 64 };
+        lab.router
+            .ip(&format!("addr add {gateway}/{length} dev v2"))?;
+        lab.router.ip("link set v2 up")?;
+        let far = lab.c.address(family);
+        wait_until("C answers A", || Ok(lab.a.ping(far, 1)?.received == 1))?;
+        let route = lab.ctl(&["route", &far.to_string()])?;
+        assert_eq!(route["action"], "punt", "{route}");
+        assert_eq!(route["reason"], "foreign_interface", "{route}");
+        let before = lab.metrics()?.punts("p0", "foreign_interface");
+        assert_eq!(lab.a.ping(far, 10)?.received, 10);
+        assert!(lab.metrics()?.punts("p0", "foreign_interface") >= before + 10.0);
+    }
     Ok(())
 }
 

@@ -313,7 +313,13 @@ fn route(
     names: &HashMap<u32, String>,
     state: impl Fn(&AnswerLeg) -> Option<String>,
 ) -> Route {
+    let foreign = |leg: &AnswerLeg| leg.adjacency == Adjacency::Foreign;
     let (action, reason) = match &answer.action {
+        // The kernel has all of it, leg by leg.
+        fib::Action::Forward(_) | fib::Action::Spread(_) if answer.legs.iter().all(foreign) => {
+            let reason = PuntReason::ForeignInterface;
+            (Action::Punt, Some(reason.name()))
+        }
         fib::Action::Forward(_) | fib::Action::Spread(_) => (Action::Forward, None),
         fib::Action::Punt(reason) => (Action::Punt, Some(reason.name())),
         fib::Action::Drop(reason) => (Action::Drop, Some(reason.name())),
