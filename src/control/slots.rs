@@ -4,10 +4,13 @@ use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use foldhash::fast::RandomState;
+
 /// Dense slots by value. `K` is cloned on first use: cheap to clone, best of all an `Arc`.
 #[derive(Clone, Debug)]
 pub(super) struct Slots<K> {
-    by_key: HashMap<K, u32>,
+    /// Hashed quickly: a full table asks it a million times.
+    by_key: HashMap<K, u32, RandomState>,
     /// By slot: the value and how many users it has; absent for a free slot.
     taken: Vec<Option<(K, u32)>>,
     free: Vec<u32>,
@@ -18,7 +21,7 @@ pub(super) struct Slots<K> {
 impl<K> Default for Slots<K> {
     fn default() -> Self {
         Slots {
-            by_key: HashMap::new(),
+            by_key: HashMap::default(),
             taken: Vec::new(),
             free: Vec::new(),
             resting: Vec::new(),

@@ -13,27 +13,35 @@ impl Resolver {
     /// The route of a prefix that the kernel would use. It asks all of the local table first: what
     /// that has by a shorter prefix hides the main table's routes.
     pub(super) fn best<'a>(&self, prefix: IpNet, mirror: &'a Mirror) -> Option<&'a Route> {
-        let main = || match prefix {
-            IpNet::V6(net) if self.local6.get_lpm(&net).is_some() => None,
-            _ => route::usable(mirror, route::MAIN, prefix),
+        let found = match self.local_around(prefix) {
+            Some(length) if length == prefix.prefix_len() => {
+                route::usable(mirror, route::LOCAL, prefix)
+            }
+            Some(_) if matches!(prefix, IpNet::V6(_)) => None,
+            Some(_) | None => route::usable(mirror, route::MAIN, prefix),
         };
-        let last =
-            || (self.last_table && prefix == route::ALL_IPV4).then_some(&route::KERNELS_CHOICE);
-        let found = route::usable(mirror, route::LOCAL, prefix).or_else(main);
-        found.or_else(last)
+        let last = self.last_table && prefix == route::ALL_IPV4;
+        found.or_else(|| last.then_some(&route::KERNELS_CHOICE))
     }
 
     /// What the route of a prefix means. IPv4's local and main table are one until somebody adds a
     /// rule, and two from then on, which the kernel does not tell (fib_unmerge in
     /// net/ipv4/fib_frontend.c): where that matters, it is the kernel's to choose.
     fn meaning(&self, prefix: IpNet, route: &Route, mirror: &Mirror) -> Meaning {
-        if let IpNet::V4(net) = prefix
-            && self.local4.get_lpm(&net).is_some_and(|local| local != net)
-            && route::usable(mirror, route::LOCAL, prefix).is_none()
-        {
-            return route::meaning(&route::KERNELS_CHOICE, mirror);
-        }
+        let hidden = |length| length < prefix.prefix_len();
+        let route = match prefix {
+            IpNet::V4(_) if self.local_around(prefix).is_some_and(hidden) => &route::KERNELS_CHOICE,
+            _ => route,
+        };
         route::meaning(route, mirror)
+    }
+
+    /// How long the longest prefix of the local table is that holds this one.
+    fn local_around(&self, prefix: IpNet) -> Option<u8> {
+        match prefix {
+            IpNet::V4(net) => Some(self.local4.get_lpm(&net)?.prefix_len()),
+            IpNet::V6(net) => Some(self.local6.get_lpm(&net)?.prefix_len()),
+        }
     }
 
     /// Routes of IPv4's default table count where main has none, which is rare enough to be left to
@@ -46,12 +54,8 @@ impl Resolver {
         }
     }
 
-    /// Keeps up with which prefixes the local table takes; true when that is news for the prefixes
-    /// within.
-    fn follow_local(&mut self, prefix: IpNet, mirror: &Mirror) -> bool {
-        if prefix.prefix_len() == prefix.max_prefix_len() {
-            return false;
-        }
+    /// Keeps up with which prefixes the local table takes; true when that is news.
+    pub(super) fn follow_local(&mut self, prefix: IpNet, mirror: &Mirror) -> bool {
         let is_local = route::usable(mirror, route::LOCAL, prefix).is_some();
         match (prefix, is_local) {
             (IpNet::V4(net), true) => self.local4.insert(net),

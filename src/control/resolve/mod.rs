@@ -59,7 +59,7 @@ pub struct Resolver {
     fib6: Placed<u128>,
     /// Prefixes whose every address is a neighbour.
     connected: BTreeMap<IpNet, OnLink>,
-    /// Prefixes of the local table that could hold a prefix of the main table.
+    /// Prefixes that the local table has a route for.
     local4: PrefixSet<Ipv4Net>,
     local6: PrefixSet<Ipv6Net>,
     groups: Groups,
@@ -189,8 +189,12 @@ impl Resolver {
         for link in mirror.links() {
             self.follow_link(link.index, mirror);
         }
-        for (key, _) in mirror.all_routes() {
-            self.follow_prefix(key.prefix, mirror);
+        let keys = || mirror.all_routes().map(|(key, _)| key);
+        for key in keys().filter(|key| key.table == route::LOCAL) {
+            self.follow_local(key.prefix, mirror);
+        }
+        for key in keys().filter(|key| [route::LOCAL, route::MAIN].contains(&key.table)) {
+            self.choose(key.prefix, mirror);
         }
         self.follow_last_table(mirror);
         for neighbour in mirror.neighbours() {
