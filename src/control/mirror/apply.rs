@@ -5,6 +5,7 @@
 //! the doubt that is returned asks for a new dump, which settles the rest.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::Mirror;
 use super::lists::{self, Outcome};
@@ -50,6 +51,9 @@ enum Loss {
     /// Without carrier, by families that do not use it then.
     Carrier { ipv4: bool, ipv6: bool },
 }
+
+/// Silent changes that are looked for at one time.
+const TOGETHER: Duration = Duration::from_millis(20);
 
 impl Mirror {
     /// Adds an entry of a dump, in the dump's order.
@@ -134,8 +138,15 @@ impl Mirror {
                 None
             }
             Event::SilentChange { at } => {
-                let known = self.silent_change;
-                self.silent_change = Some(known.map_or(at, |known| known.min(at)));
+                // Those that end together are found together.
+                if self
+                    .silent_changes
+                    .range(at..at + TOGETHER)
+                    .next()
+                    .is_none()
+                {
+                    self.silent_changes.insert(at);
+                }
                 None
             }
             Event::Doubt { why } => Some(Doubt::Message(why)),

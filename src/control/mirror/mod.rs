@@ -43,8 +43,8 @@ pub struct Mirror {
     rules: Rules,
     /// By family (true for IPv6) and ifindex.
     netconf: BTreeMap<(bool, i32), Netconf>,
-    /// The first of the changes that the kernel will not announce.
-    silent_change: Option<Instant>,
+    /// When the kernel changes something without a word.
+    silent_changes: BTreeSet<Instant>,
 }
 
 impl Mirror {
@@ -58,12 +58,12 @@ impl Mirror {
 
     /// When the kernel next changes something without a word; a dump after that finds it.
     pub fn silent_change(&self) -> Option<Instant> {
-        self.silent_change
+        self.silent_changes.first().copied()
     }
 
-    /// The time has come, and a dump is on its way.
-    pub fn forget_silent_change(&mut self) {
-        self.silent_change = None;
+    /// The time of those before `now` has come, and a dump is on its way.
+    pub fn forget_silent_changes(&mut self, now: Instant) {
+        self.silent_changes = self.silent_changes.split_off(&now);
     }
 
     /// Every interface's settings, by family (true for IPv6) and ifindex.

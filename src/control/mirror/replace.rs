@@ -2,9 +2,14 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use super::Mirror;
 use super::types::{Changes, Neighbour};
+
+/// A dump tells the last tick before a route's end (10 ms) as no end at all, and the mirror looks
+/// again two ticks after the end: what is due this soon, the dump may have left out.
+const UNTOLD: Duration = Duration::from_millis(50);
 
 impl Mirror {
     /// Takes over the first tables: all of them is news, which need not be told prefix by prefix.
@@ -21,7 +26,10 @@ impl Mirror {
     }
 
     /// Takes over the tables of `fresh` and returns what is not as it was.
-    pub fn replace_with(&mut self, fresh: Mirror) -> Changes {
+    pub fn replace_with(&mut self, mut fresh: Mirror) -> Changes {
+        let soon = Instant::now() + UNTOLD;
+        let untold = self.silent_changes.range(..soon);
+        fresh.silent_changes.extend(untold);
         let mut changes = Changes::default();
         differences(&self.links, &fresh.links, PartialEq::eq, |index| {
             changes.links.insert(*index);

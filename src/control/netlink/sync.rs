@@ -234,7 +234,7 @@ impl Keeper {
         let now = Instant::now();
         let come = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if come(self.mirror.silent_change()) {
-            self.mirror.forget_silent_change();
+            self.mirror.forget_silent_changes(now);
             self.schedule.note(&Doubt::Silent);
         }
         if come(self.schedule.due()) {
