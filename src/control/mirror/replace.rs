@@ -50,6 +50,11 @@ impl Mirror {
         changes
     }
 
+    /// Has the neighbours of `other` in place of its own.
+    pub fn take_neighbours(&mut self, other: &Mirror) {
+        self.neighbours.clone_from(&other.neighbours);
+    }
+
     /// The neighbours that are not reached as they are by `fresh`: the kernel does not announce
     /// every state, but it does announce these.
     pub fn moved_neighbours(&self, fresh: &Mirror) -> Vec<String> {

@@ -2,7 +2,8 @@
 //! followed. They must be the same; where they are not, ixmap or the kernel has a fault.
 //!
 //! Nothing is judged before the event socket has been silent for a while after the dump too: a
-//! change that was dumped may still be on its way as an event.
+//! change that was dumped may still be on its way as an event. Neighbours in use are never silent
+//! for long: where one moved meanwhile, the rest is judged without them.
 
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,8 @@ pub(super) struct Audit {
     every: Option<Duration>,
     stage: Stage,
     last_event: Instant,
+    /// A neighbour moved since the dump began.
+    stirred: bool,
     /// Differences found since the start.
     pub(super) drift: u64,
     /// Comparisons made.
@@ -52,6 +55,7 @@ impl Audit {
             every,
             stage: Stage::after(every, now),
             last_event: now,
+            stirred: false,
             drift: 0,
             audits: 0,
         }
@@ -82,8 +86,14 @@ impl Audit {
         }
     }
 
+    /// The kernel spoke of neighbours, and of nothing else.
+    pub(super) fn stir(&mut self) {
+        self.stirred = true;
+    }
+
     /// The dump that begins is an audit's.
     pub(super) fn begin(&mut self) {
+        self.stirred = false;
         self.stage = Stage::Dumping;
     }
 
@@ -105,9 +115,12 @@ impl Audit {
     /// Compares a dump that waited long enough, puts it in use if it differs, and says what did.
     pub(super) fn judge(&mut self, mirror: &mut Mirror, now: Instant) -> Changes {
         let stage = std::mem::replace(&mut self.stage, Stage::after(self.every, now));
-        let Stage::Judging { fresh, .. } = stage else {
+        let Stage::Judging { mut fresh, .. } = stage else {
             return Changes::default();
         };
+        if self.stirred {
+            fresh.take_neighbours(mirror);
+        }
         self.audits += 1;
         let neighbours = mirror.moved_neighbours(&fresh);
         let changes = mirror.replace_with(*fresh);
@@ -234,6 +247,22 @@ mod tests {
         assert_eq!((audit.audits, audit.drift), (1, 1));
         assert!(changes.rules);
         assert_eq!(mirror, fresh);
+    }
+
+    #[test]
+    fn neighbours_that_move_meanwhile_are_not_judged_and_hold_up_no_one() {
+        let now = Instant::now();
+        let mut audit = Audit::new(Some(EVERY), now);
+        audit.begin();
+        audit.stir();
+        audit.dumped(Mirror::blank(), now);
+        assert_eq!(audit.due(), Some(now + REST));
+        let mut mirror = neighbour(NeighbourState::Reachable);
+        let changes = audit.judge(&mut mirror, now + REST);
+        assert!(changes.rules && changes.neighbours.is_empty());
+        assert_eq!((audit.audits, audit.drift), (1, 1), "the rules");
+        let kept = Mirror::blank().moved_neighbours(&mirror);
+        assert_eq!(kept.len(), 1, "the neighbour is as it was followed");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! and the event socket is drained meanwhile. Links come first: the kernel answers that under the
 //! lock that a link's change holds, so the routes that follow are mostly past the flush.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::panic;
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -198,7 +199,7 @@ impl Dumper {
         for _ in 0..TRIES {
             match self.read(table, steps)? {
                 Answer::Complete => return Ok(()),
-                Answer::Interrupted => tell(steps, Step::Forget(table.part)),
+                Answer::Interrupted => tell(steps, Step::Forget(table)),
             }
         }
         Err(NetlinkError::Interrupted {
@@ -285,7 +286,7 @@ enum Step {
         ipv6: bool,
     },
     /// What was loaded of it was not of one moment.
-    Forget(Part),
+    Forget(&'static Table),
 }
 
 /// Waits for room in the queue. A builder that is gone has failed, which its end will tell.
@@ -295,25 +296,36 @@ fn tell(steps: &SyncSender<Step>, step: Step) {
 
 fn build(steps: Receiver<Step>) -> Result<Mirror, NetlinkError> {
     let mut mirror = Mirror::blank();
+    let mut unread = BTreeMap::new();
     for step in steps {
         match step {
             Step::Load {
                 table,
                 sequence,
                 datagram,
-            } => load(&mut mirror, table, sequence, &datagram)?,
+            } => load(&mut mirror, table, sequence, &datagram, &mut unread)?,
             Step::RulesAbsent { ipv6 } => mirror.load(Event::RulesAbsent { ipv6 }),
-            Step::Forget(part) => mirror.forget(part),
+            Step::Forget(table) => {
+                mirror.forget(table.part);
+                unread.remove(table.name);
+            }
         }
+    }
+    for (name, (count, why)) in unread {
+        tracing::warn!("{count} of the kernel's {name} are left out, the first because: {why}");
     }
     Ok(mirror)
 }
+
+/// Entries that made no sense, by the table's name: how many, and why the first did not.
+type Unread = BTreeMap<&'static str, (u64, String)>;
 
 fn load(
     mirror: &mut Mirror,
     table: &Table,
     sequence: u32,
     datagram: &[u8],
+    unread: &mut Unread,
 ) -> Result<(), NetlinkError> {
     for message in Messages::new(datagram) {
         let message = message.map_err(|error| malformed(table, &error))?;
@@ -325,7 +337,7 @@ fn load(
         }
         match decode(&message) {
             // Better one entry unknown than all: a new dump would say the same.
-            Some(Event::Doubt { why }) => tracing::warn!("the kernel's {}: {why}", table.name),
+            Some(Event::Doubt { why }) => unread.entry(table.name).or_insert((0, why)).0 += 1,
             Some(event) => mirror.load(event),
             None => {}
         }

@@ -280,8 +280,12 @@ impl Keeper {
         self.counters.overruns += u64::from(received.overrun);
         self.counters.unknown.messages += received.unknown.messages;
         self.counters.unknown.attributes += received.unknown.attributes;
-        if !self.events.is_empty() {
+        let of_neighbours =
+            |event: &Event| matches!(event, Event::NeighbourSet(_) | Event::NeighbourGone { .. });
+        if !self.events.iter().all(of_neighbours) {
             self.audit.disturb(Instant::now());
+        } else if !self.events.is_empty() {
+            self.audit.stir();
         }
         let dumping = self.task.is_some() && !self.auditing;
         for event in std::mem::take(&mut self.events) {
