@@ -51,6 +51,17 @@ const KINDS: [&str; 4] = ["blackhole", "unreachable", "prohibit", "throw"];
 const OWN_KINDS: [&str; 4] = ["local", "broadcast", "anycast", "multicast"];
 const METRICS: [&str; 5] = ["", "", "", " metric 5", " metric 50"];
 const TABLES: [&str; 8] = ["", "", "", "", "", "", " table 100", " table 1000"];
+const PREFERENCES: [&str; 8] = ["", "", "", "", "", "", " pref low", " pref high"];
+/// What the rules of a family are now and then.
+const RULES: [&str; 7] = [
+    "priority 100 from 10.0.0.0/8 lookup 100",
+    "priority 100 from 10.0.0.0/8 lookup 100 protocol 98",
+    "priority 100 from all iif e1 lookup 1000",
+    "priority 200 from all fwmark 0x7 blackhole",
+    "priority 32766 from all lookup main",
+    "priority 32766 from all lookup main protocol 98",
+    "priority 32000 from all lookup main suppress_prefixlength 0",
+];
 const MTUS: [&str; 6] = ["", "", "", "", " mtu 1400", " mtu lock 1300"];
 
 /// An interface and its cable end, as new.
@@ -103,7 +114,8 @@ impl Commands {
             60..74 => self.nexthop(),
             74..80 => self.address(),
             80..87 => self.link(),
-            87..94 => self.neighbour(),
+            87..92 => self.neighbour(),
+            92..94 => return self.rules(),
             _ => {
                 let name = *self.random.pick(&DEVICES);
                 return device(name);
@@ -157,10 +169,16 @@ impl Commands {
         } else {
             ""
         };
+        let preference = match ipv6 {
+            true => *self.random.pick(&PREFERENCES),
+            false => "",
+        };
         let mtu = *self.random.pick(&MTUS);
         let source = self.source(ipv6);
         let target = self.target(ipv6);
-        format!("{family}route {action} {prefix}{from}{tos}{metric}{table}{mtu}{source} {target}")
+        format!(
+            "{family}route {action} {prefix}{from}{tos}{metric}{table}{preference}{mtu}{source} {target}"
+        )
     }
 
     fn target(&mut self, ipv6: bool) -> String {
@@ -268,6 +286,28 @@ impl Commands {
             5 => format!("addr {action} 2001:db8:{number}::7/64 dev {device} nodad"),
             _ => format!("addr {action} 192.0.2.1/32 dev {device}"),
         }
+    }
+
+    /// A rule comes or goes, or a family gets its first rules back.
+    fn rules(&mut self) -> Group {
+        let family = *self.random.pick(&["", "-6 "]);
+        if self.random.once_in(2) {
+            let mut lines = vec![
+                format!("{family}rule flush"),
+                format!("{family}rule add priority 32766 lookup main"),
+            ];
+            if family.is_empty() {
+                lines.push("rule add priority 32767 lookup default".to_owned());
+            }
+            return lines;
+        }
+        let rule = *self.random.pick(&RULES);
+        let rule = match family {
+            "" => rule.to_owned(),
+            _ => rule.replace("10.0.0.0/8", "2001:db8::/32"),
+        };
+        let action = *self.random.pick(&["add", "del"]);
+        vec![format!("{family}rule {action} {rule}")]
     }
 
     fn link(&mut self) -> String {

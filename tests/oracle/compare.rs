@@ -35,7 +35,9 @@ pub(crate) fn relation(address: IpAddr, answer: Option<&Answer>, kernel: &Verdic
     }
     same(match kernel {
         Verdict::Refused(errno) => refusal(answer) == Some(*errno),
-        Verdict::Route { prefix, kind, legs } => {
+        Verdict::Route {
+            prefix, kind, legs, ..
+        } => {
             answer.prefix == *prefix
                 && match kind {
                     RouteType::Unicast => leads(answer, address, legs),
@@ -141,7 +143,10 @@ pub(crate) fn difference(mirror: &Mirror, kernel: &Mirror) -> Option<String> {
         let nexthops = nexthops.map(|(id, object)| format!("nexthop {id} {object:?}"));
         let neighbours = mirror.neighbours().filter(lasts);
         let neighbours = neighbours.map(|entry| format!("{entry:?}"));
+        let rules = [false, true].map(|ipv6| mirror.rules().of(ipv6));
+        let rules = rules.into_iter().flatten().map(|rule| format!("{rule:?}"));
         links
+            .chain(rules)
             .chain(addresses)
             .chain(routes)
             .chain(nexthops)

@@ -1,13 +1,15 @@
 //! What the kernel answers: RTM_GETROUTE with RTM_F_FIB_MATCH, on a socket of our own and read by a
 //! decoder that is not ixmap's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::process::Command;
 
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteNextHopFlags, RouteType, RouteVia,
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteNextHopFlags,
+    RouteType, RouteVia,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -24,9 +26,32 @@ pub(crate) enum Verdict {
         kind: RouteType,
         /// Those that are alive, with their weights.
         legs: BTreeMap<Leg, usize>,
+        /// The route's own MTU.
+        mtu: Option<u32>,
     },
     /// An errno: no route, or one that refuses.
     Refused(i32),
+}
+
+/// Whether a family's rules are those that every kernel begins with, in the words of ip(8).
+pub(crate) fn has_first_rules(ipv6: bool) -> bool {
+    let mut first = vec!["0:from all lookup local", "32766:from all lookup main"];
+    let family = match ipv6 {
+        true => "-6",
+        false => {
+            first.push("32767:from all lookup default");
+            "-4"
+        }
+    };
+    let shown = Command::new("ip").args([family, "rule"]).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    // Who added a rule does not matter.
+    let rules = shown.lines().map(|line| {
+        let (rule, _) = line.split_once(" proto ").unwrap_or((line, ""));
+        rule.replace('\t', "").trim_end().to_owned()
+    });
+    let rules: BTreeSet<String> = rules.collect();
+    rules == first.into_iter().map(str::to_owned).collect()
 }
 
 /// A socket to ask by.
@@ -86,11 +111,17 @@ fn verdict(route: &RouteMessage) -> Verdict {
         AddressFamily::Inet => IpAddr::from([0; 4]),
         _ => IpAddr::from([0; 16]),
     };
-    let (mut output, mut legs) = (None, BTreeMap::new());
+    let (mut output, mut legs, mut mtu) = (None, BTreeMap::new(), None);
     for attribute in &route.attributes {
         match attribute {
             RouteAttribute::Destination(address) => destination = ip(address),
             RouteAttribute::Oif(ifindex) => output = Some(*ifindex),
+            RouteAttribute::Metrics(metrics) => {
+                mtu = metrics.iter().find_map(|metric| match metric {
+                    RouteMetric::Mtu(mtu) => Some(*mtu),
+                    _ => None,
+                });
+            }
             RouteAttribute::MultiPath(hops) => {
                 let is_dead = |flags: RouteNextHopFlags| flags.contains(RouteNextHopFlags::Dead);
                 for hop in hops.iter().filter(|hop| !is_dead(hop.flags)) {
@@ -108,6 +139,7 @@ fn verdict(route: &RouteMessage) -> Verdict {
         prefix: IpNet::new(destination, header.destination_prefix_length).unwrap(),
         kind: header.kind,
         legs,
+        mtu,
     }
 }
 

@@ -16,13 +16,16 @@ use nix::sched::{CloneFlags, unshare};
 
 use crate::commands::{self, Group};
 use crate::compare::{Relation, addresses_around, adjacency_is_right, difference, relation};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Verdict, has_first_rules};
 use crate::random::Random;
 
 /// Silence on the event socket that ends a group.
 const QUIET: Duration = Duration::from_millis(10);
 /// What still differs after this long stays so. The kernel may tell of a carrier a second late.
 const PATIENCE: Duration = Duration::from_millis(2500);
+
+/// What a line begins with whose family is IPv6, whatever its words say.
+const IPV6: &str = "-6 ";
 
 /// ixmap's ports; other interfaces are foreign.
 const PORTS: [&str; 4] = ["e1", "e2", "e3", "t1"];
@@ -103,20 +106,36 @@ fn set_up() {
     ip_batch(&commands::set_up());
 }
 
-/// What the kernel refuses is part of the game.
+/// What the kernel refuses is part of the game; what `ip` does not understand is not.
 fn ip_batch(group: &Group) {
+    // A batch takes its family from the command line, not from its lines.
+    let is_ipv6 = |line: &String| line.starts_with(IPV6);
+    for lines in group.chunk_by(|one, next| is_ipv6(one) == is_ipv6(next)) {
+        let family: &[&str] = if is_ipv6(&lines[0]) { &["-6"] } else { &[] };
+        let lines: Vec<&str> = lines
+            .iter()
+            .map(|line| line.strip_prefix(IPV6).unwrap_or(line))
+            .collect();
+        ip_lines(family, &lines);
+    }
+}
+
+fn ip_lines(family: &[&str], lines: &[&str]) {
     let mut child = Command::new("ip")
+        .args(family)
         .args(["-force", "-batch", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = group.join("\n") + "\n";
+    let text = lines.join("\n") + "\n";
     let mut input = child.stdin.take().unwrap();
-    input.write_all(lines.as_bytes()).unwrap();
+    input.write_all(text.as_bytes()).unwrap();
     drop(input);
-    child.wait().unwrap();
+    let said = child.wait_with_output().unwrap().stderr;
+    let said = String::from_utf8(said).unwrap();
+    assert!(!said.contains("is unknown"), "{lines:?}: {said}");
 }
 
 struct Lab {
@@ -228,8 +247,16 @@ impl Lab {
         if let Some(difference) = difference(self.keeper.mirror(), &fresh) {
             return Err(format!("the mirror differs from a dump:\n{difference}"));
         }
+        let only = [self.world.kernel_only.ipv4, self.world.kernel_only.ipv6];
+        for (ipv6, only) in [false, true].into_iter().zip(only) {
+            if only == has_first_rules(ipv6) {
+                return Err(format!("rules of IPv6: {ipv6}, the kernel alone: {only}"));
+            }
+        }
         let tally = self.tally;
-        for address in self.questions(&fresh) {
+        let questions = self.questions(&fresh);
+        let is_followed = |address: &&IpAddr| !only[usize::from(address.is_ipv6())];
+        for address in questions.iter().filter(is_followed).copied() {
             if let Err(what) = self.compare_route(address, &fresh) {
                 self.tally = tally;
                 return Err(what);
@@ -261,6 +288,17 @@ impl Lab {
             }
             Relation::Left => self.tally.left += 1,
             Relation::Same => {}
+        }
+        // Legs that an IPv6 route got one by one may have MTUs of their own, of which the kernel tells
+        // the first.
+        if let (Some(answer), Verdict::Route { mtu, .. }) = (&answer, &kernel)
+            && (address.is_ipv4() && !answer.legs.is_empty() || answer.legs.len() == 1)
+        {
+            let own = self.world.groups[answer.group].mtu;
+            let limit = mtu.map_or(u16::MAX, |mtu| u16::try_from(mtu).unwrap_or(u16::MAX));
+            if own != limit {
+                return Err(format!("{address}: mtu {own}, but the kernel: {kernel:?}"));
+            }
         }
         for leg in answer.iter().flat_map(|answer| &answer.legs) {
             self.tally.forwarded += 1;
