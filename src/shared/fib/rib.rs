@@ -68,6 +68,8 @@ pub(super) struct Compiled {
 pub struct Block {
     pub(super) start: u32,
     pub(super) len: u32,
+    /// The first generation that may reach it.
+    pub(super) born: u32,
 }
 
 /// Sixteen bits of an address.

@@ -1,8 +1,9 @@
 //! Blocks of the arena: handed out, kept while a snapshot can reach them, then used again.
 //!
-//! A block that a commit replaces is *retired*: the snapshots before that commit still reach it. It
-//! is free once the last of them is gone. Snapshots are only dropped here or by whoever published
-//! them, so a worker that lets go of one never frees anything.
+//! A block that a commit replaces is *retired*: the snapshots from the one it was made for up to that
+//! commit still reach it. It is free once they are gone: a snapshot that is held for long keeps what it
+//! reaches itself, and nothing that came after it. Snapshots are only dropped here or by whoever
+//! published them, so a worker that lets go of one never frees anything.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,9 +19,10 @@ pub struct Full;
 /// Words at the start that stay zero: what a lane without a block of its own reads.
 pub(super) const ZEROS: u32 = 64;
 
-/// A snapshot and what only it and its elders reach.
+/// A snapshot and what only it, and perhaps its elders, reach.
 #[derive(Debug)]
 struct Generation {
+    number: u32,
     root: Arc<Root>,
     retired: Vec<Block>,
 }
@@ -36,6 +38,8 @@ pub(super) struct Store {
     live: u32,
     /// Starts of free blocks, by their number of granules.
     free: Vec<Vec<u32>>,
+    /// The generation that the next commit makes.
+    coming: u32,
     /// Replaced since the last commit.
     retired: Vec<Block>,
     /// Oldest first; the newest has nothing retired yet.
@@ -51,6 +55,7 @@ impl Store {
             used: ZEROS,
             live: ZEROS,
             free: Vec::new(),
+            coming: 0,
             retired: Vec::new(),
             generations: VecDeque::new(),
         })
@@ -62,6 +67,16 @@ impl Store {
 
     pub(super) fn capacity(&self) -> usize {
         self.arena.words().len()
+    }
+
+    /// True for a block that no snapshot reaches yet, so that it may still be written.
+    pub(super) fn is_fresh(&self, block: Block) -> bool {
+        block.born == self.coming
+    }
+
+    /// False when generations have no numbers left: after 99 days of 500 commits a second.
+    pub(super) fn lasts(&self) -> bool {
+        self.coming < u32::MAX
     }
 
     /// Words that the newest state reaches.
@@ -94,7 +109,8 @@ impl Store {
             }
         };
         self.live += len;
-        Ok(Block { start, len })
+        let born = self.coming;
+        Ok(Block { start, len, born })
     }
 
     /// Takes a block out of the newest state.
@@ -106,15 +122,13 @@ impl Store {
     /// Remembers a snapshot of the newest state, and what it no longer reaches.
     pub(super) fn commit(&mut self, root: &Arc<Root>) {
         let retired = std::mem::take(&mut self.retired);
-        match self.generations.back_mut() {
-            Some(before) => before.retired = retired,
-            // Nobody ever saw these.
-            None => self.reuse(retired),
-        }
+        self.settle(retired);
         self.generations.push_back(Generation {
+            number: self.coming,
             root: Arc::clone(root),
             retired: Vec::new(),
         });
+        self.coming += 1;
         self.reclaim();
     }
 
@@ -123,15 +137,23 @@ impl Store {
         let newest = self.generations.pop_back();
         for mut generation in std::mem::take(&mut self.generations) {
             // get_mut, not strong_count: it also sees all that the last reader did.
-            let held = Arc::get_mut(&mut generation.root).is_none();
-            match self.generations.back_mut() {
-                _ if held => self.generations.push_back(generation),
-                // The one before may reach them still.
-                Some(before) => before.retired.append(&mut generation.retired),
-                None => self.reuse(generation.retired),
+            if Arc::get_mut(&mut generation.root).is_none() {
+                self.generations.push_back(generation);
+            } else {
+                self.settle(generation.retired);
             }
         }
         self.generations.extend(newest);
+    }
+
+    /// Leaves blocks to the youngest generation, as far as they are older than it, and frees the rest.
+    fn settle(&mut self, mut blocks: Vec<Block>) {
+        if let Some(youngest) = self.generations.back_mut() {
+            let number = youngest.number;
+            let reached = blocks.extract_if(.., |block| block.born <= number);
+            youngest.retired.extend(reached);
+        }
+        self.reuse(blocks);
     }
 
     fn reuse(&mut self, blocks: Vec<Block>) {
@@ -144,12 +166,22 @@ impl Store {
         }
     }
 
+    /// As after 99 days.
+    #[cfg(test)]
+    pub(super) fn age(&mut self) {
+        self.coming = u32::MAX - 1;
+    }
+
     /// What became of every block ever handed out, but for the live ones.
     #[cfg(test)]
     pub(super) fn census(&self) -> Census {
         let blocks = |(granules, starts): (u32, &Vec<u32>)| -> Vec<Block> {
             let len = granules * self.granule;
-            let block = |start: &u32| Block { start: *start, len };
+            let block = |start: &u32| Block {
+                start: *start,
+                len,
+                born: 0,
+            };
             starts.iter().map(block).collect()
         };
         let waiting = self.generations.iter().flat_map(|g| &g.retired);

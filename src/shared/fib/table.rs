@@ -132,11 +132,9 @@ pub struct Table<A> {
 #[derive(Debug)]
 struct Built {
     store: Store,
-    chunks: [u32; CHUNKS],
-    /// Chunks that were made since the last commit: nobody reads them yet.
-    fresh: [bool; CHUNKS],
+    chunks: [Block; CHUNKS],
     /// The chunk of all slots that no prefix reaches.
-    empty: u32,
+    empty: Block,
     wide: bool,
 }
 
@@ -251,16 +249,22 @@ impl<A: Lpm> Table<A> {
     pub(super) fn census(&self) -> super::store::Census {
         let built = self.built.as_ref().expect("a commit before");
         let mut census = built.store.census();
-        let chunks = built.chunks.iter().filter(|start| **start != built.empty);
-        let chunks = chunks.chain([&built.empty]).map(|start| Block {
-            start: *start,
-            len: CHUNK,
-        });
+        let chunks = built
+            .chunks
+            .into_iter()
+            .filter(|chunk| *chunk != built.empty);
+        let chunks = chunks.chain([built.empty]);
         let nodes = self.rib.nodes.iter().filter_map(|node| node.compiled);
         let blocks = nodes.filter_map(|compiled| compiled.block);
         let orphans = self.rib.orphans.iter().copied();
         census.live = chunks.chain(blocks).chain(orphans).collect();
         census
+    }
+
+    /// As after 99 days of commits.
+    #[cfg(test)]
+    pub(super) fn age(&mut self) {
+        self.built.as_mut().expect("a commit before").store.age();
     }
 
     /// Compiles everything into a new arena, with room to go on until many changes later.
@@ -308,11 +312,10 @@ fn arena_for(words: usize) -> usize {
 
 impl Built {
     fn new<A: Lpm>(mut store: Store, wide: bool, rib: &mut Rib<A>) -> Result<Built, Full> {
-        let empty = store.allocate(CHUNK)?.start;
+        let empty = store.allocate(CHUNK)?;
         let mut built = Built {
             store,
             chunks: [empty; CHUNKS],
-            fresh: [false; CHUNKS],
             empty,
             wide,
         };
@@ -321,21 +324,23 @@ impl Built {
         Ok(built)
     }
 
-    /// Words of an arena that takes what is live, and what commits to come need beside it: copies of
-    /// all chunks for the next snapshot and for those that workers still read.
+    /// Words of an arena that takes what is live, as much again for a snapshot that is held for long,
+    /// and what commits to come need beside it: copies of all chunks for the next snapshot and for
+    /// those that workers still read.
     fn wanted(&self) -> usize {
         let live = self.store.live();
         let chunks = self.chunks.iter().filter(|chunk| **chunk != self.empty);
-        arena_for(live + live / 4 + 3 * chunks.count() * CHUNK as usize)
+        arena_for(2 * live + live / 4 + 3 * chunks.count() * CHUNK as usize)
     }
 
-    /// Whether leaves are wide enough, and the arena is not far too large by now.
+    /// Whether leaves are wide enough, and the arena is not far too large or too old by now.
     fn suits(&self, wide: bool) -> bool {
         let capacity = self.store.capacity();
         // Chunks stay when their slots' prefixes have gone. A table whose arena was wanted as large as
-        // this has three times as many words in blocks.
+        // this has twice as many words in blocks.
         let blocks = self.store.live().saturating_sub(CHUNKS * CHUNK as usize);
-        (self.wide || !wide) && (capacity <= SMALL_WORDS || blocks >= capacity / 16)
+        let is_used = capacity <= SMALL_WORDS || blocks >= capacity / 32;
+        (self.wide || !wide) && is_used && self.store.lasts()
     }
 
     fn update<A: Lpm>(
@@ -362,33 +367,28 @@ impl Built {
     fn set(&mut self, slot: u16, entry: u32) -> Result<(), Full> {
         let (at, within) = (usize::from(slot >> 12), usize::from(slot & 0xfff));
         let old = self.chunks[at];
-        if self.store.arena().load(old as usize + within) == entry {
+        if self.store.arena().load(old.start as usize + within) == entry {
             return Ok(());
         }
-        if !self.fresh[at] {
-            let block = self.store.allocate(CHUNK)?;
+        if old == self.empty || !self.store.is_fresh(old) {
+            let copy = self.store.allocate(CHUNK)?;
             let arena = self.store.arena();
-            arena.copy(old as usize, block.start as usize, CHUNK as usize);
+            arena.copy(old.start as usize, copy.start as usize, CHUNK as usize);
             if old != self.empty {
-                self.store.retire(Block {
-                    start: old,
-                    len: CHUNK,
-                });
+                self.store.retire(old);
             }
-            self.chunks[at] = block.start;
-            self.fresh[at] = true;
+            self.chunks[at] = copy;
         }
-        let chunk = self.chunks[at] as usize;
+        let chunk = self.chunks[at].start as usize;
         self.store.arena().store(chunk + within, entry);
         Ok(())
     }
 
     /// The snapshot of what was compiled; later updates copy what it reaches.
-    fn root(&mut self, routes: usize, defaults: [u32; CHUNKS]) -> Arc<Root> {
-        self.fresh = [false; CHUNKS];
+    fn root(&self, routes: usize, defaults: [u32; CHUNKS]) -> Arc<Root> {
         Arc::new(Root {
             arena: Arc::clone(self.store.arena()),
-            chunks: self.chunks,
+            chunks: self.chunks.map(|chunk| chunk.start),
             defaults,
             wide: self.wide,
             routes,

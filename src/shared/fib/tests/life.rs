@@ -78,28 +78,64 @@ fn a_table_that_just_fits_does_not_make_every_commit_a_rebuild() {
     }
 }
 
+/// How often scattered changes by the hundred made a commit a rebuild, while a snapshot is held until
+/// `held` more were made.
+fn rebuilds(routes: u32, commits: u32, held: u32) -> usize {
+    let scattered = |n: u32| n.wrapping_mul(0x9e37_79b1);
+    let mut table: Table<u32> = Table::default();
+    for n in 0..routes {
+        table.insert(scattered(n), 24, group(n % 1000));
+    }
+    let mut snapshot = (table.commit().unwrap(), scattered(0));
+    let (mut arena, mut rebuilds) = (table.census().arena, 0);
+    for commit in 0..commits {
+        let expected = snapshot.0.lookup(snapshot.1);
+        for n in 0..256 {
+            table.insert(scattered((commit * 256 + n) % routes), 24, group(commit));
+        }
+        let newest = table.commit().unwrap();
+        assert_eq!(snapshot.0.lookup(snapshot.1), expected, "held, but written");
+        if commit % held == held - 1 {
+            snapshot = (newest, scattered(commit * 256 % routes));
+        }
+        let now = table.census().arena;
+        rebuilds += usize::from(!Arc::ptr_eq(&arena, &now));
+        arena = now;
+    }
+    rebuilds
+}
+
 #[test]
 fn scattered_changes_by_the_hundred_rarely_make_a_commit_a_rebuild() {
-    let scattered = |n: u32| n.wrapping_mul(0x9e37_79b1);
     for routes in [3_000, 10_000, 40_000] {
-        let mut table: Table<u32> = Table::default();
-        for n in 0..routes {
-            table.insert(scattered(n), 24, group(n % 1000));
-        }
-        let mut snapshots = [table.commit().unwrap(), table.commit().unwrap()];
-        let (mut arena, mut rebuilds) = (table.census().arena, 0);
-        for commit in 0..50 {
-            for n in 0..256 {
-                table.insert(scattered((commit * 256 + n) % routes), 24, group(commit));
-            }
-            // As workers do, which are one snapshot behind.
-            snapshots.swap(0, 1);
-            snapshots[1] = table.commit().unwrap();
-            let now = table.census().arena;
-            rebuilds += usize::from(!Arc::ptr_eq(&arena, &now));
-            arena = now;
-        }
+        // Workers are one snapshot behind.
+        let rebuilds = rebuilds(routes, 50, 1);
         assert!(rebuilds <= 1, "{rebuilds} rebuilds for {routes} routes");
+    }
+}
+
+#[test]
+fn a_worker_that_sleeps_over_many_commits_makes_none_of_them_a_rebuild_but_the_first() {
+    for routes in [3_000, 10_000, 40_000] {
+        let rebuilds = rebuilds(routes, 400, 200);
+        assert!(rebuilds <= 1, "{rebuilds} rebuilds for {routes} routes");
+    }
+}
+
+#[test]
+fn generations_that_have_no_numbers_left_begin_anew() {
+    let mut table: Table<u32> = Table::default();
+    table.insert(1 << 28, 24, group(0));
+    let mut snapshots = vec![table.commit().unwrap()];
+    let arena = table.census().arena;
+    table.age();
+    for id in 1..5 {
+        table.insert(1 << 28, 24, group(id));
+        snapshots.push(table.commit().unwrap());
+    }
+    assert!(!Arc::ptr_eq(&arena, &table.census().arena));
+    for (id, snapshot) in (0..).zip(&snapshots) {
+        assert_eq!(snapshot.lookup(1 << 28), group(id));
     }
 }
 
