@@ -1,8 +1,11 @@
 //! `ixgbe`: what the driver of the 82599 and the pipeline cost without a card. See `--help`.
 
 mod card;
+#[path = "../common/packet.rs"]
 mod packet;
 mod router;
+#[path = "../common/world.rs"]
+mod world;
 
 use std::io;
 use std::path::PathBuf;
@@ -11,12 +14,13 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use ixmap::control::args;
-use ixmap::shared::fib::{Exhausted, Fib, GroupId, Lpm, Table, World};
+use ixmap::shared::fib::{Exhausted, GroupId, World};
 use ixmap_tables::{Route, Routes, SEED, Stream};
 use serde::Serialize;
 
 use crate::packet::{Family, Packet};
 use crate::router::{Router, Work};
+use crate::world::load;
 
 /// The largest id in files.
 const LARGEST_ID: u32 = GroupId::MAX_SLOT - 1;
@@ -116,15 +120,6 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
             measure(arguments, &routes, world)
         }
     }
-}
-
-/// Group 0 is where addresses without a route lead.
-fn load<A: Lpm>(routes: &[Route<A>]) -> Result<Fib<A>, Exhausted> {
-    let mut table = Table::default();
-    for route in routes {
-        table.insert(route.prefix, route.len, GroupId::new(route.id + 1));
-    }
-    table.commit()
 }
 
 fn measure<A: Family + ixmap_tables::Address>(

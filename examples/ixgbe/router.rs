@@ -6,22 +6,18 @@ use std::time::{Duration, Instant};
 
 use ixmap::dataplane::forward::{Arrival, Pipeline, Verdict, Verdicts};
 use ixmap::dataplane::limit::PuntLimits;
-use ixmap::dataplane::mem::{Arena, Holder, Pool};
-use ixmap::dataplane::port::{Burst, PortQueue, TransmitList};
-use ixmap::shared::fib::{
-    Action, Adjacency, AdjacencyId, Group, Interface, Interfaces, ReversePath, Rewrite, World,
-};
+use ixmap::dataplane::mem::{Arena, Holder, Pool, move_frames};
+use ixmap::dataplane::port::{BURST, Burst, PortQueue, TransmitList};
+use ixmap::shared::fib::World;
 use ixmap::shared::hits::Hits;
-use ixmap::shared::mac::MacAddr;
 use ixmap::shared::port::PortId;
 
 use crate::card::Card;
-use crate::packet::{OWN, Packet};
+use crate::packet::Packet;
+use crate::world::{furnish, neighbour};
 
 const FRAMES: u32 = 4096;
 const FRAME_SIZE: u32 = 4096;
-/// Next hops that the routes share: a router has few neighbours.
-const NEIGHBOURS: u8 = 255;
 
 /// What happens between receiving and sending.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,7 +53,7 @@ impl Router {
         let far = Card::plug(&arena, Holder::port(egress))?;
         let pool = Pool::new(arena).ok_or_else(|| io::Error::other("a second pool"))?;
         Ok(Router {
-            world: furnish(world, largest, ingress, egress),
+            world: furnish(world, largest, ingress, egress, neighbour),
             pool,
             ingress,
             near,
@@ -99,7 +95,7 @@ impl Router {
             return false;
         }
         match work {
-            Work::Bare => self.outgoing.extend(self.burst.drain(..)),
+            Work::Bare => move_frames(&mut self.burst, &mut self.outgoing, BURST),
             Work::Whole => self.forward(),
         }
         self.far.1.transmit(&mut self.pool, &mut self.outgoing);
@@ -120,48 +116,17 @@ impl Router {
         };
         self.pipeline
             .run(arrival, &self.pool, &mut self.burst, &mut self.verdicts);
-        for (mut frame, verdict) in self.burst.drain(..).zip(self.verdicts.drain(..)) {
-            if let Verdict::Forward { len, .. } = verdict {
-                frame.truncate(len);
+        let forwards = |verdict: &Verdict| matches!(verdict, Verdict::Forward { .. });
+        if self.verdicts.iter().all(forwards) {
+            return move_frames(&mut self.burst, &mut self.outgoing, BURST);
+        }
+        for (frame, verdict) in self.burst.drain(..).zip(self.verdicts.drain(..)) {
+            if forwards(&verdict) {
                 self.outgoing.push(frame);
             } else {
                 self.not_forwarded += 1;
                 self.pool.give(frame);
             }
         }
-    }
-}
-
-/// Adds ports and next hops: all routes lead out by `egress`.
-fn furnish(world: World, largest: u32, ingress: PortId, egress: PortId) -> World {
-    let neighbour = |n| {
-        Adjacency::Resolved(Rewrite {
-            port: egress,
-            destination: MacAddr([2, 0, 0, 0, 1, n]),
-            source: MacAddr([2, 0, 0, 0, 0, 2]),
-            mtu: 1500,
-        })
-    };
-    let mut groups = world.groups.to_vec();
-    groups.extend((0..=largest).map(|id| Group {
-        action: Action::Forward(AdjacencyId::new(id % u32::from(NEIGHBOURS))),
-        mtu: u16::MAX,
-    }));
-    let mut interfaces = Interfaces::default();
-    for (port, mac) in [(ingress, OWN), (egress, [2, 0, 0, 0, 0, 2])] {
-        let interface = Interface {
-            mac: MacAddr(mac),
-            up: true,
-            forward_ipv4: true,
-            forward_ipv6: true,
-            reverse_path: ReversePath::Off,
-        };
-        interfaces.set(port, Some(interface));
-    }
-    World {
-        groups: Arc::new(groups),
-        adjacencies: Arc::new((0..NEIGHBOURS).map(neighbour).collect()),
-        interfaces: Arc::new(interfaces),
-        ..world
     }
 }

@@ -6,9 +6,10 @@
 
 use super::{Arrival, Verdict, classify, flow};
 use crate::shared::fib::{
-    Action, Adjacency, AdjacencyId, Buckets, Group, GroupId, Interface, ReversePath, Rewrite,
+    Action, Adjacency, AdjacencyId, Buckets, Group, GroupId, Interface, ReversePath, Rewrite, World,
 };
 use crate::shared::mac::MacAddr;
+use crate::shared::port::PortId;
 use crate::shared::reason::{DropReason, PuntReason};
 use crate::shared::wire::ethernet::{Ethernet, HEADER_LEN};
 use crate::shared::wire::ipv4::{self, Ipv4};
@@ -94,7 +95,12 @@ fn ipv4_way(
     let leg = leg(group, &transit, |buckets| {
         buckets.pick(flow::ipv4(&packet, policy))
     })?;
-    check_way_back(arrival, interface.reverse_path, &packet)?;
+    check_way_back(
+        arrival.world,
+        arrival.ingress,
+        interface.reverse_path,
+        packet.source(),
+    )?;
     let rewrite = next_hop(arrival, leg, group.mtu, &transit)?;
     Ok((rewrite, transit.len))
 }
@@ -210,24 +216,25 @@ fn send(frame: &mut [u8], rewrite: &Rewrite, ip_len: usize) -> Verdict {
     frame[6..12].copy_from_slice(&source);
     Verdict::Forward {
         port: rewrite.port,
-        len: HEADER_LEN + ip_len,
+        // An IP packet in transit is no longer than an MTU.
+        len: u16::try_from(HEADER_LEN + ip_len).unwrap_or(u16::MAX),
     }
 }
 
 /// The reverse path check of RFC 3704, as the kernel's rp_filter makes it: only on packets that
 /// have a route, so that those without one are answered wherever they claim to come from.
 #[inline]
-fn check_way_back(
-    arrival: &Arrival<'_>,
+pub(super) fn check_way_back(
+    world: &World,
+    ingress: PortId,
     check: ReversePath,
-    packet: &Ipv4<'_>,
+    source: u32,
 ) -> Result<(), Verdict> {
     if check == ReversePath::Off {
         return Ok(());
     }
-    let world = arrival.world;
-    let from_here = |id| world.adjacency(id).port() == Some(arrival.ingress);
-    let found = match &world.group(world.ipv4.lookup(packet.source())).action {
+    let from_here = |id| world.adjacency(id).port() == Some(ingress);
+    let found = match &world.group(world.ipv4.lookup(source)).action {
         // Only the kernel knows by which interface these leave, so it makes the check.
         Action::Punt(reason @ (PuntReason::KernelRoute | PuntReason::ForeignInterface)) => {
             return Err(Verdict::Punt(*reason, 0));

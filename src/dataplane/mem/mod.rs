@@ -8,6 +8,7 @@
 
 mod arena;
 mod dma;
+mod list;
 mod numa;
 mod pool;
 mod region;
@@ -15,11 +16,18 @@ mod shortfall;
 
 pub use arena::Arena;
 pub use dma::DmaMap;
+pub use list::move_frames;
 pub use numa::node_of_core;
-pub use pool::{Frame, Holder, Pool};
+pub use pool::{Frame, Holder, Pool, prefetch};
 pub use region::{HUGE_PAGE, PageKind, Region};
 pub use shortfall::Shortfall;
 
 /// Bytes left free in front of a received or fresh packet: room to grow a header. Equal to the
 /// kernel's XDP_PACKET_HEADROOM, which native AF_XDP applies by itself.
 pub const HEADROOM: usize = 256;
+
+/// Headers at the same place of every frame would all fall into the same few sets of the cache: behind
+/// the headroom, fresh packets begin at one of so many cache lines, by frame.
+pub const COLOURS: usize = 8;
+/// Bytes of a cache line.
+pub const LINE: usize = 64;

@@ -6,19 +6,26 @@
 
 use std::collections::VecDeque;
 
-use super::{Burst, TransmitList};
-use crate::dataplane::mem::{Frame, Pool};
+use super::{BURST, Burst, TransmitList};
+use crate::dataplane::mem::{Frame, Pool, move_frames};
 use crate::dataplane::ring::{MAX_PACKET, PacketReceiver, PacketSender};
 
 /// Both sides of the port, in the hands of the worker and of the test alike.
 #[derive(Debug, Default)]
 pub struct Queue {
-    incoming: VecDeque<Frame>,
-    outgoing: VecDeque<Frame>,
+    incoming: Ring,
+    outgoing: Ring,
+    /// Frames of those.
+    waiting: usize,
     /// Room of the transmit side.
     capacity: usize,
+    /// The most frames of one `receive`, if less than a burst.
+    burst: Option<usize>,
     wire: Option<Wire>,
 }
+
+/// Frames by the burst, in order; no list is empty.
+pub type Ring = VecDeque<Burst>;
 
 /// The rings of a wired port.
 #[derive(Debug)]
@@ -49,38 +56,79 @@ impl Queue {
         }
     }
 
+    /// Has `receive` return at most `burst` frames at once.
+    pub fn with_burst(self, burst: usize) -> Queue {
+        Queue {
+            burst: Some(burst),
+            ..self
+        }
+    }
+
+    /// Lets frames arrive, after those that wait.
+    pub fn arrive(&mut self, mut frames: Ring) {
+        self.incoming.append(&mut frames);
+    }
+
+    /// Takes all that was transmitted.
+    pub fn sent(&mut self) -> Ring {
+        self.waiting = 0;
+        std::mem::take(&mut self.outgoing)
+    }
+
     /// Lets a frame arrive.
     pub fn deliver(&mut self, frame: Frame) {
-        self.incoming.push_back(frame);
+        match self.incoming.back_mut() {
+            Some(list) if !list.is_full() => list.push(frame),
+            _ => self.incoming.push_back([frame].into_iter().collect()),
+        }
     }
 
     /// Takes the oldest transmitted frame.
     pub fn collect(&mut self) -> Option<Frame> {
-        self.outgoing.pop_front()
+        let list = self.outgoing.front_mut()?;
+        let frame = list.remove(0);
+        self.waiting -= 1;
+        if list.is_empty() {
+            self.outgoing.pop_front();
+        }
+        Some(frame)
     }
 
     pub(super) fn receive(&mut self, pool: &mut Pool, burst: &mut Burst) {
         if let Some(wire) = &mut self.wire {
             wire.receive(pool, burst);
         }
-        let n = burst.remaining_capacity().min(self.incoming.len());
-        burst.extend(self.incoming.drain(..n));
+        let mut most = self.burst.unwrap_or(BURST).saturating_sub(burst.len());
+        while most > 0
+            && !burst.is_full()
+            && let Some(list) = self.incoming.front_mut()
+        {
+            let before = burst.len();
+            move_frames(list, burst, most);
+            most -= burst.len() - before;
+            if list.is_empty() {
+                self.incoming.pop_front();
+            }
+        }
     }
 
     pub(super) fn transmit(&mut self, pool: &mut Pool, list: &mut TransmitList) {
         if let Some(wire) = &mut self.wire {
             wire.transmit(pool, list);
         }
-        let n = list
-            .len()
-            .min(self.capacity.saturating_sub(self.outgoing.len()));
-        self.outgoing.extend(list.drain(..n));
+        while !list.is_empty() && self.waiting < self.capacity {
+            self.outgoing.push_back(Burst::new());
+            if let Some(leaving) = self.outgoing.back_mut() {
+                move_frames(list, leaving, self.capacity - self.waiting);
+                self.waiting += leaving.len();
+            }
+        }
     }
 
     /// Frames that nobody fetched: a port in RAM has no rings that could be reclaimed.
     pub(super) fn drain(&mut self, pool: &mut Pool) {
         let left = self.incoming.drain(..).chain(self.outgoing.drain(..));
-        left.for_each(|frame| pool.give(frame));
+        left.flatten().for_each(|frame| pool.give(frame));
     }
 
     pub(super) fn tend(&mut self, _pool: &mut Pool) -> bool {

@@ -91,14 +91,13 @@ impl Attachment {
     /// Sends `outgoing`, counts what left, and moves what found no room to `rest`.
     pub(super) fn transmit(&mut self, pool: &mut Pool, rest: &mut TransmitList) {
         let bytes = |list: &TransmitList| list.iter().map(|frame| frame.len() as u64).sum::<u64>();
-        let (packets_before, bytes_before) = (self.outgoing.len(), bytes(&self.outgoing));
+        let (packets, total) = (self.outgoing.len(), bytes(&self.outgoing));
         self.queue.transmit(pool, &mut self.outgoing);
+        let (packets_left, bytes_left) = (self.outgoing.len(), bytes(&self.outgoing));
         self.counters
             .tx_packets
-            .add((packets_before - self.outgoing.len()) as u64);
-        self.counters
-            .tx_bytes
-            .add(bytes_before - bytes(&self.outgoing));
+            .add((packets - packets_left) as u64);
+        self.counters.tx_bytes.add(total - bytes_left);
         rest.extend(self.outgoing.drain(..));
     }
 }

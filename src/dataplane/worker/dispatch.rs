@@ -2,77 +2,69 @@
 //! dropped, and ends in a transmit ring, on the TAP, or back in the pool.
 
 use super::Worker;
-use crate::dataplane::forward::Verdict;
+use crate::dataplane::forward::{Forwarded, Verdict};
+use crate::dataplane::mem::{Frame, move_frames};
 use crate::dataplane::port::BURST;
 use crate::shared::port::{MAX_PORTS, PortId};
 use crate::shared::reason::{DropReason, InjectDropReason, PuntReason};
-use crate::shared::wire::be16;
-use crate::shared::wire::ethernet::ethertype;
 
 /// A bit a port.
 const _: () = assert!(MAX_PORTS <= 64);
 
-/// Forwarded packets of a burst by family.
-#[derive(Default)]
-struct Forwarded {
-    ipv4: u64,
-    ipv6: u64,
-}
-
-impl Forwarded {
-    fn slot(&mut self, frame: &[u8]) -> &mut u64 {
-        if frame.len() >= 14 && be16(frame, 12) == ethertype::IPV6 {
-            &mut self.ipv6
-        } else {
-            &mut self.ipv4
-        }
-    }
-}
-
 impl Worker {
-    /// Carries out `verdicts` on `burst`, both emptied.
-    pub(super) fn dispatch(&mut self, ingress: PortId) {
-        let now = self.clock.now();
-        let mut forwarded = Forwarded::default();
+    /// Carries out `verdicts` on `burst`, both emptied; so many are to be forwarded.
+    pub(super) fn dispatch(&mut self, ingress: PortId, mut forwarded: Forwarded) {
+        if let [Verdict::Forward { port, .. }, ..] = self.verdicts[..]
+            && self.verdicts.iter().all(|verdict| verdict.leaves_by(port))
+            && let Some(egress) = self.ports[port.index()].as_mut()
+        {
+            // The rule, so it is worth a way of its own.
+            move_frames(&mut self.burst, &mut egress.outgoing, BURST);
+            self.flush(1 << port.index(), &mut forwarded);
+            return self.count(ingress, &forwarded, false);
+        }
         let (mut egress_ports, mut punted) = (0u64, false);
-        for (mut frame, verdict) in self.burst.drain(..).zip(self.verdicts.drain(..)) {
-            let (reason, admitted) = match verdict {
-                Verdict::Forward { port, len } => {
-                    frame.truncate(len);
-                    if let Some(egress) = self.ports[port.index()].as_mut() {
-                        *forwarded.slot(self.pool.bytes(&frame)) += 1;
-                        egress.outgoing.push(frame);
-                        egress_ports |= 1 << port.index();
-                        continue;
-                    }
-                    (Err(DropReason::EgressGone), false)
-                }
-                Verdict::Punt(reason, next_hop) => {
-                    let admitted = self.ports[ingress.index()]
-                        .as_mut()
-                        .is_some_and(|port| port.limits.admit(reason, next_hop, now));
-                    (Ok(reason), admitted)
-                }
-                Verdict::Redirect => (Ok(PuntReason::Redirect), true),
-                Verdict::Drop(reason) => (Err(reason), false),
-            };
-            let Some(port) = self.ports[ingress.index()].as_mut() else {
-                self.pool.give(frame);
+        for (frame, verdict) in self.burst.take().into_iter().zip(self.verdicts.take()) {
+            if let Verdict::Forward { port, .. } = verdict
+                && let Some(egress) = self.ports[port.index()].as_mut()
+            {
+                egress.outgoing.push(frame);
+                egress_ports |= 1 << port.index();
                 continue;
-            };
-            match reason {
-                Ok(reason) => {
-                    punted |= admitted;
-                    port.punt(frame, reason, admitted, &mut self.pool);
-                }
-                Err(reason) => {
-                    port.counters.dropped(reason).add(1);
-                    self.pool.give(frame);
-                }
             }
+            if let Verdict::Forward { .. } = verdict {
+                forwarded.take_back(self.pool.bytes(&frame));
+            }
+            punted |= self.keep(ingress, frame, verdict);
         }
         self.flush(egress_ports, &mut forwarded);
         self.count(ingress, &forwarded, punted);
+    }
+
+    /// Punts or drops a frame that is not forwarded; true when the kernel gets it.
+    fn keep(&mut self, ingress: PortId, frame: Frame, verdict: Verdict) -> bool {
+        let pool = &mut self.pool;
+        let Some(port) = self.ports[ingress.index()].as_mut() else {
+            pool.give(frame);
+            return false;
+        };
+        let (reason, admitted) = match verdict {
+            Verdict::Forward { .. } => (Err(DropReason::EgressGone), false),
+            Verdict::Drop(reason) => (Err(reason), false),
+            Verdict::Redirect => (Ok(PuntReason::Redirect), true),
+            Verdict::Punt(reason, next_hop) => {
+                let now = self.clock.now();
+                (Ok(reason), port.limits.admit(reason, next_hop, now))
+            }
+        };
+        match reason {
+            Ok(reason) => port.punt(frame, reason, admitted, pool),
+            Err(reason) => {
+                port.counters.dropped(reason).add(1);
+                pool.give(frame);
+            }
+        }
+        admitted
     }
 
     /// Sends what the burst left on the egress ports; what finds no room is no longer forwarded and
@@ -85,7 +77,7 @@ impl Worker {
                 let before = self.rest.len();
                 egress.transmit(&mut self.pool, &mut self.rest);
                 for frame in &self.rest[before..] {
-                    *forwarded.slot(self.pool.bytes(frame)) -= 1;
+                    forwarded.take_back(self.pool.bytes(frame));
                 }
             }
         }

@@ -62,6 +62,9 @@ pub struct Setup {
     pub hits: Arc<Hits>,
 }
 
+/// A worker's look at the published world.
+pub type Worlds = Cache<Arc<ArcSwap<World>>, Arc<World>>;
+
 /// Runs a worker until it is told to stop. To be called on a thread of its own.
 pub fn run(setup: Setup) {
     // Refused by the kernel only if the core has gone offline since it was checked: the worker is
@@ -71,7 +74,9 @@ pub fn run(setup: Setup) {
     worker.run(setup.idle, setup.world, &setup.commands, &setup.bell);
 }
 
-struct Worker {
+/// Everything of a worker but its thread: tests and benches turn it by hand.
+#[derive(Debug)]
+pub struct Worker {
     pool: Pool,
     ports: [Option<Box<Attachment>>; MAX_PORTS],
     /// Slots of `ports` that are taken.
@@ -89,7 +94,8 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(pool: Pool, counters: Arc<WorkerCounters>, hits: Arc<Hits>) -> Worker {
+    /// A worker without ports, whose frames are those of `pool`.
+    pub fn new(pool: Pool, counters: Arc<WorkerCounters>, hits: Arc<Hits>) -> Worker {
         Worker {
             pool,
             ports: std::array::from_fn(|_| None),
@@ -118,7 +124,6 @@ impl Worker {
         let mut armed = false;
         while self.obey(commands) {
             let busy = self.turn(&mut worlds);
-            self.clock.turn(busy, &self.counters);
             if std::mem::take(&mut armed) {
                 // This was the look after arming: whatever comes from here on wakes the sleeper.
                 if !busy {
@@ -163,11 +168,18 @@ impl Worker {
         }
     }
 
+    /// The queues of a port, with the frames that they take and give.
+    pub fn queue(&mut self, port: PortId) -> Option<(&mut PortQueue, &mut Pool)> {
+        let attachment = self.ports[port.index()].as_mut()?;
+        Some((&mut attachment.queue, &mut self.pool))
+    }
+
     fn queues(&mut self) -> impl Iterator<Item = &mut PortQueue> {
         self.ports.iter_mut().flatten().map(|port| &mut port.queue)
     }
 
-    fn attach(&mut self, mut attachment: Box<Attachment>) {
+    /// Starts polling a port's queues.
+    pub fn attach(&mut self, mut attachment: Box<Attachment>) {
         let port = attachment.port;
         self.close(port);
         // The others may be armed, with a sleep ahead.
@@ -191,7 +203,13 @@ impl Worker {
     }
 
     /// Polls every port once; true when anything moved or is still on its way out.
-    fn turn(&mut self, worlds: &mut Cache<Arc<ArcSwap<World>>, Arc<World>>) -> bool {
+    pub fn turn(&mut self, worlds: &mut Worlds) -> bool {
+        let busy = self.poll(worlds);
+        self.clock.turn(busy, &self.counters);
+        busy
+    }
+
+    fn poll(&mut self, worlds: &mut Worlds) -> bool {
         let mut busy = false;
         self.turns = self.turns.wrapping_add(1);
         for port in self.active.clone() {
@@ -208,11 +226,7 @@ impl Worker {
     }
 
     /// Receives one burst from a port and carries out the verdicts on it.
-    fn receive(
-        &mut self,
-        ingress: PortId,
-        worlds: &mut Cache<Arc<ArcSwap<World>>, Arc<World>>,
-    ) -> bool {
+    fn receive(&mut self, ingress: PortId, worlds: &mut Worlds) -> bool {
         let Some(port) = self.ports[ingress.index()].as_mut() else {
             return false;
         };
@@ -231,9 +245,10 @@ impl Worker {
             hits: &self.hits,
             now: self.clock.now(),
         };
-        self.pipeline
+        let forwarded = self
+            .pipeline
             .run(arrival, &self.pool, &mut self.burst, &mut self.verdicts);
-        self.dispatch(ingress);
+        self.dispatch(ingress, forwarded);
         true
     }
 }

@@ -25,6 +25,16 @@ impl<'a> Ipv6<'a> {
             .ok_or(DropReason::Ipv6BadLength)
     }
 
+    /// A header that was checked before, and its packet; nothing of a packet that is not whole.
+    #[inline]
+    pub fn of_checked(bytes: &'a [u8]) -> Ipv6<'a> {
+        Ipv6(
+            bytes
+                .get(..HEADER_LEN + usize::from(be16(bytes, 4)))
+                .unwrap_or_default(),
+        )
+    }
+
     /// Header and payload, without padding.
     #[inline]
     pub fn total_len(&self) -> usize {

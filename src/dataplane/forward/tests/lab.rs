@@ -273,7 +273,9 @@ impl Bench {
         for ((frame, verdict), came) in burst.into_iter().zip(verdicts).zip(frames) {
             let left = pool.bytes(&frame);
             outcomes.push(match verdict {
-                Verdict::Forward { port, len } => Outcome::Forward(port, left[..len].to_vec()),
+                Verdict::Forward { port, len } => {
+                    Outcome::Forward(port, left[..usize::from(len)].to_vec())
+                }
                 Verdict::Punt(reason, _) => Outcome::Punt(reason),
                 Verdict::Redirect => Outcome::Punt(PuntReason::Redirect),
                 Verdict::Drop(reason) => Outcome::Drop(reason),

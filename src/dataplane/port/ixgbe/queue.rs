@@ -111,8 +111,6 @@ pub(super) struct Buffers {
     pub(super) holder: Holder,
     /// Bytes that the device may write into a frame.
     pub(super) size: u32,
-    /// log2 of a frame's size.
-    pub(super) frame_shift: u32,
 }
 
 /// A port's hardware queues in the hands of one worker. Dropping it stops them, so that the device
@@ -160,7 +158,6 @@ impl<R: Registers> Queue<R> {
                 map: setup.arena_map,
                 holder: setup.holder,
                 size,
-                frame_shift: frame_size.trailing_zeros(),
             },
             arena: setup.arena,
             counters: setup.counters,

@@ -9,7 +9,7 @@ use super::queue::{Buffers, Counters, Vector};
 use super::registers::Registers;
 use super::ring::{self, Ring};
 use super::switch::{self, Switch};
-use crate::dataplane::mem::{DmaMap, HEADROOM, Pool};
+use crate::dataplane::mem::{COLOURS, DmaMap, HEADROOM, LINE, Pool};
 use crate::dataplane::port::{BURST, Burst};
 
 use arrayvec::ArrayVec;
@@ -24,18 +24,14 @@ const RESERVE: usize = 4 * BURST;
 /// A slot without a frame.
 const EMPTY: u64 = u64::MAX;
 
-/// Headers at the same place of every frame would all fall into the same few sets of the cache:
-/// buffers begin at one of eight cache lines.
-const COLOURS: u64 = 8;
-const LINE_SHIFT: u32 = 6;
 /// SRRCTL.BSIZEPACKET, in KiB.
 const LARGEST_BUFFER: u32 = 16;
 
 /// Bytes that the device may write into a frame of an arena with frames of this size: whole KiB,
 /// behind headroom and colour. Zero when not even one fits.
 pub fn buffer_size(frame_size: u32) -> u32 {
-    let behind = HEADROOM as u64 + ((COLOURS - 1) << LINE_SHIFT);
-    let room = u64::from(frame_size).saturating_sub(behind);
+    let behind = HEADROOM + (COLOURS - 1) * LINE;
+    let room = (frame_size as usize).saturating_sub(behind);
     u32::try_from(room / 1024).map_or(LARGEST_BUFFER, |kib| kib.min(LARGEST_BUFFER)) * 1024
 }
 
@@ -185,7 +181,7 @@ impl ReceiveQueue {
                     break;
                 };
                 spare -= 1;
-                self.slots[slot] = coloured(pool.lend(frame, buffers.holder), buffers.frame_shift);
+                self.slots[slot] = pool.lend(frame, buffers.holder);
             }
             let address = buffers.map.address(self.slots[slot]);
             self.ring.write(self.tail, descriptor::receive(address));
@@ -207,15 +203,13 @@ impl ReceiveQueue {
     }
 }
 
-/// The frame's own colour added to where it begins.
-fn coloured(offset: u64, frame_shift: u32) -> u64 {
-    let colour = (offset >> frame_shift) % COLOURS;
-    offset + (colour << LINE_SHIFT)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::dataplane::mem::{Arena, Holder};
+    use crate::shared::port::PortId;
 
     #[test]
     fn buffers_stay_within_their_frames() {
@@ -227,11 +221,12 @@ mod tests {
             (65536, 16384),
         ] {
             assert_eq!(buffer_size(frame), buffer);
-            let shift = frame.trailing_zeros();
-            for index in 0..16u64 {
-                let at = coloured((index << shift) + HEADROOM as u64, shift);
-                assert_eq!(at >> shift, index, "the same frame");
-                assert!(at % u64::from(frame) + u64::from(buffer) <= u64::from(frame));
+            let arena = Arc::new(Arena::new(16, frame).unwrap().0);
+            let mut pool = Pool::new(arena).unwrap();
+            let holder = Holder::port(PortId::new(0).unwrap());
+            while let Some(fresh) = pool.take() {
+                let at = pool.lend(fresh, holder) % u64::from(frame);
+                assert!(at + u64::from(buffer) <= u64::from(frame));
             }
         }
         assert_eq!(buffer_size(512), 0);

@@ -1,0 +1,163 @@
+//! A worker with two ports in memory, whose packets come back to it.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, Cache};
+use ixmap::dataplane::bell::Bell;
+use ixmap::dataplane::mem::{Arena, Pool};
+use ixmap::dataplane::port::{PortQueue, memory};
+use ixmap::dataplane::ring::packet_ring;
+use ixmap::dataplane::worker::{Attachment, Worker, Worlds};
+use ixmap::shared::fib::World;
+use ixmap::shared::port::PortId;
+use ixmap_tables::{Address, Route};
+
+use crate::naive::Naive;
+use crate::packet::{LENGTH, OWN, Packet};
+use crate::world::{furnish, neighbour};
+
+const FRAME_SIZE: u32 = 2048;
+/// Passes between two times that packets are written anew: each takes one off their TTL of 64.
+const PASSES: usize = 60;
+
+pub(crate) struct Router {
+    worker: Worker,
+    ingress: PortId,
+    egress: PortId,
+    /// Its next hops have MACs of their own,
+    distinct: Worlds,
+    /// or the router's: what leaves can arrive again as it is.
+    circular: Worlds,
+}
+
+impl Router {
+    pub(crate) fn new<A: Address>(
+        world: World,
+        routes: &[Route<A>],
+        frames: u32,
+        burst: usize,
+    ) -> io::Result<Router> {
+        let port = |slot| PortId::new(slot).ok_or_else(|| io::Error::other("no such port"));
+        let (ingress, egress) = (port(0)?, port(1)?);
+        let (arena, _) = Arena::new(frames, FRAME_SIZE)?;
+        let pool = Pool::new(Arc::new(arena)).ok_or_else(|| io::Error::other("a second pool"))?;
+        let mut worker = Worker::new(pool, Arc::default(), Arc::default());
+        for port in [ingress, egress] {
+            let queue = memory::Queue::new(frames as usize).with_burst(burst);
+            worker.attach(attachment(port, queue)?);
+        }
+        let largest = routes.iter().map(|route| route.id).max().unwrap_or(0);
+        let furnished = |mac: fn(u32) -> [u8; 6]| {
+            let world = furnish(world.clone(), largest, ingress, egress, mac);
+            Cache::new(Arc::new(ArcSwap::from_pointee(world)))
+        };
+        Ok(Router {
+            worker,
+            ingress,
+            egress,
+            distinct: furnished(neighbour),
+            circular: furnished(|_| OWN),
+        })
+    }
+
+    /// Compares one pass with `naive`; how many packets of it are not forwarded, or what is wrong.
+    pub(crate) fn check<A: Address>(
+        &mut self,
+        packets: &[(A, Packet)],
+        naive: &Naive,
+    ) -> Result<usize, String> {
+        self.fill(packets);
+        while self.worker.turn(&mut self.distinct) {}
+        let mut sent = self.sent().into_iter().flatten();
+        let mut not_forwarded = 0;
+        for (destination, packet) in packets {
+            let Some(wanted) = naive.forward(*destination, packet) else {
+                not_forwarded += 1;
+                continue;
+            };
+            let frame = sent.next().ok_or("packets are missing")?;
+            let (_, pool) = self.queue(self.egress).ok_or("a port is missing")?;
+            if pool.bytes(&frame) != wanted {
+                let address = destination.to_ip();
+                let got = pool.bytes(&frame);
+                return Err(format!("to {address}: {got:02x?} instead of {wanted:02x?}"));
+            }
+            pool.give(frame);
+        }
+        match sent.next() {
+            None => Ok(not_forwarded),
+            Some(_) => Err("more packets than were sent".to_owned()),
+        }
+    }
+
+    /// Nanoseconds a packet: the median over passes.
+    pub(crate) fn measure<A>(&mut self, packets: &[(A, Packet)], time: Duration) -> f64 {
+        let mut passes = Vec::new();
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            self.fill(packets);
+            for _ in 0..PASSES {
+                let start = Instant::now();
+                while self.worker.turn(&mut self.circular) {}
+                let elapsed = start.elapsed();
+                let sent = self.sent();
+                let count: usize = sent.iter().map(|list| list.len()).sum();
+                passes.push(elapsed.as_secs_f64() * 1e9 / count as f64);
+                if let Some((queue, _)) = self.queue(self.ingress) {
+                    queue.arrive(sent);
+                }
+            }
+            while self.worker.turn(&mut self.circular) {}
+            let sent = self.sent();
+            self.give(sent);
+        }
+        passes.sort_unstable_by(f64::total_cmp);
+        passes[passes.len() / 2]
+    }
+
+    /// Lets the packets arrive.
+    fn fill<A>(&mut self, packets: &[(A, Packet)]) {
+        let Some((queue, pool)) = self.queue(self.ingress) else {
+            return;
+        };
+        for (_, packet) in packets {
+            let Some(mut frame) = pool.take() else {
+                return;
+            };
+            pool.fill(&mut frame, &packet[..LENGTH]);
+            queue.deliver(frame);
+        }
+    }
+
+    fn sent(&mut self) -> memory::Ring {
+        let queue = self.queue(self.egress);
+        queue.map(|(queue, _)| queue.sent()).unwrap_or_default()
+    }
+
+    fn give(&mut self, frames: memory::Ring) {
+        if let Some((_, pool)) = self.queue(self.ingress) {
+            frames
+                .into_iter()
+                .flatten()
+                .for_each(|frame| pool.give(frame));
+        }
+    }
+
+    fn queue(&mut self, port: PortId) -> Option<(&mut memory::Queue, &mut Pool)> {
+        match self.worker.queue(port)? {
+            (PortQueue::Memory(queue), pool) => Some((queue, pool)),
+            _ => None,
+        }
+    }
+}
+
+/// A port whose punts nobody takes: there are none.
+fn attachment(port: PortId, queue: memory::Queue) -> io::Result<Box<Attachment>> {
+    let (punts, _) = packet_ring(1 << 16);
+    let bell = Arc::new(Bell::new()?);
+    let queue = PortQueue::Memory(queue);
+    let attachment = Attachment::new(port, queue, Arc::default(), punts, bell, None);
+    Ok(Box::new(attachment))
+}
