@@ -56,6 +56,11 @@ impl PacketSender {
         true
     }
 
+    /// Whether a packet of `len` bytes finds room now.
+    pub fn has_room(&self, len: usize) -> bool {
+        self.bytes.slots() >= LENGTH + len
+    }
+
     /// True when more than three quarters are taken: what is left is for those who matter most.
     pub fn is_crowded(&self) -> bool {
         self.bytes.slots() < self.capacity / 4

@@ -10,6 +10,7 @@
 
 mod bgp;
 mod bird;
+mod flood;
 mod frr;
 mod full_table;
 mod line;

@@ -11,7 +11,7 @@ use crate::line::Line;
 
 /// As FRR writes it: an interface that joins an area before its intervals are known waits the
 /// default 40 seconds for a designated router.
-const FRR: &str = "
+pub(crate) const FRR: &str = "
 interface n1
  ip ospf area 0
  ip ospf hello-interval 1
@@ -34,7 +34,7 @@ router ospf6
 exit
 ";
 
-const BIRD: &str = r#"
+pub(crate) const BIRD: &str = r#"
 router id 192.0.2.2;
 protocol device { scan time 1; }
 protocol kernel { ipv4 { export all; }; }

@@ -1,5 +1,15 @@
 //! The TAP side of a port: the interface that the kernel and its daemons see, and the two tasks
 //! that carry frames between it and the workers' rings.
+//!
+//! Both sides of a TAP speak of large TCP frames (`vnet`): those from the kernel are cut (`segment`),
+//! those for the kernel are joined (`coalesce`). What a worker sees is always a frame of the wire.
+
+mod coalesce;
+mod queue;
+mod segment;
+#[cfg(test)]
+mod testing;
+mod vnet;
 
 use std::future::ready;
 use std::io;
@@ -12,14 +22,20 @@ use rtnetlink::packet_route::link::LinkMessage;
 use rtnetlink::{Handle, LinkUnspec};
 use tokio::net::unix::pipe;
 use tokio::task::JoinHandle;
-use tokio_tun::Tun;
 
+use self::coalesce::Coalescer;
+use self::queue::Queue;
+use self::segment::Segments;
+use self::vnet::VnetHeader;
 use crate::dataplane::bell::Bell;
 use crate::dataplane::ring::{MAX_PACKET, PacketReceiver, PacketSender};
 use crate::shared::mac::MacAddr;
 
 /// Frames of one worker that are moved before the next worker's turn comes.
 const BUDGET: usize = 256;
+
+/// The longest IP packet, with an Ethernet header and VLAN tags.
+const MAX_FRAME: usize = 65_535 + 14 + 8;
 
 /// Why a TAP is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +56,7 @@ pub struct Tap {
     name: String,
     ifindex: u32,
     handle: Handle,
-    tun: Arc<Tun>,
+    queue: Arc<Queue>,
 }
 
 impl Tap {
@@ -58,19 +74,13 @@ impl Tap {
             name: name.to_owned(),
             reason,
         };
-        let mut queues = Tun::builder()
-            .name(name)
-            .tap()
-            .close_on_exec()
-            .build()
-            .map_err(|error| failed(error.to_string()))?;
-        let tun = queues.pop().ok_or_else(|| failed("no queue".to_owned()))?;
-        let ifindex = tun.index().map_err(|error| failed(error.to_string()))?;
+        let queue = Queue::create(name).map_err(|error| failed(error.to_string()))?;
+        let ifindex = if_nametoindex(name).map_err(|error| failed(error.to_string()))?;
         let tap = Tap {
             name: name.to_owned(),
             ifindex,
             handle: handle.clone(),
-            tun: Arc::new(tun),
+            queue: Arc::new(queue),
         };
         // Down first: the link-local address is made from the MAC when the interface comes up, and
         // only a carrier that comes and not one that was there makes its operstate UP.
@@ -126,9 +136,9 @@ impl Tap {
     /// Starts carrying frames, until the guard that is returned is dropped or the interface is
     /// deleted.
     pub fn carry(&self, rings: TapRings) -> Carrier {
-        let to_kernel = deliver(Arc::clone(&self.tun), rings.punts, rings.punt_bell);
+        let to_kernel = deliver(Arc::clone(&self.queue), rings.punts, rings.punt_bell);
         let from_kernel = inject(
-            Arc::clone(&self.tun),
+            Arc::clone(&self.queue),
             rings.injections,
             rings.worker_bell,
             rings.room_bell,
@@ -211,10 +221,15 @@ impl Sleeper {
     }
 }
 
-/// Writes punted frames to the TAP.
-async fn deliver(tun: Arc<Tun>, mut punts: Vec<PacketReceiver>, bell: Arc<Bell>) -> io::Result<()> {
+/// Writes punted frames to the TAP, TCP segments in a row as one.
+async fn deliver(
+    queue: Arc<Queue>,
+    mut punts: Vec<PacketReceiver>,
+    bell: Arc<Bell>,
+) -> io::Result<()> {
     let sleeper = Sleeper::new(bell)?;
     let mut buffer = vec![0; MAX_PACKET];
+    let mut row = Coalescer::new();
     loop {
         let mut moved = false;
         for ring in &mut punts {
@@ -223,14 +238,16 @@ async fn deliver(tun: Arc<Tun>, mut punts: Vec<PacketReceiver>, bell: Arc<Bell>)
                     break;
                 };
                 moved = true;
-                match tun.send(&buffer[..len]).await {
-                    // EIO: the interface is down, and the kernel would drop the frame as well.
-                    Ok(_) => {}
-                    Err(error) if error.raw_os_error() == Some(libc::EIO) => {}
-                    Err(error) if is_fatal(&error) => return Err(error),
-                    Err(error) => tracing::debug!("the TAP refused a frame: {error}"),
+                let frame = &buffer[..len];
+                if row.take(frame) {
+                    continue;
+                }
+                release(&queue, &mut row).await?;
+                if !row.take(frame) {
+                    write(&queue, VnetHeader::default(), frame).await?;
                 }
             }
+            release(&queue, &mut row).await?;
         }
         if moved {
             tokio::task::yield_now().await;
@@ -242,18 +259,37 @@ async fn deliver(tun: Arc<Tun>, mut punts: Vec<PacketReceiver>, bell: Arc<Bell>)
     }
 }
 
+async fn release(queue: &Queue, row: &mut Coalescer) -> io::Result<()> {
+    match row.release() {
+        Some((header, frame)) => write(queue, header, frame).await,
+        None => Ok(()),
+    }
+}
+
+/// Writes a frame; an error only when the TAP is gone.
+async fn write(queue: &Queue, header: VnetHeader, frame: &[u8]) -> io::Result<()> {
+    match queue.send(header, frame).await {
+        // EIO: the interface is down, and the kernel would drop the frame as well.
+        Err(error) if error.raw_os_error() == Some(libc::EIO) => {}
+        Err(error) if is_fatal(&error) => return Err(error),
+        Err(error) => tracing::debug!("the TAP refused a frame: {error}"),
+        Ok(()) => {}
+    }
+    Ok(())
+}
+
 /// Reads what the kernel sends on the TAP and hands it to the worker. While the ring is full the TAP
 /// is not read: its own queue fills, and the kernel's senders feel it.
 async fn inject(
-    tun: Arc<Tun>,
+    queue: Arc<Queue>,
     mut ring: PacketSender,
     worker: Arc<Bell>,
     room: Arc<Bell>,
 ) -> io::Result<()> {
     let sleeper = Sleeper::new(room)?;
-    let mut buffer = vec![0; MAX_PACKET];
+    let mut buffer = vec![0; vnet::HEADER_LEN + MAX_FRAME];
     loop {
-        let len = match tun.recv(&mut buffer).await {
+        let len = match queue.receive(&mut buffer).await {
             Ok(len) => len,
             Err(error) if is_fatal(&error) => return Err(error),
             Err(error) => {
@@ -261,11 +297,23 @@ async fn inject(
                 continue;
             }
         };
-        let mut pushed = ring.push(&buffer[..len]);
-        while !pushed {
-            sleeper.arm();
-            pushed = ring.push(&buffer[..len]);
-            sleeper.sleep_unless(pushed).await?;
+        let Some((header, frame)) = buffer[..len].split_first_chunk_mut() else {
+            continue;
+        };
+        let Some(mut segments) = Segments::new(VnetHeader::from_bytes(header), frame) else {
+            tracing::debug!("the TAP gave a frame that does not fit its header");
+            continue;
+        };
+        while let Some(segment) = segments.next() {
+            if segment.len() > MAX_PACKET {
+                tracing::debug!("the TAP gave a frame longer than any port sends");
+                continue;
+            }
+            while !ring.push(segment) {
+                worker.ring();
+                sleeper.arm();
+                sleeper.sleep_unless(ring.has_room(segment.len())).await?;
+            }
         }
         worker.ring();
     }
