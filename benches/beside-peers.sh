@@ -100,10 +100,11 @@ choose_pinning() {
 # ixmap as it ships: it chooses its instructions at run time. The crates cannot, and get this CPU's.
 build() {
     local target=${CARGO_TARGET_DIR:-target}
-    cargo build --quiet --release --example fib || fail "ixmap does not build"
+    cargo build --quiet --release --example fib --example forward || fail "ixmap does not build"
     RUSTFLAGS="-C target-cpu=native" cargo build --quiet --release --package ixmap-fib-peers \
         --target-dir "$target/native" || fail "the crates do not build"
     fib=$target/release/examples/fib
+    forward=$target/release/examples/forward
     crates=$target/native/release/ixmap-fib-peers
     rte=$work/rte_fib
     # shellcheck disable=SC2046 # flags are words
@@ -228,7 +229,8 @@ measure_updates() {
     done
 }
 
-# One round of packets: frame to lookup to frame, and the same without the lookup.
+# One round of packets: frame to lookup to frame, the same without the lookup, and ixmap's whole pipeline
+# from port to port.
 measure_packets() {
     local v s n json
     for v in 4 6; do
@@ -241,6 +243,9 @@ measure_packets() {
                     "$(table $v)" "$(stream $v "$s")")
                 note "$v $s/$n dpdk $(field ns_per_packet <<<"$json")"
                 note "$v $s/$n/bare dpdk $(field ns_per_packet_without_lookup <<<"$json")"
+                json=$("${pinned[@]}" "$forward" --table "$(table $v)" --destinations "$(stream $v "$s")" \
+                    --frames "$n" --seconds 1)
+                note "$v $s/$n pipeline $(field ns_per_packet <<<"$json")"
             done
         done
     done
@@ -332,19 +337,20 @@ report_next_hops() {
     done
 }
 
-packet_row() { printf '%-34s %-22s %-22s %-22s %-22s %s\n' "$@"; }
+packet_row() { printf '%-34s %-22s %-22s %-22s %-22s %-20s %-22s %s\n' "$@"; }
 
 report_packets() {
     local v s n
-    printf '\nNanoseconds a packet, from frame to lookup to frame.\n'
-    packet_row "" ixmap "without lookup" DPDK "without lookup" "times as quick"
+    printf '\nNanoseconds a packet, from frame to lookup to frame; and through the whole pipeline, from port to port.\n'
+    packet_row "" ixmap "without lookup" DPDK "without lookup" "times as quick" pipeline "as quick as DPDK's"
     for v in 4 6; do
         for s in "${FEW_STREAMS[@]}"; do
             for n in "${FRAMES[@]}"; do
                 packet_row "IPv$v $s, $n frames" \
                     "$(values $v "$s/$n" ixmap | spread)" "$(values $v "$s/$n/bare" ixmap | spread)" \
                     "$(values $v "$s/$n" dpdk | spread)" "$(values $v "$s/$n/bare" dpdk | spread)" \
-                    "$(ratio $v "$s/$n" ixmap)"
+                    "$(ratio $v "$s/$n" ixmap)" \
+                    "$(values $v "$s/$n" pipeline | spread)" "$(ratio $v "$s/$n" pipeline)"
             done
         done
     done
