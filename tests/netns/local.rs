@@ -1,7 +1,7 @@
 //! The router's own addresses: the kernel behind the TAPs answers, as if the NIC were its own.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 use ixmap_lab::{Error, Family, Ports, Result};
@@ -115,4 +115,46 @@ fn neighbour_discovery_answers_with_the_ports_mac() -> Result<()> {
         assert_eq!(mac, host.gateway_mac_text());
     }
     Ok(())
+}
+
+/// Large enough for frames of many segments, with a length that fills none of them evenly.
+const BULK: usize = 4_000_001;
+
+#[test]
+fn bulk_tcp_to_and_from_the_router_arrives_whole() -> Result<()> {
+    let lab = lab(Ports::Two)?;
+    let listener = lab.router.enter(|| {
+        TcpListener::bind("[::]:7778").map_err(Error::io("listen in the router's namespace"))
+    })?;
+    let bulk: Vec<u8> = (0u8..=250).cycle().take(BULK).collect();
+    thread::scope(|scope| {
+        let serving = scope.spawn(|| {
+            for _ in Family::BOTH {
+                let (mut stream, _) = listener.accept().expect("accept");
+                let mut heard = Vec::new();
+                stream.read_to_end(&mut heard).expect("read");
+                stream.write_all(&heard).expect("write");
+            }
+        });
+        for family in Family::BOTH {
+            let router = lab.a.gateway(family);
+            let echo = lab
+                .a
+                .enter(|| echo(router, &bulk).map_err(Error::io(format!("{router}"))))?;
+            assert!(echo == bulk, "{router}: {} bytes came back", echo.len());
+        }
+        serving.join().expect("the listener");
+        Ok(())
+    })
+}
+
+fn echo(router: IpAddr, bulk: &[u8]) -> std::io::Result<Vec<u8>> {
+    let address = SocketAddr::new(router, 7778);
+    let mut stream = TcpStream::connect_timeout(&address, ixmap_lab::PATIENCE)?;
+    stream.set_read_timeout(Some(ixmap_lab::PATIENCE))?;
+    stream.write_all(bulk)?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut heard = Vec::new();
+    stream.read_to_end(&mut heard)?;
+    Ok(heard)
 }

@@ -1,3 +1,5 @@
+use std::slice;
+
 use super::super::segment::Segments;
 use super::super::testing::Tcp;
 use super::*;
@@ -44,7 +46,7 @@ fn data(is_ipv4: bool, len: usize) -> Tcp {
         sequence: u32::MAX - 3000,
         flags: ACK,
         options: vec![1; 12],
-        payload: (0..len).map(|at| (at % 251) as u8).collect(),
+        payload: (0u8..=250).cycle().take(len).collect(),
     }
 }
 
@@ -65,7 +67,10 @@ fn a_row_of_segments_becomes_one_frame_and_a_push_ends_it() {
 #[test]
 fn a_single_segment_keeps_its_own_checksum() {
     let frame = data(true, 700).frame();
-    assert_eq!(join(&[frame.clone()]), [(VnetHeader::default(), frame)]);
+    assert_eq!(
+        join(slice::from_ref(&frame)),
+        [(VnetHeader::default(), frame.clone())]
+    );
 }
 
 #[test]
@@ -82,6 +87,8 @@ fn no_joined_frame_is_longer_than_an_ip_packet() {
     assert_eq!(cut(given), frames);
 }
 
+type Change = fn(&mut Tcp);
+
 /// Each of these is a reason not to join the second segment with the first.
 #[test]
 fn what_could_not_be_cut_into_the_same_segments_is_not_joined() {
@@ -92,7 +99,7 @@ fn what_could_not_be_cut_into_the_same_segments_is_not_joined() {
         ..first.clone()
     };
     assert_eq!(join(&[first.frame(), next.frame()]).len(), 1);
-    let changed: [(&str, fn(&mut Tcp)); 8] = [
+    let changed: [(&str, Change); 8] = [
         ("a gap", |tcp| tcp.sequence += 1),
         ("another id", |tcp| tcp.id += 1),
         ("longer", |tcp| tcp.payload.push(1)),
