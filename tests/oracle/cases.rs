@@ -46,6 +46,45 @@ fn a_leg_without_gateway_may_be_one_of_several() {
     ]);
 }
 
+/// Found with seeds 22, 24 and 25: only the router's own addresses outlive a carrier.
+#[test]
+fn legs_without_carrier_that_do_not_count_take_every_kind_of_route_along() {
+    agree(&[
+        "route append anycast 198.51.100.0/31 dev f1",
+        "-6 route add multicast default dev t1",
+        "sysctl net/ipv4/conf/all/ignore_routes_with_linkdown=1",
+        "sysctl net/ipv6/conf/all/ignore_routes_with_linkdown=1",
+        "link set q1 down",
+        "link set p2 down",
+        "link set q1 up",
+        "link set p2 up",
+        "sysctl net/ipv4/conf/all/ignore_routes_with_linkdown=0",
+    ]);
+}
+
+/// Found with seed 23: the bridge loses its carrier some time after its last port has gone.
+#[test]
+fn a_bridge_without_ports_is_without_carrier() {
+    agree(&[
+        "sysctl net/ipv4/conf/b1/ignore_routes_with_linkdown=1",
+        "link set f1 master b1",
+        "route add 192.0.2.0/24 via 10.0.7.2 dev b1",
+        "link del f1",
+    ]);
+}
+
+#[test]
+fn a_device_that_leaves_or_changes_its_name_takes_its_routes_along() {
+    agree(&[
+        "route add 192.0.2.0/24 via 10.0.2.2 dev e2",
+        "link set e2 name xe2",
+        "link set xe2 name e2",
+        "netns add ixmap-oracle-case",
+        "link set e2 netns ixmap-oracle-case",
+        "netns del ixmap-oracle-case",
+    ]);
+}
+
 #[test]
 fn the_longest_prefix_wins_in_both_families() {
     agree(&[

@@ -2,11 +2,16 @@
 
 use crate::random::Random;
 
+/// What a line begins with that is no command but a setting: `PATH=VALUE`, from /proc/sys on.
+pub(crate) const SYSCTL: &str = "sysctl ";
+/// A namespace that is there for a moment.
+const ELSEWHERE: &str = "ixmap-oracle";
+
 /// Commands that run one after the other without a look at what they did.
 pub(crate) type Group = Vec<String>;
 
-/// m1 is a macvlan on e1, and goes with it.
-const DEVICES: [&str; 6] = ["e1", "e2", "e3", "f1", "t1", "m1"];
+/// m1 is a macvlan on e1, and goes with it; b1 a bridge, with carrier while f1 is its port.
+const DEVICES: [&str; 7] = ["e1", "e2", "e3", "f1", "t1", "m1", "b1"];
 /// Devices with a cable end, by which their carrier is pulled.
 const CABLES: [(&str, &str); 4] = [("e1", "p1"), ("e2", "p2"), ("e3", "p3"), ("f1", "q1")];
 
@@ -73,6 +78,7 @@ fn device(name: &str) -> Group {
             format!("link set {end} up"),
         ],
         None if name == "m1" => vec![format!("link add link e1 name {name} type macvlan")],
+        None if name == "b1" => vec![format!("link add {name} type bridge")],
         None => vec![format!("tuntap add {name} mode tun")],
     };
     lines.extend([
@@ -111,11 +117,14 @@ impl Commands {
     fn operation(&mut self) -> Group {
         let line = match self.random.below(100) {
             0..60 => self.route(),
-            60..74 => self.nexthop(),
-            74..80 => self.address(),
-            80..87 => self.link(),
-            87..92 => self.neighbour(),
-            92..94 => return self.rules(),
+            60..73 => self.nexthop(),
+            73..79 => self.address(),
+            79..86 => self.link(),
+            86..90 => self.neighbour(),
+            90..92 => return self.rules(),
+            92 => self.setting(),
+            94 => self.expiring(),
+            93 => return self.departure(),
             _ => {
                 let name = *self.random.pick(&DEVICES);
                 return device(name);
@@ -313,7 +322,13 @@ impl Commands {
     fn link(&mut self) -> String {
         let device = *self.random.pick(&DEVICES);
         let (_, end) = *self.random.pick(&CABLES);
-        match self.random.below(12) {
+        match self.random.below(15) {
+            12 => format!("link set {device} name x{device}"),
+            13 => format!("link set x{device} name {device}"),
+            14 => {
+                let master = *self.random.pick(&["master b1", "nomaster"]);
+                format!("link set f1 {master}")
+            }
             0 | 1 => format!("link set {device} down"),
             2..5 => format!("link set {device} up"),
             5 => format!("link set {end} down"),
@@ -328,6 +343,37 @@ impl Commands {
             }
             _ => format!("link del {device}"),
         }
+    }
+
+    /// A route that ends while the script runs, or not. Nothing else has its prefix, since of legs that
+    /// end at different times the kernel tells the first's end only.
+    fn expiring(&mut self) -> String {
+        let action = *self.random.pick(&["add", "replace", "replace", "del"]);
+        let length = *self.random.pick(&["48", "64"]);
+        let seconds = *self.random.pick(&["1", "1", "100"]);
+        let device = *self.random.pick(&DEVICES);
+        let gateway = self.gateway(true, device);
+        format!(
+            "-6 route {action} 2001:db8:c::/{length} expires {seconds} via {gateway} dev {device}"
+        )
+    }
+
+    /// Legs without carrier count, or they don't.
+    fn setting(&mut self) -> String {
+        let device = *self.random.pick(&["e1", "e2", "e3", "f1", "all"]);
+        let family = *self.random.pick(&["ipv4", "ipv6"]);
+        let value = self.random.below(2);
+        format!("{SYSCTL}net/{family}/conf/{device}/ignore_routes_with_linkdown={value}")
+    }
+
+    /// A device goes to another namespace, and ends with it.
+    fn departure(&mut self) -> Group {
+        let (device, _) = *self.random.pick(&CABLES);
+        vec![
+            format!("netns add {ELSEWHERE}"),
+            format!("link set {device} netns {ELSEWHERE}"),
+            format!("netns del {ELSEWHERE}"),
+        ]
     }
 
     fn neighbour(&mut self) -> String {

@@ -14,7 +14,7 @@ use ixmap::shared::fib::{Action, ReversePath, World};
 use ixmap::shared::port::PortId;
 use nix::sched::{CloneFlags, unshare};
 
-use crate::commands::{self, Group};
+use crate::commands::{self, Group, SYSCTL};
 use crate::compare::{Relation, addresses_around, adjacency_is_right, difference, relation};
 use crate::kernel::{Kernel, Verdict, has_first_rules};
 use crate::random::Random;
@@ -109,14 +109,27 @@ fn set_up() {
 /// What the kernel refuses is part of the game; what `ip` does not understand is not.
 fn ip_batch(group: &Group) {
     // A batch takes its family from the command line, not from its lines.
-    let is_ipv6 = |line: &String| line.starts_with(IPV6);
-    for lines in group.chunk_by(|one, next| is_ipv6(one) == is_ipv6(next)) {
-        let family: &[&str] = if is_ipv6(&lines[0]) { &["-6"] } else { &[] };
-        let lines: Vec<&str> = lines
-            .iter()
-            .map(|line| line.strip_prefix(IPV6).unwrap_or(line))
-            .collect();
-        ip_lines(family, &lines);
+    let prefix = |line: &String| {
+        [IPV6, SYSCTL]
+            .into_iter()
+            .find(|prefix| line.starts_with(*prefix))
+    };
+    for lines in group.chunk_by(|one, next| prefix(one) == prefix(next)) {
+        let prefix = prefix(&lines[0]).unwrap_or_default();
+        let lines: Vec<&str> = lines.iter().map(|line| &line[prefix.len()..]).collect();
+        match prefix {
+            SYSCTL => lines.iter().for_each(|line| set(line)),
+            IPV6 => ip_lines(&["-6"], &lines),
+            _ => ip_lines(&[], &lines),
+        }
+    }
+}
+
+/// Devices come and go, and their settings with them.
+fn set(line: &str) {
+    let (path, value) = line.split_once('=').unwrap();
+    if let Err(error) = std::fs::write(format!("/proc/sys/{path}"), value) {
+        assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{line}");
     }
 }
 
@@ -289,10 +302,17 @@ impl Lab {
             Relation::Left => self.tally.left += 1,
             Relation::Same => {}
         }
-        // Legs that an IPv6 route got one by one may have MTUs of their own, of which the kernel tells
-        // the first.
+        // Legs that an IPv6 route got one by one may have MTUs of their own, of which ixmap has the
+        // first's.
+        let is_one = |answer: &Answer| {
+            let routes = fresh.all_routes();
+            let mut routes = routes.filter(|(key, _)| key.prefix == answer.prefix);
+            address.is_ipv4()
+                || routes.all(|(_, routes)| routes.iter().all(|route| route.paths.len() < 2))
+        };
         if let (Some(answer), Verdict::Route { mtu, .. }) = (&answer, &kernel)
-            && (address.is_ipv4() && !answer.legs.is_empty() || answer.legs.len() == 1)
+            && !answer.legs.is_empty()
+            && is_one(answer)
         {
             let own = self.world.groups[answer.group].mtu;
             let limit = mtu.map_or(u16::MAX, |mtu| u16::try_from(mtu).unwrap_or(u16::MAX));

@@ -22,7 +22,7 @@ mod record;
 mod shrink;
 mod stream;
 
-use commands::{Commands, Group};
+use commands::{Commands, Group, SYSCTL};
 use lab::{Check, Failure, Objects, Tally, run};
 
 /// Groups in one namespace: few enough that a failure is soon shrunk.
@@ -107,8 +107,15 @@ fn shrunk(mut script: Vec<Group>, objects: Objects, failure: &Failure) -> String
 
 /// Groups of several commands must run at once to fail.
 fn paste(script: &[Group]) -> String {
+    let command = |line: &String| match line.starts_with(SYSCTL) {
+        true => format!("{line}\n"),
+        false => format!("ip {line}\n"),
+    };
     let paste = |group: &Group| match group.as_slice() {
-        [line] => format!("ip {line}\n"),
+        [line] => command(line),
+        lines if lines.iter().any(|line| line.starts_with(SYSCTL)) => {
+            lines.iter().map(command).collect()
+        }
         lines => format!("ip -force -batch - <<'END'\n{}\nEND\n", lines.join("\n")),
     };
     script.iter().map(paste).collect()

@@ -162,18 +162,21 @@ impl Mirror {
             changes.links.insert(index);
         }
         let old = old?;
+        let mut in_doubt = (old.up, old.carrier, old.mtu) != now;
         if old.up && !now.0 {
             self.lose_routes(index, Loss::Down, changes);
-        } else if old.carrier && !now.1 {
+        } else if !now.1 {
+            // Whenever it is said: the kernel may flag the legs up to a second after its first word.
             let [ipv4, ipv6] = [false, true].map(|ipv6| self.ignores_linkdown(ipv6, index));
             if ipv4 || ipv6 {
                 self.lose_routes(index, Loss::Carrier { ipv4, ipv6 }, changes);
+                in_doubt = true;
             }
         }
         if old.works() && !works {
             self.lose_nexthops(index, changes);
         }
-        ((old.up, old.carrier, old.mtu) != now).then_some(Doubt::Interface(index))
+        in_doubt.then_some(Doubt::Interface(index))
     }
 
     fn link_gone(&mut self, index: u32, changes: &mut Changes) -> Option<Doubt> {
@@ -298,8 +301,13 @@ fn survives(route: &mut Route, ifindex: u32, loss: Loss, ipv6: bool) -> (bool, b
         // Its legs stay and are dead until the carrier is back.
         (_, Loss::Carrier { ipv4, ipv6: six }) => {
             let ignored = if ipv6 { six } else { ipv4 };
-            let unicast = route.kind == RouteKind::Unicast;
-            (true, ignored && unicast && mark_dead(route, ifindex))
+            // fib_sync_down_dev, fib6_ifdown
+            let exempt = match route.kind {
+                RouteKind::Local => true,
+                RouteKind::Anycast => ipv6,
+                _ => false,
+            };
+            (true, ignored && !exempt && mark_dead(route, ifindex))
         }
         (true, Loss::LastAddress) => (true, false),
         // A single IPv6 route's DELROUTE follows.

@@ -19,7 +19,6 @@ fn leg(ifindex: u32, via: &str) -> Path {
         weight: 1,
         onlink: false,
         dead: false,
-        linkdown: false,
     }
 }
 

@@ -116,8 +116,6 @@ pub struct Path {
     pub onlink: bool,
     /// RTNH_F_DEAD: the kernel does not use this leg.
     pub dead: bool,
-    /// RTNH_F_LINKDOWN: no carrier behind this leg.
-    pub linkdown: bool,
 }
 
 /// A next-hop object (ip-nexthop(8)), which routes go through by its id.

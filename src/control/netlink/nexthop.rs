@@ -34,7 +34,6 @@ pub(super) fn nexthop(message: &Message<'_>) -> Result<Option<Event>, DecodeErro
         weight: 1,
         onlink: flags & u32::from(RTNH_F_ONLINK) != 0,
         dead: false,
-        linkdown: false,
     };
     let (mut id, mut other) = (None, None);
     for attribute in attributes(message.payload, HEADER) {

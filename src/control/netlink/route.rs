@@ -21,7 +21,6 @@ const RTA_NH_ID: u16 = 30;
 const RTAX_MTU: u16 = 2;
 const RTNH_F_DEAD: u8 = 1;
 pub(super) const RTNH_F_ONLINK: u8 = 4;
-const RTNH_F_LINKDOWN: u8 = 16;
 /// The kernel accepts no more legs than fit an attribute of 64 KiB; each takes 8 bytes or more.
 const MAX_LEGS: usize = 8192;
 
@@ -176,7 +175,6 @@ fn legs(mut rest: &[u8], found: &mut Attributes) -> Result<(), DecodeError> {
             weight: u16::from(hops) + 1,
             onlink: flags & RTNH_F_ONLINK != 0,
             dead: flags & RTNH_F_DEAD != 0,
-            linkdown: flags & RTNH_F_LINKDOWN != 0,
         };
         for attribute in NlasIterator::new(attributes) {
             let attribute = attribute?;
@@ -225,7 +223,6 @@ fn paths(
         weight: 1,
         onlink: flags.contains(RouteFlags::Onlink),
         dead: flags.contains(RouteFlags::Dead),
-        linkdown: flags.contains(RouteFlags::Linkdown),
     }]
 }
 

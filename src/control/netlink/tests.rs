@@ -213,7 +213,6 @@ fn flags_of_a_single_path_are_read_and_exceptions_are_skipped() {
         weight: 1,
         onlink: true,
         dead: true,
-        linkdown: true,
     };
     assert_eq!(path, expected);
     assert_eq!(built(0x200), None);
@@ -361,7 +360,6 @@ fn next_hop_objects_of_every_kind_are_read() {
             weight: 1,
             onlink,
             dead: false,
-            linkdown: false,
         })
     };
     let group = |members: &[(u32, u16)]| NextHopObject::Group(members.to_vec());

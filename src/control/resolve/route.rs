@@ -59,7 +59,14 @@ pub(super) fn usable(mirror: &Mirror, table: u32, prefix: IpNet) -> Option<&Rout
     let mut leading = routes.iter().filter(|route| {
         let leads = || live_paths(&route.paths, mirror).next().is_some();
         let by_object = route.nexthop_id.is_some();
-        by_object || route.kind != RouteKind::Unicast || is_left_to_kernel(route) || leads()
+        let needs_way = match route.kind {
+            RouteKind::Unicast => true,
+            RouteKind::Broadcast | RouteKind::Multicast => !route.paths.is_empty(),
+            RouteKind::Anycast => prefix.addr().is_ipv4() && !route.paths.is_empty(),
+            // Addresses of the router's outlive their links, and the rest has no legs.
+            _ => false,
+        };
+        by_object || !needs_way || is_left_to_kernel(route) || leads()
     });
     let first = leading.next()?;
     let equal = leading.take_while(|route| route.metric == first.metric);

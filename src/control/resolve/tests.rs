@@ -237,7 +237,6 @@ fn leg(ifindex: u32, via: Option<&str>, weight: u16) -> Path {
         weight,
         onlink: false,
         dead: false,
-        linkdown: false,
     }
 }
 

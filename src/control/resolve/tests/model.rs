@@ -69,6 +69,15 @@ fn decide(route: &Route, mirror: &Mirror, ports: &ModelPorts, address: IpAddr) -
             None => to_kernel,
         };
     }
+    let outlives_links = match route.kind {
+        RouteKind::Broadcast | RouteKind::Multicast => false,
+        RouteKind::Anycast => address.is_ipv6(),
+        _ => true,
+    };
+    let mut paths = route.paths.iter();
+    if !outlives_links && !route.paths.is_empty() && !paths.any(|path| is_alive(path, mirror)) {
+        return None;
+    }
     Some(match route.kind {
         RouteKind::Local | RouteKind::Broadcast | RouteKind::Anycast => {
             Way::Punt(PuntReason::Local)
@@ -102,6 +111,11 @@ fn paths_of(id: u32, mirror: &Mirror) -> Option<Vec<Path>> {
     }
 }
 
+fn is_alive(path: &Path, mirror: &Mirror) -> bool {
+    let link = path.ifindex.and_then(|index| mirror.link(index));
+    link.is_some_and(|link| link.up) && !path.dead
+}
+
 /// To the legs that are alive, if any.
 fn forward(
     route: &Route,
@@ -110,14 +124,7 @@ fn forward(
     ports: &ModelPorts,
     address: IpAddr,
 ) -> Option<Way> {
-    let alive = |path: &&Path| {
-        let up = path
-            .ifindex
-            .and_then(|index| mirror.link(index))
-            .is_some_and(|l| l.up);
-        up && !path.dead
-    };
-    let paths: Vec<&Path> = paths.iter().filter(alive).collect();
+    let paths: Vec<&Path> = paths.iter().filter(|path| is_alive(path, mirror)).collect();
     if paths.is_empty() {
         return None;
     }
