@@ -18,6 +18,14 @@ const NEIGHBOURS: u8 = 255;
 /// The MAC of the port that packets leave by.
 pub(crate) const FAR: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
+/// The router's own addresses, which no packet may claim to come from.
+const LOCALS: [[u8; 4]; 4] = [
+    [192, 0, 2, 1],
+    [192, 0, 2, 255],
+    [198, 51, 100, 1],
+    [198, 51, 100, 255],
+];
+
 /// Group 0 is where addresses without a route lead.
 pub(crate) fn load<A: Lpm>(routes: &[Route<A>]) -> Result<Fib<A>, Exhausted> {
     let mut table = Table::default();
@@ -50,11 +58,11 @@ pub(crate) fn furnish(
             mtu: 1500,
         })
     };
-    let mut groups = world.groups.to_vec();
-    groups.extend((0..=largest).map(|id| Group {
+    let groups = (0..=largest).map(|id| Group {
         action: Action::Forward(AdjacencyId::new(id % u32::from(NEIGHBOURS))),
         mtu: u16::MAX,
-    }));
+    });
+    let groups = world.groups.iter().cloned().chain(groups).collect();
     let mut interfaces = Interfaces::default();
     for (port, mac) in [(ingress, OWN), (egress, FAR)] {
         let interface = Interface {
@@ -70,6 +78,7 @@ pub(crate) fn furnish(
         groups: Arc::new(groups),
         adjacencies: Arc::new((0..u32::from(NEIGHBOURS)).map(adjacency).collect()),
         interfaces: Arc::new(interfaces),
+        locals: Arc::new(LOCALS.into_iter().map(u32::from_be_bytes).collect()),
         ..world
     }
 }

@@ -18,6 +18,11 @@ impl PortId {
             .map(PortId)
     }
 
+    /// The slot as a small number, for tables of bytes.
+    pub fn slot(self) -> u8 {
+        self.0
+    }
+
     /// The slot as an index, always below [`MAX_PORTS`].
     pub fn index(self) -> usize {
         usize::from(self.0)

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::control::slots::Slots;
-use crate::shared::fib::{Action, Adjacency, AdjacencyId, Buckets, Group, GroupId};
+use crate::shared::fib::{Action, Adjacency, AdjacencyId, Buckets, Group, GroupId, PackedTable};
 use crate::shared::port::PortId;
 use crate::shared::reason::{DropReason, PuntReason};
 
@@ -90,7 +90,7 @@ pub(super) struct Groups {
     slots: Slots<Spec>,
     /// By object and slot: what the groups of next-hop objects were last found to do.
     by_object: BTreeMap<(u32, u32), SpecAction>,
-    values: Arc<Vec<Group>>,
+    values: Arc<PackedTable<Group>>,
 }
 
 impl Default for Groups {
@@ -102,13 +102,13 @@ impl Default for Groups {
         Groups {
             slots: Slots::after(1),
             by_object: BTreeMap::new(),
-            values: Arc::new(vec![no_route]),
+            values: Arc::new([no_route].into_iter().collect()),
         }
     }
 }
 
 impl Groups {
-    pub(super) fn snapshot(&self) -> Arc<Vec<Group>> {
+    pub(super) fn snapshot(&self) -> Arc<PackedTable<Group>> {
         Arc::clone(&self.values)
     }
 
@@ -137,7 +137,7 @@ impl Groups {
         if let Some(id) = object {
             self.by_object.insert((id, slot), does);
         }
-        put(Arc::make_mut(&mut self.values), slot, group);
+        Arc::make_mut(&mut self.values).put(slot as usize, group);
         GroupId::new(slot)
     }
 
@@ -181,7 +181,7 @@ impl Groups {
             return None;
         };
         let group = group(&does, spec.mtu, slot_of);
-        put(Arc::make_mut(&mut self.values), slot, group);
+        Arc::make_mut(&mut self.values).put(slot as usize, group);
         self.by_object.insert((object, slot), does)
     }
 }
@@ -211,11 +211,11 @@ fn group(does: &SpecAction, mtu: u16, mut slot_of: impl FnMut(NextHop) -> Adjace
 #[derive(Default, Debug)]
 pub(super) struct Adjacencies {
     slots: Slots<NextHop>,
-    values: Arc<Vec<Adjacency>>,
+    values: Arc<PackedTable<Adjacency>>,
 }
 
 impl Adjacencies {
-    pub(super) fn snapshot(&self) -> Arc<Vec<Adjacency>> {
+    pub(super) fn snapshot(&self) -> Arc<PackedTable<Adjacency>> {
         Arc::clone(&self.values)
     }
 
@@ -252,7 +252,7 @@ impl Adjacencies {
             return AdjacencyId::new(slot);
         }
         let slot = self.slots.take(next_hop);
-        put(Arc::make_mut(&mut self.values), slot, value());
+        Arc::make_mut(&mut self.values).put(slot as usize, value());
         AdjacencyId::new(slot)
     }
 
@@ -261,7 +261,7 @@ impl Adjacencies {
         if let Some(slot) = self.slots.find(&next_hop)
             && self.values.get(slot as usize) != Some(&value)
         {
-            put(Arc::make_mut(&mut self.values), slot, value);
+            Arc::make_mut(&mut self.values).put(slot as usize, value);
         }
     }
 
@@ -281,14 +281,6 @@ impl Adjacencies {
         let slots = self.slots.resting().iter();
         let mut values = slots.filter_map(|slot| self.values.get(*slot as usize));
         values.any(|adjacency| adjacency.port() == Some(port))
-    }
-}
-
-/// Writes a slot that exists or is the next one.
-fn put<T>(values: &mut Vec<T>, slot: u32, value: T) {
-    match values.get_mut(slot as usize) {
-        Some(old) => *old = value,
-        None => values.push(value),
     }
 }
 
@@ -320,7 +312,8 @@ mod tests {
         table.settle();
         let port = PortId::new(3).unwrap();
         assert_eq!(table.acquire(hops[1], || Adjacency::Unresolved(port)), slot);
-        assert_eq!(before[slot.index()], Adjacency::Foreign);
-        assert_eq!(table.snapshot()[slot.index()], Adjacency::Unresolved(port));
+        assert_eq!(before.get(slot.index()), Some(&Adjacency::Foreign));
+        let after = table.snapshot();
+        assert_eq!(after.get(slot.index()), Some(&Adjacency::Unresolved(port)));
     }
 }

@@ -81,16 +81,6 @@ pub(super) fn classify(frame: &[u8], own: MacAddr) -> Class {
     }
 }
 
-/// The destination of an IPv6 packet whose header is known to be fine, if it is to be looked up.
-#[inline]
-pub(super) fn plain_ipv6(frame: &[u8]) -> Option<u128> {
-    let destination = frame.get(38..54)?.first_chunk()?;
-    match ipv6_destination(u128::from_be_bytes(*destination)) {
-        Class::Ipv6(destination) => Some(destination),
-        _ => None,
-    }
-}
-
 #[inline]
 fn ipv4(payload: &[u8]) -> Class {
     let packet = match Ipv4::check(payload) {

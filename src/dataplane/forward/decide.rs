@@ -25,15 +25,16 @@ struct Transit {
     destination_hash: u32,
 }
 
-/// An IPv4 frame whose destination leads to `group`. The frame was classified as IPv4.
+/// What becomes of an IPv4 frame whose destination leads to `group`, and its length then. The frame
+/// was classified as IPv4.
 pub(super) fn ipv4(
     arrival: &mut Arrival<'_>,
     interface: &Interface,
     group: GroupId,
     frame: &mut [u8],
-) -> Verdict {
+) -> (Verdict, usize) {
     match ipv4_way(arrival, interface, group, frame) {
-        Err(verdict) => verdict,
+        Err(verdict) => (verdict, frame.len()),
         Ok((rewrite, len)) => {
             ipv4::decrement_ttl(&mut frame[HEADER_LEN..]);
             send(frame, &rewrite, len)
@@ -41,15 +42,15 @@ pub(super) fn ipv4(
     }
 }
 
-/// An IPv6 frame whose destination leads to `group`. The frame was classified as IPv6.
+/// As [`ipv4`], for an IPv6 frame.
 pub(super) fn ipv6(
     arrival: &mut Arrival<'_>,
     interface: &Interface,
     group: GroupId,
     frame: &mut [u8],
-) -> Verdict {
+) -> (Verdict, usize) {
     match ipv6_way(arrival, interface, group, frame) {
-        Err(verdict) => verdict,
+        Err(verdict) => (verdict, frame.len()),
         Ok((rewrite, len)) => {
             ipv6::decrement_hop_limit(&mut frame[HEADER_LEN..]);
             send(frame, &rewrite, len)
@@ -95,12 +96,10 @@ fn ipv4_way(
     let leg = leg(group, &transit, |buckets| {
         buckets.pick(flow::ipv4(&packet, policy))
     })?;
-    check_way_back(
-        arrival.world,
-        arrival.ingress,
-        interface.reverse_path,
-        packet.source(),
-    )?;
+    if interface.reverse_path != ReversePath::Off {
+        let back = arrival.world.ipv4.lookup(packet.source());
+        way_back(arrival.world, arrival.ingress, interface.reverse_path, back)?;
+    }
     let rewrite = next_hop(arrival, leg, group.mtu, &transit)?;
     Ok((rewrite, transit.len))
 }
@@ -209,32 +208,26 @@ fn next_hop(
 
 /// Writes the Ethernet addresses; the caller has edited the IP header.
 #[inline]
-fn send(frame: &mut [u8], rewrite: &Rewrite, ip_len: usize) -> Verdict {
+fn send(frame: &mut [u8], rewrite: &Rewrite, ip_len: usize) -> (Verdict, usize) {
     let MacAddr(destination) = rewrite.destination;
     let MacAddr(source) = rewrite.source;
     frame[..6].copy_from_slice(&destination);
     frame[6..12].copy_from_slice(&source);
-    Verdict::Forward {
-        port: rewrite.port,
-        // An IP packet in transit is no longer than an MTU.
-        len: u16::try_from(HEADER_LEN + ip_len).unwrap_or(u16::MAX),
-    }
+    (Verdict::Forward(rewrite.port), HEADER_LEN + ip_len)
 }
 
-/// The reverse path check of RFC 3704, as the kernel's rp_filter makes it: only on packets that
-/// have a route, so that those without one are answered wherever they claim to come from.
+/// The reverse path check of RFC 3704, as the kernel's rp_filter makes it, on a packet whose source
+/// leads `back`: only on packets that have a route, so that those without one are answered wherever
+/// they claim to come from.
 #[inline]
-pub(super) fn check_way_back(
+pub(super) fn way_back(
     world: &World,
     ingress: PortId,
     check: ReversePath,
-    source: u32,
+    back: GroupId,
 ) -> Result<(), Verdict> {
-    if check == ReversePath::Off {
-        return Ok(());
-    }
     let from_here = |id| world.adjacency(id).port() == Some(ingress);
-    let found = match &world.group(world.ipv4.lookup(source)).action {
+    let found = match &world.group(back).action {
         // Only the kernel knows by which interface these leave, so it makes the check.
         Action::Punt(reason @ (PuntReason::KernelRoute | PuntReason::ForeignInterface)) => {
             return Err(Verdict::Punt(*reason, 0));

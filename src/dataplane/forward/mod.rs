@@ -11,20 +11,20 @@ mod reference;
 mod slots;
 #[cfg(test)]
 pub(super) mod tests;
+mod verdicts;
 
 use std::time::Duration;
 
-use arrayvec::ArrayVec;
-
 use self::classify::Class;
 pub use self::classify::settled;
-use self::heads::Heads;
+use self::heads::{Heads, Mask, is_global};
 use self::plain::Short;
-use self::slots::{Keys, Slots};
+use self::slots::{Keys, slots};
+pub use self::verdicts::Verdicts;
 use crate::dataplane::limit::PuntLimits;
-use crate::dataplane::mem::{Pool, prefetch};
+use crate::dataplane::mem::{Packets, Pool};
 use crate::dataplane::port::{BURST, Burst};
-use crate::shared::fib::{Interface, World};
+use crate::shared::fib::{GroupId, Interface, World};
 use crate::shared::hits::Hits;
 use crate::shared::port::PortId;
 use crate::shared::reason::{DropReason, PuntReason};
@@ -34,8 +34,8 @@ use crate::shared::wire::ethernet::{HEADER_LEN, ethertype};
 /// What becomes of a received frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// Rewritten, and cut to the packet; leaves by `port`.
-    Forward { port: PortId, len: u16 },
+    /// Rewritten, and cut to the packet; leaves by this port.
+    Forward(PortId),
     /// To the kernel unchanged, if the limits let it; the number stands for the next hop.
     Punt(PuntReason, u32),
     /// To the kernel unchanged; the redirect limit has let it already.
@@ -43,17 +43,6 @@ pub enum Verdict {
     /// Nowhere.
     Drop(DropReason),
 }
-
-impl Verdict {
-    /// True for a frame that leaves by `egress`.
-    #[inline]
-    pub fn leaves_by(&self, egress: PortId) -> bool {
-        matches!(self, Verdict::Forward { port, .. } if *port == egress)
-    }
-}
-
-/// One verdict a frame of the burst.
-pub type Verdicts = ArrayVec<Verdict, BURST>;
 
 /// Packets of a burst that are to be forwarded, by family.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -91,6 +80,7 @@ pub struct Pipeline {
     heads: Heads,
     ipv4: Keys<u32>,
     ipv6: Keys<u128>,
+    sources: Keys<u32>,
 }
 
 impl Pipeline {
@@ -103,82 +93,162 @@ impl Pipeline {
         burst: &mut Burst,
         verdicts: &mut Verdicts,
     ) -> Forwarded {
-        verdicts.clear();
-        let down = Verdict::Drop(DropReason::PortDown);
-        verdicts.extend(std::iter::repeat_n(down, burst.len()));
-        let (world, ingress) = (arrival.world, arrival.ingress);
-        let interface = world.interfaces.get(ingress);
-        let Some(interface) = interface.filter(|interface| interface.up) else {
+        verdicts.reset(burst.len());
+        let Some(mut packets) = pool.packets(burst) else {
             return Forwarded::default();
         };
-        let mut frames: [&mut [u8]; BURST] = std::array::from_fn(|_| Default::default());
-        for (bytes, frame) in frames.iter_mut().zip(burst.iter_mut()) {
-            *bytes = pool.bytes_mut(frame);
-            prefetch(bytes);
-        }
-        let frames = &mut frames[..verdicts.len()];
-        let short = Short::new(&arrival, interface);
-        self.sort(frames, interface, &short, verdicts);
-        let heads = &self.heads;
-        let forwarded = Forwarded {
-            ipv4: self.ipv4.decide(
-                &world.ipv4,
-                frames,
-                verdicts,
-                |slot, group, frame| short.forward_ipv4(heads.get(slot), group, frame),
-                |group, frame| decide::ipv4(&mut arrival, interface, group, frame),
-            ),
-            ipv6: self.ipv6.decide(
-                &world.ipv6,
-                frames,
-                verdicts,
-                |slot, group, frame| short.forward_ipv6(heads.get(slot), group, frame),
-                |group, frame| decide::ipv6(&mut arrival, interface, group, frame),
-            ),
+        let interface = arrival.world.interfaces.get(arrival.ingress);
+        let Some(interface) = interface.filter(|interface| interface.up) else {
+            verdicts.keep_all(Verdict::Drop(DropReason::PortDown));
+            return Forwarded::default();
         };
-        // Only now, as a token that was just written is slow to move.
-        for (frame, verdict) in burst.iter_mut().zip(verdicts) {
-            if let Verdict::Forward { len, .. } = verdict {
-                frame.truncate(usize::from(*len));
-            }
+        self.heads.read(&packets, interface.mac);
+        let all = Mask::MAX >> (BURST - packets.count());
+        let (ipv4, ipv6) = (self.heads.ipv4, self.heads.ipv6);
+        let mut forwarded = Forwarded::default();
+        if ipv4 != 0 {
+            forwarded.ipv4 += self.ipv4(&mut arrival, interface, &mut packets, verdicts);
+        }
+        let mut rest = all & !(ipv4 | ipv6);
+        if ipv6 != 0 {
+            let (count, others) = self.ipv6(&mut arrival, interface, &mut packets, verdicts);
+            forwarded.ipv6 += count;
+            rest |= others;
+        }
+        if rest != 0 {
+            let more = self.rest(&mut arrival, interface, rest, &mut packets, verdicts);
+            forwarded.ipv4 += more.ipv4;
+            forwarded.ipv6 += more.ipv6;
         }
         forwarded
     }
 
-    /// Finds what is to be looked up, plain packets first, and decides on what is not.
-    fn sort(
+    /// Plain IPv4 packets; how many are forwarded.
+    #[inline]
+    fn ipv4(
         &mut self,
-        frames: &[&mut [u8]],
+        arrival: &mut Arrival<'_>,
         interface: &Interface,
-        short: &Short<'_>,
+        packets: &mut Packets<'_, BURST>,
         verdicts: &mut Verdicts,
-    ) {
-        self.heads.read(frames, interface.mac);
-        let (ipv4, ipv6) = (&mut self.ipv4, &mut self.ipv6);
-        ipv4.clear();
-        ipv6.clear();
-        let (mut maybe, mut rest) = (Slots::NONE, Slots::NONE);
-        self.heads.sort(
-            frames.len(),
-            |is_plain, slot, destination| ipv4.push_if(is_plain, slot, destination),
-            &mut maybe,
-            &mut rest,
+    ) -> u64 {
+        let short = Short::new(arrival, interface);
+        self.ipv4.fill(self.heads.ipv4, &self.heads.destination);
+        self.ipv4.look_up(&arrival.world.ipv4);
+        let done = short.ipv4(
+            &self.heads,
+            &self.ipv4,
+            &mut self.sources,
+            packets,
+            verdicts,
         );
-        for slot in maybe.as_slice() {
-            let destination = classify::plain_ipv6(frames[usize::from(*slot)]);
-            ipv6.push_if(destination.is_some(), *slot, destination.unwrap_or(0));
-            rest.push_if(destination.is_none(), *slot);
+        self.cut(done, packets);
+        let mut forwarded = u64::from(done.count_ones());
+        if done != self.heads.ipv4 {
+            let left = self.ipv4.found().filter(|(slot, _)| done >> slot & 1 == 0);
+            forwarded += long_way(left, packets, verdicts, |group, frame| {
+                decide::ipv4(arrival, interface, group, frame)
+            });
         }
-        ipv4.may_be_short(short.ipv4);
-        ipv6.may_be_short(short.ipv6);
-        for slot in rest.as_slice() {
-            let at = usize::from(*slot);
-            match classify::classify(frames[at], interface.mac) {
-                Class::Ipv4(destination) => ipv4.push_if(true, *slot, destination),
-                Class::Ipv6(destination) => ipv6.push_if(true, *slot, destination),
-                Class::Punt(reason) => verdicts[at] = Verdict::Punt(reason, 0),
-                Class::Drop(reason) => verdicts[at] = Verdict::Drop(reason),
+        forwarded
+    }
+
+    /// Plain IPv6 packets; how many are forwarded, and which are not plain after all, by their
+    /// destinations.
+    #[inline]
+    fn ipv6(
+        &mut self,
+        arrival: &mut Arrival<'_>,
+        interface: &Interface,
+        packets: &mut Packets<'_, BURST>,
+        verdicts: &mut Verdicts,
+    ) -> (u64, Mask) {
+        let short = Short::new(arrival, interface);
+        let mut others = 0;
+        self.ipv6.clear();
+        for slot in slots(self.heads.ipv6) {
+            let [a, b, c, d, ..] = destination(packets, slot);
+            let plain = is_global(u32::from_le_bytes([a, b, c, d]));
+            let address = u128::from_be_bytes(destination(packets, slot));
+            self.ipv6
+                .push_if(plain, u8::try_from(slot).unwrap_or(0), address);
+            others |= Mask::from(!plain) << slot;
+        }
+        self.ipv6.look_up(&arrival.world.ipv6);
+        let done = short.ipv6(&self.heads, &self.ipv6, packets, verdicts);
+        self.cut(done, packets);
+        let mut forwarded = u64::from(done.count_ones());
+        if done | others != self.heads.ipv6 {
+            let left = self.ipv6.found().filter(|(slot, _)| done >> slot & 1 == 0);
+            forwarded += long_way(left, packets, verdicts, |group, frame| {
+                decide::ipv6(arrival, interface, group, frame)
+            });
+        }
+        (forwarded, others)
+    }
+
+    /// Whatever is not plain.
+    fn rest(
+        &mut self,
+        arrival: &mut Arrival<'_>,
+        interface: &Interface,
+        rest: Mask,
+        packets: &mut Packets<'_, BURST>,
+        verdicts: &mut Verdicts,
+    ) -> Forwarded {
+        self.ipv4.clear();
+        self.ipv6.clear();
+        for slot in slots(rest) {
+            let index = u8::try_from(slot).unwrap_or(0);
+            match classify::classify(packets.bytes(slot), interface.mac) {
+                Class::Ipv4(destination) => self.ipv4.push_if(true, index, destination),
+                Class::Ipv6(destination) => self.ipv6.push_if(true, index, destination),
+                Class::Punt(reason) => verdicts.set(slot, Verdict::Punt(reason, 0)),
+                Class::Drop(reason) => verdicts.set(slot, Verdict::Drop(reason)),
             }
         }
+        self.ipv4.look_up(&arrival.world.ipv4);
+        self.ipv6.look_up(&arrival.world.ipv6);
+        let ipv4 = long_way(self.ipv4.found(), packets, verdicts, |group, frame| {
+            decide::ipv4(arrival, interface, group, frame)
+        });
+        let ipv6 = long_way(self.ipv6.found(), packets, verdicts, |group, frame| {
+            decide::ipv6(arrival, interface, group, frame)
+        });
+        Forwarded { ipv4, ipv6 }
     }
+
+    /// Cuts plain packets that are padded: few are.
+    #[inline]
+    fn cut(&self, done: Mask, packets: &mut Packets<'_, BURST>) {
+        for slot in slots(done & self.heads.padded) {
+            let len = usize::try_from(self.heads.len[slot]).unwrap_or(usize::MAX);
+            packets.cut(slot, len.saturating_add(HEADER_LEN));
+        }
+    }
+}
+
+/// Decides on packets one by one; how many are forwarded.
+fn long_way(
+    found: impl Iterator<Item = (usize, GroupId)>,
+    packets: &mut Packets<'_, BURST>,
+    verdicts: &mut Verdicts,
+    mut decide: impl FnMut(GroupId, &mut [u8]) -> (Verdict, usize),
+) -> u64 {
+    let mut forwarded = 0;
+    for (slot, group) in found {
+        let (verdict, len) = decide(group, packets.bytes_mut(slot));
+        packets.cut(slot, len);
+        verdicts.set(slot, verdict);
+        forwarded += u64::from(matches!(verdict, Verdict::Forward(_)));
+    }
+    forwarded
+}
+
+/// The destination of an IPv6 packet that is whole.
+#[inline]
+fn destination(packets: &Packets<'_, BURST>, slot: usize) -> [u8; 16] {
+    let mut destination = [0; 16];
+    destination.copy_from_slice(&packets.head(slot)[38..54]);
+    destination
 }

@@ -1,9 +1,8 @@
 //! Lists of frames of a burst, made without branches: what is in a mixed burst cannot be guessed.
 
-use super::{Verdict, Verdicts};
+use super::heads::Mask;
 use crate::dataplane::port::BURST;
 use crate::shared::fib::{Fib, GroupId, Lpm};
-use crate::shared::port::PortId;
 
 /// Frames of a burst, by slot.
 #[derive(Clone, Debug)]
@@ -12,11 +11,19 @@ pub(super) struct Slots {
     len: usize,
 }
 
+impl Default for Slots {
+    fn default() -> Self {
+        Slots {
+            slots: [0; BURST],
+            len: 0,
+        }
+    }
+}
+
 impl Slots {
-    pub(super) const NONE: Slots = Slots {
-        slots: [0; BURST],
-        len: 0,
-    };
+    pub(super) fn clear(&mut self) {
+        self.len = 0;
+    }
 
     /// Adds a slot or not. Every slot is offered once at most, so there is room.
     #[inline]
@@ -31,31 +38,36 @@ impl Slots {
     }
 }
 
-/// Destinations to look up together, with the frames that they belong to.
+/// The slots of a mask, in order.
+pub(super) fn slots(mut mask: Mask) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let slot = mask.trailing_zeros();
+        mask &= mask.checked_sub(1)?;
+        usize::try_from(slot).ok()
+    })
+}
+
+/// Destinations to look up together, with the frames that they belong to and what they led to.
 #[derive(Debug)]
 pub(super) struct Keys<A> {
     slots: Slots,
     addresses: [A; BURST],
     groups: [GroupId; BURST],
-    /// How many of them, from the first on, may go the short way.
-    short: usize,
 }
 
 impl<A: Lpm + Default> Default for Keys<A> {
     fn default() -> Self {
         Keys {
-            slots: Slots::NONE,
+            slots: Slots::default(),
             addresses: [A::default(); BURST],
             groups: [GroupId::NO_ROUTE; BURST],
-            short: 0,
         }
     }
 }
 
 impl<A: Lpm> Keys<A> {
     pub(super) fn clear(&mut self) {
-        self.slots.len = 0;
-        self.short = 0;
+        self.slots.clear();
     }
 
     #[inline]
@@ -64,39 +76,35 @@ impl<A: Lpm> Keys<A> {
         self.slots.push_if(condition, slot);
     }
 
-    /// Those until now may go the short way, if it is open.
-    pub(super) fn may_be_short(&mut self, is_open: bool) {
-        self.short = if is_open { self.slots.len } else { 0 };
+    /// Makes the list anew: the frames of a mask, with their addresses.
+    #[inline]
+    pub(super) fn fill(&mut self, mask: Mask, addresses: &[A; BURST]) {
+        self.clear();
+        for (slot, address) in (0..).zip(addresses) {
+            self.push_if(mask >> slot & 1 != 0, slot, *address);
+        }
     }
 
-    /// Looks all of them up and decides on each: those that may go the short way by `short`, and by
-    /// `long` the rest and what it does not know the way of. Returns how many are to be forwarded.
+    /// Looks all of them up.
     #[inline]
-    pub(super) fn decide(
-        &mut self,
-        fib: &Fib<A>,
-        frames: &mut [&mut [u8]],
-        verdicts: &mut Verdicts,
-        mut short: impl FnMut(u8, GroupId, &mut [u8]) -> Option<(PortId, u16)>,
-        mut long: impl FnMut(GroupId, &mut [u8]) -> Verdict,
-    ) -> u64 {
-        let slots = self.slots.as_slice();
-        let groups = &mut self.groups[..slots.len()];
-        fib.lookup_burst(&self.addresses[..slots.len()], groups);
-        let mut forwarded = 0;
-        for (at, (slot, group)) in slots.iter().zip(groups).enumerate() {
-            let frame = &mut *frames[usize::from(*slot)];
-            let verdict = &mut verdicts[usize::from(*slot)];
-            if at < self.short
-                && let Some((port, len)) = short(*slot, *group, frame)
-            {
-                *verdict = Verdict::Forward { port, len };
-                forwarded += 1;
-                continue;
-            }
-            *verdict = long(*group, frame);
-            forwarded += u64::from(matches!(verdict, Verdict::Forward { .. }));
-        }
-        forwarded
+    pub(super) fn look_up(&mut self, fib: &Fib<A>) {
+        let count = self.slots.as_slice().len();
+        fib.lookup_burst(&self.addresses[..count], &mut self.groups[..count]);
+    }
+
+    /// Slots with the groups that they led to.
+    #[inline]
+    pub(super) fn found(&self) -> impl Iterator<Item = (usize, GroupId)> {
+        let slots = self.slots.as_slice().iter();
+        slots
+            .zip(&self.groups)
+            .map(|(slot, group)| (usize::from(*slot), *group))
+    }
+
+    /// One of them.
+    #[inline]
+    pub(super) fn at(&self, at: usize) -> (usize, GroupId) {
+        let slot = self.slots.slots[at % BURST];
+        (usize::from(slot), self.groups[at % BURST])
     }
 }

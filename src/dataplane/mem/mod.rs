@@ -10,6 +10,7 @@ mod arena;
 mod dma;
 mod list;
 mod numa;
+mod packets;
 mod pool;
 mod region;
 mod shortfall;
@@ -18,7 +19,8 @@ pub use arena::Arena;
 pub use dma::DmaMap;
 pub use list::move_frames;
 pub use numa::node_of_core;
-pub use pool::{Frame, Holder, Pool, prefetch};
+pub use packets::{HEAD, Head, Packets};
+pub use pool::{Frame, Holder, Pool};
 pub use region::{HUGE_PAGE, PageKind, Region};
 pub use shortfall::Shortfall;
 

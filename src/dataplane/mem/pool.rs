@@ -2,9 +2,10 @@
 
 #![allow(unsafe_code, reason = "turns a unique token into a slice of its frame")]
 
+use std::ptr::NonNull;
 use std::sync::Arc;
 
-use super::{Arena, COLOURS, HEADROOM, LINE};
+use super::{Arena, COLOURS, HEAD, HEADROOM, Head, LINE};
 use crate::shared::port::PortId;
 
 /// The right to touch one frame of packet memory. It cannot be copied. Dropping one leaks the buffer until the pool goes: give it back instead.
@@ -13,7 +14,7 @@ use crate::shared::port::PortId;
 pub struct Frame {
     arena: u32,
     index: u32,
-    /// First byte of the packet within the frame.
+    /// First byte of the packet within the frame, with room for a [`Head`] from there on.
     offset: u16,
     /// Bytes of the packet.
     len: u16,
@@ -119,14 +120,16 @@ impl Pool {
     }
 
     /// Takes back a frame that `from`'s ring returned as `addr` with `len` packet bytes there.
-    /// `None` when the address lies outside the arena, the packet would leave its frame, or `from`
-    /// does not hold the frame: then the ring's word counts for nothing.
+    /// `None` when the address lies outside the arena, the packet or a [`Head`] there would leave its
+    /// frame, or `from` does not hold the frame: then the ring's word counts for nothing.
     pub fn redeem(&mut self, addr: u64, len: u32, from: Holder) -> Option<Frame> {
         let index = u32::try_from(addr >> self.frame_shift).ok()?;
         let offset = u16::try_from(addr & (u64::from(self.arena.frame_size()) - 1)).ok()?;
         let packet = u16::try_from(len).ok()?;
         let holder = self.holder.get_mut(index as usize)?;
-        if *holder != from || u32::from(offset) + len > self.arena.frame_size() {
+        // Any frame has room for a head.
+        let end = usize::from(offset) + usize::from(packet).max(HEAD);
+        if *holder != from || end > self.arena.frame_size() as usize {
             return None;
         }
         *holder = Holder::USER;
@@ -194,21 +197,37 @@ impl Pool {
         }
     }
 
+    /// Where the packet of a frame of this arena begins.
+    #[inline]
+    pub(super) fn head(&self, frame: &Frame) -> NonNull<Head> {
+        let start = self.arena.address(frame.index, frame.offset);
+        // SAFETY: an address within a mapping is not null.
+        unsafe { NonNull::new_unchecked(start.cast()) }
+    }
+
     /// A frame of another arena would reach another token's bytes.
     #[inline]
     fn check(&self, frame: &Frame) {
         assert!(frame.arena == self.arena.id(), "a frame of another arena");
     }
+
+    /// As [`Self::check`].
+    #[inline]
+    pub(super) fn check_all(&self, frames: &[Frame]) {
+        let id = self.arena.id();
+        let other = frames.iter().fold(0, |all, frame| all | (frame.arena ^ id));
+        assert!(other == 0, "a frame of another arena");
+    }
 }
 
-/// Has the first bytes come nearer, for a look at them soon.
+/// Has the cache line at an address come nearer, for a look at it soon.
 #[inline]
-pub fn prefetch(bytes: &[u8]) {
+pub(super) fn prefetch(start: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch of whatever address changes nothing that can be seen.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().cast());
+        _mm_prefetch::<_MM_HINT_T0>(start.cast());
     }
 }
 

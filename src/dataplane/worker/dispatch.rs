@@ -14,8 +14,7 @@ const _: () = assert!(MAX_PORTS <= 64);
 impl Worker {
     /// Carries out `verdicts` on `burst`, both emptied; so many are to be forwarded.
     pub(super) fn dispatch(&mut self, ingress: PortId, mut forwarded: Forwarded) {
-        if let [Verdict::Forward { port, .. }, ..] = self.verdicts[..]
-            && self.verdicts.iter().all(|verdict| verdict.leaves_by(port))
+        if let Some(port) = self.verdicts.common_egress()
             && let Some(egress) = self.ports[port.index()].as_mut()
         {
             // The rule, so it is worth a way of its own.
@@ -24,15 +23,16 @@ impl Worker {
             return self.count(ingress, &forwarded, false);
         }
         let (mut egress_ports, mut punted) = (0u64, false);
-        for (frame, verdict) in self.burst.take().into_iter().zip(self.verdicts.take()) {
-            if let Verdict::Forward { port, .. } = verdict
+        let verdicts = std::mem::take(&mut self.verdicts);
+        for (frame, verdict) in self.burst.take().into_iter().zip(verdicts.iter()) {
+            if let Verdict::Forward(port) = verdict
                 && let Some(egress) = self.ports[port.index()].as_mut()
             {
                 egress.outgoing.push(frame);
                 egress_ports |= 1 << port.index();
                 continue;
             }
-            if let Verdict::Forward { .. } = verdict {
+            if let Verdict::Forward(_) = verdict {
                 forwarded.take_back(self.pool.bytes(&frame));
             }
             punted |= self.keep(ingress, frame, verdict);
@@ -49,7 +49,7 @@ impl Worker {
             return false;
         };
         let (reason, admitted) = match verdict {
-            Verdict::Forward { .. } => (Err(DropReason::EgressGone), false),
+            Verdict::Forward(_) => (Err(DropReason::EgressGone), false),
             Verdict::Drop(reason) => (Err(reason), false),
             Verdict::Redirect => (Ok(PuntReason::Redirect), true),
             Verdict::Punt(reason, next_hop) => {

@@ -105,7 +105,7 @@ impl Worker {
             counters,
             hits,
             burst: Burst::new(),
-            verdicts: Verdicts::new(),
+            verdicts: Verdicts::default(),
             rest: ArrayVec::new(),
             scratch: vec![0; MAX_PACKET].into_boxed_slice(),
             turns: 0,

@@ -1,5 +1,6 @@
 //! Adjacencies: where a packet leaves and what is written in front of it.
 
+use super::Pack;
 use crate::shared::mac::MacAddr;
 use crate::shared::port::PortId;
 
@@ -8,7 +9,7 @@ use crate::shared::port::PortId;
 pub struct AdjacencyId(u32);
 
 impl AdjacencyId {
-    pub fn new(slot: u32) -> AdjacencyId {
+    pub const fn new(slot: u32) -> AdjacencyId {
         AdjacencyId(slot)
     }
 
@@ -58,4 +59,44 @@ pub struct Rewrite {
     pub source: MacAddr,
     /// Largest IP packet that the egress interface carries.
     pub mtu: u16,
+}
+
+/// What plain packets need of an adjacency: where they leave, in a sixteenth of two cache lines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C, align(16))]
+pub struct Exit {
+    /// The first bytes of the frame: destination and source.
+    pub addresses: [u8; 12],
+    /// Largest IP packet; 0 where no packet leaves without the long way's decision.
+    pub mtu: u16,
+    /// Of the port, its index; [`Exit::NOWHERE`] for none.
+    pub port: u8,
+}
+
+impl Exit {
+    /// No port's index.
+    pub const NOWHERE: u8 = u8::MAX;
+}
+
+impl Pack for Adjacency {
+    type Packed = Exit;
+    const NONE: Exit = Exit {
+        addresses: [0; 12],
+        mtu: 0,
+        port: Exit::NOWHERE,
+    };
+
+    fn pack(&self) -> Exit {
+        let Adjacency::Resolved(rewrite) = self else {
+            return Adjacency::NONE;
+        };
+        let mut addresses = [0; 12];
+        addresses[..6].copy_from_slice(&rewrite.destination.0);
+        addresses[6..].copy_from_slice(&rewrite.source.0);
+        Exit {
+            addresses,
+            mtu: rewrite.mtu,
+            port: rewrite.port.slot(),
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::AdjacencyId;
+use super::{AdjacencyId, Pack};
 use crate::shared::reason::{DropReason, PuntReason};
 
 /// The most buckets of a multipath group; weights that need more are rounded.
@@ -47,6 +47,44 @@ pub struct Group {
     pub action: Action,
     /// A route's own MTU (RTAX_MTU); `u16::MAX` when only the egress interface limits.
     pub mtu: u16,
+}
+
+/// What plain packets need of a group, in eight bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C, align(8))]
+pub struct Way {
+    /// The next hop, if it is the only one.
+    pub leg: AdjacencyId,
+    /// The route's MTU; 0 where no packet is forwarded.
+    pub mtu: u16,
+    /// There are several next hops: the flow hash picks one.
+    pub spreads: bool,
+}
+
+impl Pack for Group {
+    type Packed = Way;
+    const NONE: Way = Way {
+        leg: AdjacencyId::new(0),
+        mtu: 0,
+        spreads: false,
+    };
+
+    fn pack(&self) -> Way {
+        let mtu = self.mtu;
+        match &self.action {
+            Action::Forward(leg) => Way {
+                leg: *leg,
+                mtu,
+                spreads: false,
+            },
+            Action::Spread(_) => Way {
+                mtu,
+                spreads: true,
+                ..Group::NONE
+            },
+            Action::Punt(_) | Action::Drop(_) => Group::NONE,
+        }
+    }
 }
 
 /// The four things a route can do.

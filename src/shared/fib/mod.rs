@@ -18,6 +18,7 @@ mod group;
 mod locals;
 mod lpm4;
 mod lpm6;
+mod packed;
 mod path;
 mod rib;
 mod root;
@@ -31,10 +32,11 @@ mod vector;
 mod world;
 
 pub use address::Address;
-pub use adjacency::{Adjacency, AdjacencyId, Rewrite};
+pub use adjacency::{Adjacency, AdjacencyId, Exit, Rewrite};
 pub use compile::Lpm;
-pub use group::{Action, Buckets, Group, GroupId};
+pub use group::{Action, Buckets, Group, GroupId, Way};
 pub use locals::AddressSet;
+pub use packed::{Pack, PackedTable};
 pub use path::Path;
 pub use table::{Exhausted, Fib, Table};
 pub use world::{

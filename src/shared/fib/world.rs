@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::locals::AddressSet;
-use super::{Action, Adjacency, AdjacencyId, Fib, Group, GroupId};
+use super::{Action, Adjacency, AdjacencyId, Fib, Group, GroupId, PackedTable};
 use crate::shared::mac::MacAddr;
 use crate::shared::port::{MAX_PORTS, PortId};
 use crate::shared::reason::PuntReason;
@@ -19,8 +19,8 @@ use crate::shared::reason::PuntReason;
 pub struct World {
     pub ipv4: Fib<u32>,
     pub ipv6: Fib<u128>,
-    pub groups: Arc<Vec<Group>>,
-    pub adjacencies: Arc<Vec<Adjacency>>,
+    pub groups: Arc<PackedTable<Group>>,
+    pub adjacencies: Arc<PackedTable<Adjacency>>,
     pub interfaces: Arc<Interfaces>,
     /// The router's IPv4 addresses, which nobody else may send from.
     pub locals: Arc<AddressSet>,
@@ -38,7 +38,7 @@ impl Default for World {
         World {
             ipv4: Fib::default(),
             ipv6: Fib::default(),
-            groups: Arc::new(vec![no_route]),
+            groups: Arc::new([no_route].into_iter().collect()),
             adjacencies: Arc::default(),
             interfaces: Arc::default(),
             locals: Arc::default(),
@@ -219,7 +219,7 @@ mod tests {
             groups.push(NO_ROUTE.clone());
             let world = World {
                 ipv4: table.commit().unwrap(),
-                groups: Arc::new(groups.clone()),
+                groups: Arc::new(groups.iter().cloned().collect()),
                 ..World::default()
             };
             publisher.publish(world);

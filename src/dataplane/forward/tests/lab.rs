@@ -133,7 +133,7 @@ impl Router {
 
     /// The same router as the pipeline sees it.
     pub(super) fn world(&self, hash: HashFields) -> World {
-        let mut groups = World::default().groups.to_vec();
+        let mut groups: Vec<Group> = World::default().groups.iter().cloned().collect();
         let interface = Interface {
             mac: MacAddr(self.mac),
             up: self.up,
@@ -150,7 +150,7 @@ impl Router {
         World {
             ipv4: fib(&self.routes_ipv4, &mut groups),
             ipv6: fib(&self.routes_ipv6, &mut groups),
-            groups: Arc::new(groups),
+            groups: Arc::new(groups.into_iter().collect()),
             adjacencies: Arc::new(self.next_hops.iter().map(adjacency).collect()),
             interfaces: Arc::new(interfaces),
             locals: Arc::new(self.own_ipv4.iter().copied().collect()),
@@ -259,7 +259,7 @@ impl Bench {
         assert!(frames.len() <= BURST);
         let pool = &mut self.pool;
         let mut burst: Burst = frames.iter().map(|bytes| filled(pool, bytes)).collect();
-        let mut verdicts = Verdicts::new();
+        let mut verdicts = Verdicts::default();
         let arrival = Arrival {
             world,
             ingress: port(0),
@@ -268,19 +268,17 @@ impl Bench {
             now: NOW,
         };
         self.pipeline.run(arrival, pool, &mut burst, &mut verdicts);
-        assert_eq!(verdicts.len(), frames.len(), "one verdict a frame");
+        assert_eq!(verdicts.count(), frames.len(), "one verdict a frame");
         let mut outcomes = Vec::new();
-        for ((frame, verdict), came) in burst.into_iter().zip(verdicts).zip(frames) {
+        for ((frame, verdict), came) in burst.into_iter().zip(verdicts.iter()).zip(frames) {
             let left = pool.bytes(&frame);
             outcomes.push(match verdict {
-                Verdict::Forward { port, len } => {
-                    Outcome::Forward(port, left[..usize::from(len)].to_vec())
-                }
+                Verdict::Forward(port) => Outcome::Forward(port, left.to_vec()),
                 Verdict::Punt(reason, _) => Outcome::Punt(reason),
                 Verdict::Redirect => Outcome::Punt(PuntReason::Redirect),
                 Verdict::Drop(reason) => Outcome::Drop(reason),
             });
-            if !matches!(verdict, Verdict::Forward { .. }) {
+            if !matches!(verdict, Verdict::Forward(_)) {
                 assert_eq!(left, came, "{verdict:?} wrote to the frame");
             }
             pool.give(frame);

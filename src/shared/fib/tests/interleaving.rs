@@ -374,7 +374,7 @@ fn threads_that_read_while_control_commits_see_one_version_at_a_time() {
     }
     let mut publisher = Publisher::default();
     let (mut ipv4, mut ipv6): (Table<u32>, Table<u128>) = (Table::default(), Table::default());
-    let no_route = World::default().groups[0].clone();
+    let no_route = World::default().groups.get(0).unwrap().clone();
     let mut world_of = |version: usize| {
         // Host routes, so that each hides the ones around it.
         for (route, (prefix, _)) in IPV4.iter().enumerate() {
@@ -387,7 +387,7 @@ fn threads_that_read_while_control_commits_see_one_version_at_a_time() {
             ipv4: ipv4.commit().unwrap(),
             ipv6: ipv6.commit().unwrap(),
             // Tells the version, out of reach of the arena.
-            groups: Arc::new(vec![no_route.clone(); version]),
+            groups: Arc::new(std::iter::repeat_n(no_route.clone(), version).collect()),
             ..World::default()
         }
     };

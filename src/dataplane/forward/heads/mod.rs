@@ -1,0 +1,244 @@
+//! The headers of a burst, word by word, and which of them are plain: IPv4 without options, or IPv6,
+//! with nothing about it that the long way would have to look at.
+//!
+//! A word of all frames lies together, so that sixteen frames are checked by one instruction; no test
+//! is a branch. A test may say no to what is fine after all: `classify` then finds out.
+
+#![allow(
+    unsafe_code,
+    reason = "vector instructions, where the machine has them"
+)]
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(test)]
+mod tests;
+
+use crate::dataplane::mem::{Head, Packets};
+use crate::dataplane::port::BURST;
+use crate::shared::fib::Path;
+use crate::shared::mac::MacAddr;
+use crate::shared::wire::ethernet::HEADER_LEN;
+
+/// Bytes of an Ethernet header, as lengths are counted here.
+const ETHERNET: u32 = 14;
+const _: () = assert!(ETHERNET as usize == HEADER_LEN);
+
+/// Frames that are checked together.
+const LANES: usize = 16;
+
+/// A number of each frame.
+type Lanes = [u32; BURST];
+
+/// A bit of each frame, the first frame's the lowest.
+pub(super) type Mask = u64;
+const _: () = assert!(Mask::BITS as usize == BURST);
+
+/// The words at these bytes of a frame; of each, the first byte is the lowest.
+const WORDS: [usize; 6] = [10, 14, 18, 22, 26, 30];
+
+/// Bits of [`Heads::kind`].
+const IPV4: u32 = 1;
+const IPV6: u32 = 2;
+const PADDED: u32 = 4;
+
+/// What the frames of a burst have in their headers.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(super) struct Heads {
+    words: [Lanes; WORDS.len()],
+    /// Bytes of the frame.
+    frame_len: Lanes,
+    /// What the frame is.
+    kind: Lanes,
+    /// IPv4 destination as a number.
+    pub(super) destination: Lanes,
+    /// IPv4 source as a number.
+    pub(super) source: Lanes,
+    /// Bytes of the IP packet.
+    pub(super) len: Lanes,
+    /// The word with the TTL (bytes 22 to 25) or hop limit (18 to 21) as it is to leave.
+    pub(super) aged: Lanes,
+    /// Plain packets of each family.
+    pub(super) ipv4: Mask,
+    pub(super) ipv6: Mask,
+    /// Those of them with something behind the IP packet.
+    pub(super) padded: Mask,
+}
+
+impl Default for Heads {
+    fn default() -> Self {
+        let lanes = [0; BURST];
+        Heads {
+            words: [lanes; WORDS.len()],
+            frame_len: lanes,
+            kind: lanes,
+            destination: lanes,
+            source: lanes,
+            len: lanes,
+            aged: lanes,
+            ipv4: 0,
+            ipv6: 0,
+            padded: 0,
+        }
+    }
+}
+
+impl Heads {
+    /// Reads the packets' headers and tells the plain ones, sent to `own`, from the rest.
+    #[inline]
+    pub(super) fn read(&mut self, packets: &Packets<'_, BURST>, own: MacAddr) {
+        self.read_by(Path::best(), packets, own);
+    }
+
+    /// As [`Heads::read`], by a path of the caller's choice.
+    #[inline]
+    fn read_by(&mut self, path: Path, packets: &Packets<'_, BURST>, own: MacAddr) {
+        for (len, frame) in self.frame_len.iter_mut().zip(packets.frames()) {
+            *len = u32::try_from(frame.len()).unwrap_or(0);
+        }
+        let count = packets.count();
+        match path {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this path is only there where its instructions are.
+            Path::Avx512(_) => unsafe { avx512::read(self, packets) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this path is only there where its instructions are.
+            Path::Avx2(_) => unsafe { self.read_avx2(packets) },
+            _ => self.read_plainly(packets),
+        }
+        let mine = Mask::MAX >> (BURST - count) & !sent_to_others(packets, own);
+        self.ipv4 &= mine;
+        self.ipv6 &= mine;
+        self.padded &= self.ipv4 | self.ipv6;
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn read_avx2(&mut self, packets: &Packets<'_, BURST>) {
+        self.read_plainly(packets);
+    }
+
+    /// Always inlined, to be compiled for each of its callers' instructions.
+    #[inline(always)]
+    fn read_plainly(&mut self, packets: &Packets<'_, BURST>) {
+        for slot in 0..packets.count() {
+            let head = packets.head(slot);
+            let words = WORDS.map(|at| word(head, at));
+            for (lanes, word) in self.words.iter_mut().zip(words) {
+                lanes[slot % BURST] = word;
+            }
+        }
+        for first in (0..packets.count()).step_by(LANES) {
+            self.check(first);
+        }
+        let mask = |kind: u32| {
+            let bits = self.kind.iter().zip(0u32..);
+            bits.fold(0, |mask, (found, slot)| {
+                mask | Mask::from(found & kind != 0) << slot
+            })
+        };
+        (self.ipv4, self.ipv6, self.padded) = (mask(IPV4), mask(IPV6), mask(PADDED));
+    }
+
+    /// Checks the sixteen frames from `first` on, whose words are read.
+    #[inline(always)]
+    fn check(&mut self, first: usize) {
+        for slot in first..first + LANES {
+            self.check_one(slot % BURST);
+        }
+    }
+
+    #[inline(always)]
+    fn check_one(&mut self, slot: usize) {
+        let [ethertype, a, b, c, d, e] = self.words.each_ref().map(|lanes| lanes[slot]);
+        let frame_len = self.frame_len[slot];
+
+        let ipv4_len = a.swap_bytes() & 0xffff;
+        let is_ipv4 = (ethertype >> 16 == 0x0008)
+            & (a & 0xff == 0x45)
+            & (ipv4_len >= 20)
+            & (ipv4_len + ETHERNET <= frame_len)
+            & (c & 0xff > 1)
+            & is_sound([a, b, c, d, e])
+            & is_host(d)
+            & is_host(e);
+
+        let ipv6_len = 40 + (b.swap_bytes() >> 16);
+        let is_ipv6 = (ethertype >> 16 == 0xdd86)
+            & (a & 0xf0 == 0x60)
+            & (ipv6_len + ETHERNET <= frame_len)
+            & (b & 0xff_0000 != 0)
+            & (b >> 24 > 1)
+            & is_global(c);
+
+        let len = if is_ipv6 { ipv6_len } else { ipv4_len };
+        self.kind[slot] = u32::from(is_ipv4) * IPV4
+            | u32::from(is_ipv6) * IPV6
+            | u32::from(len + ETHERNET != frame_len) * PADDED;
+        self.destination[slot] = e.swap_bytes();
+        self.source[slot] = d.swap_bytes();
+        self.len[slot] = len;
+        self.aged[slot] = if is_ipv6 {
+            b.wrapping_sub(1 << 24)
+        } else {
+            ipv4_aged(c)
+        };
+    }
+}
+
+/// The word at a byte of a head.
+#[inline(always)]
+fn word(head: &Head, at: usize) -> u32 {
+    u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
+}
+
+/// The frames that are sent to another address than `own`. As a rule there are none, which takes one
+/// branch to find out.
+#[inline]
+fn sent_to_others(packets: &Packets<'_, BURST>, MacAddr(own): MacAddr) -> Mask {
+    let [a, b, c, d, e, f] = own;
+    let own = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
+    let differ = |slot: usize| {
+        let [a, b, c, d, e, f, g, h, ..] = *packets.head(slot);
+        (u64::from_le_bytes([a, b, c, d, e, f, g, h]) ^ own) << 16
+    };
+    // Behind the last packet comes the first again.
+    if (0..BURST).fold(0, |all, slot| all | differ(slot)) == 0 {
+        return 0;
+    }
+    (0..BURST).fold(0, |mask, slot| mask | Mask::from(differ(slot) != 0) << slot)
+}
+
+/// Whether the one's complement sum of a header is zero, so that its checksum is right: in whatever
+/// order its bytes are added (RFC 1071 section 2). The header is not all zeros.
+#[inline(always)]
+fn is_sound(words: [u32; 5]) -> bool {
+    let sum: u32 = words
+        .iter()
+        .map(|word| (word & 0xffff) + (word >> 16))
+        .sum();
+    (sum & 0xffff) + (sum >> 16) == 0xffff
+}
+
+/// Neither martian nor multicast, as a source and as a destination.
+#[inline(always)]
+fn is_host(address: u32) -> bool {
+    (address != 0) & (address & 0xff != 127) & (address & 0xf0 != 0xe0) & (address != u32::MAX)
+}
+
+/// By its first word, neither multicast nor link-local, nor close to `::`.
+#[inline(always)]
+pub(super) fn is_global(first: u32) -> bool {
+    (first != 0) & (first & 0xff != 0xff) & (first & 0xc0ff != 0x80fe)
+}
+
+/// TTL, protocol and checksum of an IPv4 header with one off the TTL, which is at least 1. In one's
+/// complement and this order of bytes the checksum makes up for it by one (RFC 1624), as zero where
+/// that would be its other form.
+#[inline(always)]
+fn ipv4_aged(word: u32) -> u32 {
+    let sum = (word >> 16) + 1;
+    let sum = sum + u32::from(sum >= 0xffff);
+    (word & 0xffff).wrapping_sub(1) | sum << 16
+}

@@ -1,0 +1,77 @@
+//! What becomes of the frames of a burst. Those that leave, which are most, take a byte each.
+
+use super::Verdict;
+use crate::dataplane::port::BURST;
+use crate::shared::fib::Exit;
+use crate::shared::port::PortId;
+use crate::shared::reason::DropReason;
+
+/// One verdict a frame, by slot.
+#[derive(Debug)]
+pub struct Verdicts {
+    count: usize,
+    /// The slots of the ports that frames leave by; `Exit::NOWHERE` for the others,
+    egress: [u8; BURST],
+    /// whose verdicts these are.
+    kept: [Verdict; BURST],
+}
+
+impl Default for Verdicts {
+    fn default() -> Self {
+        Verdicts {
+            count: 0,
+            egress: [Exit::NOWHERE; BURST],
+            kept: [Verdict::Drop(DropReason::PortDown); BURST],
+        }
+    }
+}
+
+impl Verdicts {
+    /// Starts anew, with `count` frames that are yet to be decided on.
+    #[inline]
+    pub(super) fn reset(&mut self, count: usize) {
+        self.count = count.min(BURST);
+        self.egress.fill(Exit::NOWHERE);
+    }
+
+    /// No frame of the burst goes on.
+    pub(super) fn keep_all(&mut self, verdict: Verdict) {
+        self.kept.fill(verdict);
+    }
+
+    /// A frame leaves by the port of `exit`.
+    #[inline]
+    pub(super) fn leave(&mut self, slot: usize, exit: &Exit) {
+        self.egress[slot % BURST] = exit.port;
+    }
+
+    pub(super) fn set(&mut self, slot: usize, verdict: Verdict) {
+        match verdict {
+            Verdict::Forward(port) => self.egress[slot] = port.slot(),
+            verdict => self.kept[slot] = verdict,
+        }
+    }
+
+    /// Frames of the burst.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The port that all frames leave by, if it is one.
+    #[inline]
+    pub fn common_egress(&self) -> Option<PortId> {
+        let egress = &self.egress[..self.count];
+        let first = *egress.first()?;
+        let differ = egress.iter().fold(0, |all, port| all | (port ^ first));
+        PortId::new(first.into()).filter(|_| differ == 0)
+    }
+
+    /// In the order of slots.
+    pub fn iter(&self) -> impl Iterator<Item = Verdict> {
+        let both = self.egress.iter().zip(&self.kept).take(self.count);
+        both.map(|(egress, kept)| match PortId::new((*egress).into()) {
+            Some(port) => Verdict::Forward(port),
+            None => *kept,
+        })
+    }
+}

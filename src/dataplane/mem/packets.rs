@@ -1,0 +1,167 @@
+//! The packets of a burst, opened together: where each begins is worked out once.
+
+#![allow(unsafe_code, reason = "turns unique tokens into references")]
+
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use super::pool::prefetch;
+use super::{Frame, Pool};
+
+/// Bytes at a packet's start that a frame always has, whatever the packet's length: a cache line, in
+/// which lie the headers of all but packets with extension headers.
+pub const HEAD: usize = 64;
+
+/// The first bytes of a packet; behind its end, whatever lies in its frame.
+pub type Head = [u8; HEAD];
+
+/// Up to `N` packets, at least one, for reading and rewriting; `N` is a power of two.
+#[derive(Debug)]
+pub struct Packets<'a, const N: usize> {
+    /// Behind the last packet, again the first: any slot has a head.
+    heads: [NonNull<Head>; N],
+    frames: &'a mut [Frame],
+    pool: PhantomData<&'a Pool>,
+}
+
+impl Pool {
+    /// Opens the first `N` frames; `None` when there are none. Has their heads come nearer.
+    #[inline]
+    pub fn packets<'a, const N: usize>(
+        &'a self,
+        frames: &'a mut [Frame],
+    ) -> Option<Packets<'a, N>> {
+        const { assert!(N.is_power_of_two()) };
+        let count = frames.len().min(N);
+        let frames = &mut frames[..count];
+        self.check_all(frames);
+        let first = self.head(frames.first()?);
+        let mut heads = [first; N];
+        for (head, frame) in heads.iter_mut().zip(frames.iter()) {
+            *head = self.head(frame);
+            prefetch(head.as_ptr().cast());
+        }
+        Some(Packets {
+            heads,
+            frames,
+            pool: PhantomData,
+        })
+    }
+}
+
+impl<const N: usize> Packets<'_, N> {
+    #[inline]
+    pub fn count(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// The tokens, in the order of slots.
+    #[inline]
+    pub fn frames(&self) -> &[Frame] {
+        self.frames
+    }
+
+    /// The head of a packet; beyond the last slot, of some other.
+    #[inline]
+    pub fn head(&self, slot: usize) -> &Head {
+        // SAFETY: a frame has HEAD bytes from its packet's start on (an invariant of its token), its
+        // token is borrowed mutably here, and whoever writes to it borrows `self` mutably.
+        unsafe { self.heads[slot % N].as_ref() }
+    }
+
+    /// As [`Self::head`], for rewriting.
+    #[inline]
+    pub fn head_mut(&mut self, slot: usize) -> &mut Head {
+        // SAFETY: as in `head`; two slots may have the same head, but `self` is borrowed.
+        unsafe { self.heads[slot % N].as_mut() }
+    }
+
+    /// All bytes of a packet.
+    #[inline]
+    pub fn bytes(&self, slot: usize) -> &[u8] {
+        let len = self.frames[slot].len();
+        // SAFETY: as in `head`: a packet lies in its frame.
+        unsafe { std::slice::from_raw_parts(self.heads[slot].as_ptr().cast(), len) }
+    }
+
+    /// As [`Self::bytes`], for rewriting.
+    #[inline]
+    pub fn bytes_mut(&mut self, slot: usize) -> &mut [u8] {
+        let len = self.frames[slot].len();
+        // SAFETY: as in `head_mut` and `bytes`.
+        unsafe { std::slice::from_raw_parts_mut(self.heads[slot].as_ptr().cast(), len) }
+    }
+
+    /// Cuts a packet to its first `len` bytes.
+    #[inline]
+    pub fn cut(&mut self, slot: usize, len: usize) {
+        self.frames[slot].truncate(len);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::dataplane::mem::{Arena, Holder};
+    use crate::shared::port::PortId;
+
+    fn pool() -> Pool {
+        Pool::new(Arc::new(Arena::new(8, 2048).unwrap().0)).unwrap()
+    }
+
+    #[test]
+    fn packets_are_what_their_frames_hold_and_heads_are_their_first_bytes() {
+        let mut pool = pool();
+        let mut frames: Vec<Frame> = Vec::new();
+        for len in [0usize, 1, 64, 1500] {
+            let mut frame = pool.take().unwrap();
+            assert!(pool.fill(&mut frame, &vec![u8::try_from(len % 251).unwrap(); len]));
+            frames.push(frame);
+        }
+        let mut packets = pool.packets::<4>(&mut frames).unwrap();
+        assert_eq!(packets.count(), 4);
+        assert_eq!(packets.bytes(3), vec![245; 1500]);
+        assert_eq!(packets.head(3), &[245; 64]);
+        assert_eq!((packets.bytes(0).len(), packets.head(1)[0]), (0, 1));
+        packets.head_mut(2)[0] = 9;
+        packets.bytes_mut(2)[63] = 8;
+        packets.cut(2, 60);
+        packets.cut(0, 60);
+        assert_eq!((packets.bytes(2).len(), packets.bytes(2)[0]), (60, 9));
+        assert_eq!((packets.head(2)[63], packets.bytes(0).len()), (8, 0));
+        for frame in frames {
+            pool.give(frame);
+        }
+    }
+
+    #[test]
+    fn no_frames_are_no_packets_and_more_than_fit_stay_closed() {
+        let mut pool = pool();
+        assert!(pool.packets::<4>(&mut []).is_none());
+        let mut frames: Vec<Frame> = (0..5).map(|_| pool.take().unwrap()).collect();
+        assert_eq!(pool.packets::<4>(&mut frames).unwrap().count(), 4);
+        frames.into_iter().for_each(|frame| pool.give(frame));
+    }
+
+    #[test]
+    fn a_ring_cannot_return_a_packet_without_room_for_a_head() {
+        let mut pool = pool();
+        let holder = Holder::port(PortId::new(0).unwrap());
+        let frame = pool.take().unwrap();
+        let addr = pool.lend(frame, holder);
+        let last = (addr / 2048 + 1) * 2048;
+        assert!(pool.redeem(last - 63, 1, holder).is_none());
+        let frame = pool.redeem(last - 64, 1, holder).unwrap();
+        pool.give(frame);
+    }
+
+    #[test]
+    #[should_panic(expected = "another arena")]
+    fn frames_of_another_pool_are_not_opened() {
+        let (one, mut other) = (pool(), pool());
+        let mut frames = [other.take().unwrap()];
+        let _ = one.packets::<4>(&mut frames);
+    }
+}
