@@ -5,7 +5,7 @@ use super::decide::way_back;
 use super::heads::{Heads, Mask};
 use super::slots::{Keys, Slots};
 use super::{Arrival, Verdicts, flow};
-use crate::dataplane::mem::Packets;
+use crate::dataplane::mem::{Frame, Packets};
 use crate::dataplane::port::BURST;
 use crate::shared::fib::{
     Action, Adjacency, AdjacencyId, Exit, Group, Interface, Lpm, Pack, ReversePath, Way, World,
@@ -23,6 +23,7 @@ pub(super) struct Short<'a> {
     ways: &'a [Way],
     exits: &'a [Exit],
     hits: &'a Hits,
+    ahead: &'a [Frame],
     ingress: PortId,
     reverse_path: ReversePath,
     /// Whether the packets that arrive here may take this way at all.
@@ -44,6 +45,7 @@ impl<'a> Short<'a> {
             ways: world.groups.packed(),
             exits: world.adjacencies.packed(),
             hits: arrival.hits,
+            ahead: arrival.ahead,
             ingress: arrival.ingress,
             reverse_path: interface.reverse_path,
             ipv4: interface.forward_ipv4 && !world.kernel_only.ipv4,
@@ -159,6 +161,9 @@ impl<'a> Short<'a> {
         let mut done = 0;
         let ingress = self.ingress.slot();
         for (at, (slot, _)) in keys.found().enumerate() {
+            if let Some(frame) = self.ahead.get(at) {
+                packets.hint(frame);
+            }
             let leg = legs.leg[at % BURST];
             let exit = self.exits.get(leg.index()).unwrap_or(&Adjacency::NONE);
             let fits = heads.len[slot % BURST] <= u32::from(exit.mtu.min(legs.mtu[at % BURST]));

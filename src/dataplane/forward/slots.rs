@@ -25,6 +25,24 @@ impl Slots {
         self.len = 0;
     }
 
+    /// The first `count` slots.
+    #[inline]
+    fn first(count: u32) -> Slots {
+        const ALL: [u8; BURST] = {
+            let mut all = [0; BURST];
+            let mut slot = 0u8;
+            while (slot as usize) < BURST {
+                all[slot as usize] = slot;
+                slot += 1;
+            }
+            all
+        };
+        Slots {
+            slots: ALL,
+            len: usize::try_from(count).unwrap_or(0),
+        }
+    }
+
     /// Adds a slot or not. Every slot is offered once at most, so there is room.
     #[inline]
     pub(super) fn push_if(&mut self, condition: bool, slot: u8) {
@@ -79,6 +97,12 @@ impl<A: Lpm> Keys<A> {
     /// Makes the list anew: the frames of a mask, with their addresses.
     #[inline]
     pub(super) fn fill(&mut self, mask: Mask, addresses: &[A; BURST]) {
+        if mask & mask.wrapping_add(1) == 0 {
+            // The first frames, all of them: the rule.
+            self.addresses = *addresses;
+            self.slots = Slots::first(mask.count_ones());
+            return;
+        }
         self.clear();
         for (slot, address) in (0..).zip(addresses) {
             self.push_if(mask >> slot & 1 != 0, slot, *address);

@@ -66,12 +66,17 @@ impl Verdicts {
         PortId::new(first.into()).filter(|_| differ == 0)
     }
 
+    /// What becomes of a frame.
+    #[inline]
+    pub fn get(&self, slot: usize) -> Verdict {
+        match PortId::new(self.egress[slot].into()) {
+            Some(port) => Verdict::Forward(port),
+            None => self.kept[slot],
+        }
+    }
+
     /// In the order of slots.
     pub fn iter(&self) -> impl Iterator<Item = Verdict> {
-        let both = self.egress.iter().zip(&self.kept).take(self.count);
-        both.map(|(egress, kept)| match PortId::new((*egress).into()) {
-            Some(port) => Verdict::Forward(port),
-            None => *kept,
-        })
+        (0..self.count).map(|slot| self.get(slot))
     }
 }

@@ -29,7 +29,8 @@ pub use shortfall::Shortfall;
 pub const HEADROOM: usize = 256;
 
 /// Headers at the same place of every frame would all fall into the same few sets of the cache: behind
-/// the headroom, fresh packets begin at one of so many cache lines, by frame.
+/// the headroom, packets begin at one of so many cache lines, by frame. Where it is known how long they
+/// are, at one of as many as there is room for.
 pub const COLOURS: usize = 8;
 /// Bytes of a cache line.
 pub const LINE: usize = 64;

@@ -102,7 +102,7 @@ impl Pool {
     /// A free frame: empty, behind the headroom and its own colour.
     pub fn take(&mut self) -> Option<Frame> {
         let index = self.free.pop()?;
-        Some(self.token(index, coloured(index), 0))
+        Some(self.token(index, coloured(index, COLOURS), 0))
     }
 
     /// Puts a frame back on the free list.
@@ -171,8 +171,9 @@ impl Pool {
         }
     }
 
-    /// Makes `frame` a copy of `packet`, behind the headroom and, if there is room, the frame's colour;
-    /// false (and nothing done) when it is longer than [`Self::capacity`].
+    /// Makes `frame` a copy of `packet`, behind the headroom and as many cache lines as the frame's
+    /// index says and there is room for; false (and nothing done) when it is longer than
+    /// [`Self::capacity`].
     pub fn fill(&self, frame: &mut Frame, packet: &[u8]) -> bool {
         let Some(len) = u16::try_from(packet.len())
             .ok()
@@ -180,9 +181,8 @@ impl Pool {
         else {
             return false;
         };
-        let offset = coloured(frame.index);
-        let fits = usize::from(offset) + packet.len() <= self.arena.frame_size() as usize;
-        frame.offset = if fits { offset } else { HEADROOM_U16 };
+        let spare = self.capacity() - packet.len().max(HEAD);
+        frame.offset = coloured(frame.index, spare / LINE + 1);
         frame.len = len;
         self.bytes_mut(frame).copy_from_slice(packet);
         true
@@ -234,9 +234,9 @@ pub(super) fn prefetch(start: *const u8) {
 #[allow(clippy::cast_possible_truncation, reason = "256 fits")]
 const HEADROOM_U16: u16 = HEADROOM as u16;
 
-/// Where a fresh packet begins in a frame.
-fn coloured(index: u32) -> u16 {
-    let colour = (index as usize % COLOURS) * LINE;
+/// Where a packet begins in a frame that leaves it the choice of so many cache lines.
+fn coloured(index: u32, colours: usize) -> u16 {
+    let colour = (index as usize % colours.max(1)) * LINE;
     HEADROOM_U16 + u16::try_from(colour).unwrap_or(0)
 }
 

@@ -23,8 +23,8 @@ impl Worker {
             return self.count(ingress, &forwarded, false);
         }
         let (mut egress_ports, mut punted) = (0u64, false);
-        let verdicts = std::mem::take(&mut self.verdicts);
-        for (frame, verdict) in self.burst.take().into_iter().zip(verdicts.iter()) {
+        for (slot, frame) in self.burst.take().into_iter().enumerate() {
+            let verdict = self.verdicts.get(slot);
             if let Verdict::Forward(port) = verdict
                 && let Some(egress) = self.ports[port.index()].as_mut()
             {

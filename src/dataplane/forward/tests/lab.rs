@@ -263,6 +263,7 @@ impl Bench {
         let arrival = Arrival {
             world,
             ingress: port(0),
+            ahead: &[],
             limits,
             hits: &self.hits,
             now: NOW,
