@@ -53,6 +53,8 @@ impl Mirror {
     /// Has the neighbours of `other` in place of its own.
     pub fn take_neighbours(&mut self, other: &Mirror) {
         self.neighbours.clone_from(&other.neighbours);
+        self.neighbours_by_address
+            .clone_from(&other.neighbours_by_address);
     }
 
     /// The neighbours that are not reached as they are by `fresh`: the kernel does not announce
