@@ -21,7 +21,7 @@ mod sync;
 mod unknown;
 
 pub use decode::decode;
-pub use dump::{Dumper, dump};
+pub use dump::{Dump, Dumper, dump};
 pub use message::{Message, Messages};
 pub use monitor::{Monitor, Received};
 pub use neighbours::{NeighbourRequest, NeighbourRound, NeighbourSocket, NeighbourTable};
@@ -47,8 +47,6 @@ pub enum NetlinkError {
         #[source]
         source: std::io::Error,
     },
-    #[error("the kernel's {what} changed during every one of {tries} dumps; it is retried")]
-    Interrupted { what: &'static str, tries: u32 },
     #[error("the kernel's {what} made no sense: {why}; report it with the kernel's version")]
     Malformed { what: &'static str, why: String },
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 
 use super::audit::Audit;
-use super::dump::Dumper;
+use super::dump::{Dump, Dumper};
 use super::monitor::Monitor;
 use super::{NetlinkError, Received, Unknown};
 use crate::control::mirror::{Changes, Doubt, Event, Mirror, Placement};
@@ -73,7 +73,7 @@ pub struct Update {
     pub heard: Option<Instant>,
 }
 
-type DumpTask = JoinHandle<(Dumper, Result<Mirror, NetlinkError>)>;
+type DumpTask = JoinHandle<(Dumper, Result<Dump, NetlinkError>)>;
 
 /// Owner of the mirror and its sockets.
 pub struct Keeper {
@@ -328,13 +328,13 @@ impl Keeper {
         self.dumper = Some(dumper);
         if std::mem::take(&mut self.auditing) {
             match result {
-                Ok(fresh) => self.audit.dumped(fresh, now),
-                Err(_) => self.audit.postpone(now),
+                Ok(Dump { mirror, torn: None }) => self.audit.dumped(mirror, now),
+                Ok(_) | Err(_) => self.audit.postpone(now),
             }
             return Ok(Changes::default());
         }
-        let mut fresh = match result {
-            Ok(fresh) => fresh,
+        let Dump { mirror, torn } = match result {
+            Ok(dump) => dump,
             Err(error) if !self.synced => return Err(error),
             Err(error) => {
                 tracing::warn!("{error}");
@@ -348,6 +348,11 @@ impl Keeper {
             // Without the events that found no room it is older than the tables in use.
             return Ok(Changes::default());
         }
+        if let Some(name) = torn {
+            let why = format!("the kernel's {name} changed during every try of a dump");
+            self.schedule.note(&Doubt::Message(why));
+        }
+        let mut fresh = mirror;
         for doubt in replay(&mut fresh, std::mem::take(&mut self.replay), self.synced) {
             self.schedule.note(&doubt);
         }
@@ -376,7 +381,7 @@ impl Keeper {
     }
 }
 
-type Finished = Result<(Dumper, Result<Mirror, NetlinkError>), NetlinkError>;
+type Finished = Result<(Dumper, Result<Dump, NetlinkError>), NetlinkError>;
 
 /// Waits for the running dump; pending forever without one.
 async fn finished(task: &mut Option<DumpTask>) -> Finished {
