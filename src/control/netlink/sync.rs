@@ -295,13 +295,14 @@ impl Keeper {
             if !self.synced {
                 continue;
             }
-            match self.mirror.apply(event, changes) {
+            match self.mirror.begin(event, changes) {
                 // The tables in use are in doubt already: what they lack the dump brings.
                 Some(Doubt::Unknown(_)) if dumping => {}
                 Some(doubt) => self.doubt(&doubt),
                 None => {}
             }
         }
+        self.mirror.finish(changes);
     }
 
     fn queue(&mut self, event: &Event) {
@@ -421,10 +422,11 @@ fn replay(fresh: &mut Mirror, events: Vec<Event>, followed: bool) -> Vec<Doubt> 
             }
             _ => {}
         }
-        match fresh.apply(event, &mut ignored) {
+        match fresh.begin(event, &mut ignored) {
             None | Some(Doubt::Unknown(_)) => {}
             Some(doubt) => doubts.push(doubt),
         }
     }
+    fresh.finish(&mut ignored);
     doubts
 }
