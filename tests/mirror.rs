@@ -502,3 +502,28 @@ fn next_hop_objects_that_change_during_every_dump_hold_nothing_up() {
         assert_eq!(lab.routes_of("192.0.2.0/24"), 0);
     });
 }
+
+#[test]
+fn words_that_wait_count_from_when_they_came_until_they_are_followed() {
+    Lab::run(Settings::default(), async |lab| {
+        assert_eq!(lab.keeper.unanswered(), None);
+        // Nobody reads meanwhile.
+        ip_batch(&burst(20_000, "add"));
+        let first = lab.keeper.next().await.unwrap().heard;
+        while lab.burst_routes() != 20_000 {
+            assert_eq!(lab.keeper.unanswered(), first, "the rest waits as long");
+            assert_eq!(lab.keeper.next().await.unwrap().heard, first);
+        }
+        assert_eq!(lab.keeper.unanswered(), None);
+        // A doubt waits for the dump that finds nothing new.
+        ip("link set e2 down");
+        lab.keeper.next().await.unwrap();
+        let since = lab.keeper.unanswered();
+        assert!(since.is_some());
+        while !lab.keeper.next().await.unwrap().in_sync {
+            assert!(lab.keeper.unanswered() >= since);
+        }
+        lab.settled().await;
+        assert_eq!(lab.keeper.unanswered(), None);
+    });
+}

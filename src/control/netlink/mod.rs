@@ -16,6 +16,7 @@ mod netconf;
 mod nexthop;
 mod route;
 mod rule;
+mod schedule;
 mod socket;
 mod sync;
 mod unknown;

@@ -14,13 +14,10 @@ use tokio::time::sleep_until;
 use super::audit::Audit;
 use super::dump::{Dump, Dumper};
 use super::monitor::Monitor;
+use super::schedule::Schedule;
 use super::{NetlinkError, Received, Unknown};
 use crate::control::mirror::{Changes, Doubt, Event, Mirror, Placement};
 
-/// A dump starts when doubts have rested this long,
-const SETTLE: Duration = Duration::from_millis(50);
-/// or when the first of them is this old.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// Pause after a dump that failed.
 const RETRY: Duration = Duration::from_secs(1);
 /// Events that are queued while a dump runs; beyond, the dump is repeated instead.
@@ -87,8 +84,6 @@ pub struct Keeper {
     dumper: Option<Dumper>,
     task: Option<DumpTask>,
     dump_began: Instant,
-    /// The first doubt that the running dump answers.
-    dump_answers: Option<Instant>,
     schedule: Schedule,
     audit: Audit,
     /// The running dump is an audit's: it settles no doubt.
@@ -98,30 +93,6 @@ pub struct Keeper {
     /// What was last reported.
     reported_in_sync: bool,
     counters: Counters,
-}
-
-/// When to dump next, and why.
-struct Schedule {
-    /// Of the first and the last doubt that no running dump answers.
-    doubts: Option<(Instant, Instant)>,
-    /// The dump must find nothing new, or it is repeated.
-    confirm: bool,
-    /// Not before: after a failure, or to leave the machine half of its time.
-    earliest: Instant,
-}
-
-impl Schedule {
-    fn note(&mut self, doubt: &Doubt) {
-        let now = Instant::now();
-        let first = self.doubts.map_or(now, |(first, _)| first);
-        self.doubts = Some((first, now));
-        self.confirm |= matches!(doubt, Doubt::Interface(_));
-    }
-
-    fn due(&self) -> Option<Instant> {
-        let (first, last) = self.doubts?;
-        Some((last + SETTLE).min(first + PATIENCE).max(self.earliest))
-    }
 }
 
 impl Keeper {
@@ -142,14 +113,9 @@ impl Keeper {
             dumper: Some(Dumper::open()?),
             task: None,
             dump_began: now,
-            dump_answers: None,
             audit: Audit::new(settings.audit, now),
             auditing: false,
-            schedule: Schedule {
-                doubts: None,
-                confirm: false,
-                earliest: now,
-            },
+            schedule: Schedule::new(now),
             synced: false,
             reported_in_sync: false,
             counters: Counters::default(),
@@ -168,6 +134,13 @@ impl Keeper {
             drift: self.audit.drift,
             ..self.counters
         }
+    }
+
+    /// Since when the oldest word of the kernel's waits that the tables do not have: read and not
+    /// followed yet, or in doubt and not dumped yet.
+    pub fn unanswered(&self) -> Option<Instant> {
+        let waits = [self.monitor.waiting(), self.schedule.oldest()];
+        waits.into_iter().flatten().min()
     }
 
     /// Waits for the next step of the mirror. The first is the whole state (`changes.everything`).
@@ -189,8 +162,8 @@ impl Keeper {
                 biased;
                 finished = finished(&mut self.task), if self.task.is_some() => {
                     self.task = None;
-                    heard = self.dump_answers.take();
                     changes = self.take_over(finished)?;
+                    heard = self.schedule.answered();
                 }
                 received = self.monitor.receive(&mut self.events) => {
                     let received = received?;
@@ -216,7 +189,7 @@ impl Keeper {
     /// False from a doubt until the dump that settles it.
     fn in_sync(&self) -> bool {
         let resyncing = self.task.is_some() && !self.auditing;
-        self.synced && !resyncing && self.schedule.doubts.is_none()
+        self.synced && !resyncing && self.schedule.is_clear()
     }
 
     /// When to act next of its own accord.
@@ -235,7 +208,7 @@ impl Keeper {
         let come = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if come(self.mirror.silent_change()) {
             self.mirror.forget_silent_changes(now);
-            self.schedule.note(&Doubt::Silent);
+            self.schedule.note(&Doubt::Silent, now);
         }
         if come(self.schedule.due()) {
             self.audit.disturb(now);
@@ -260,7 +233,7 @@ impl Keeper {
         let Some(mut dumper) = self.dumper.take() else {
             return;
         };
-        self.dump_answers = self.schedule.doubts.take().map(|(first, _)| first);
+        self.schedule.begin();
         self.replay.clear();
         self.overflowed = false;
         self.dump_began = Instant::now();
@@ -318,7 +291,7 @@ impl Keeper {
         if self.in_sync() {
             tracing::debug!("dumping the kernel's state again: {doubt}");
         }
-        self.schedule.note(doubt);
+        self.schedule.note(doubt, Instant::now());
     }
 
     /// Replays what happened during the dump over its result, and puts that in use.
@@ -339,23 +312,24 @@ impl Keeper {
             Err(error) if !self.synced => return Err(error),
             Err(error) => {
                 tracing::warn!("{error}");
-                self.schedule.note(&Doubt::Message(error.to_string()));
-                self.schedule.earliest = now + RETRY;
+                self.schedule.failed(now);
+                self.schedule.rest_until(now + RETRY);
                 return Ok(Changes::default());
             }
         };
-        self.schedule.earliest = now + took;
+        self.schedule.rest_until(now + took);
         if self.overflowed && self.synced {
             // Without the events that found no room it is older than the tables in use.
+            self.schedule.failed(now);
             return Ok(Changes::default());
         }
         if let Some(name) = torn {
             let why = format!("the kernel's {name} changed during every try of a dump");
-            self.schedule.note(&Doubt::Message(why));
+            self.schedule.note(&Doubt::Message(why), now);
         }
         let mut fresh = mirror;
         for doubt in replay(&mut fresh, std::mem::take(&mut self.replay), self.synced) {
-            self.schedule.note(&doubt);
+            self.schedule.note(&doubt, now);
         }
         if !self.synced {
             self.synced = true;
@@ -363,22 +337,12 @@ impl Keeper {
         }
         let changes = self.mirror.replace_with(fresh);
         self.counters.resyncs += 1;
-        self.confirm(&changes);
-        Ok(changes)
-    }
-
-    /// After a doubt about an interface a dump that still found news is repeated.
-    fn confirm(&mut self, changes: &Changes) {
         let news = changes.addresses
             || !changes.links.is_empty()
             || !changes.nexthops.is_empty()
             || !changes.prefixes.is_empty();
-        if self.schedule.confirm && news {
-            self.schedule
-                .note(&Doubt::Message("the last dump still found news".to_owned()));
-        } else if self.schedule.doubts.is_none() {
-            self.schedule.confirm = false;
-        }
+        self.schedule.confirm(news, now);
+        Ok(changes)
     }
 }
 

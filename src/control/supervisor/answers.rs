@@ -105,7 +105,7 @@ impl Daemon {
                 fault: self.exhausted.as_ref().map(ToString::to_string),
                 resyncs: netlink.resyncs,
                 overruns: netlink.overruns,
-                lag_seconds: self.lag.as_secs_f64(),
+                lag_seconds: self.lag().as_secs_f64(),
                 rules: self.odd_rules(),
                 audits: netlink.audits,
                 drift: netlink.drift,
