@@ -254,6 +254,12 @@ fn audits_of_a_kernel_that_keeps_its_word_find_nothing() {
     Lab::run(settings, async |lab| {
         lab.recovers(&["route add 192.0.2.0/24 via 10.0.1.2", "link set p2 down"])
             .await;
+        // The kernel makes a neighbour of 0.0.0.0 for loopback, and says nothing; nobody listens.
+        let refused = std::net::TcpStream::connect("127.0.0.1:9");
+        assert_eq!(
+            refused.unwrap_err().kind(),
+            std::io::ErrorKind::ConnectionRefused
+        );
         while lab.keeper.counters().audits < 2 {
             let step = tokio::time::timeout(QUIET, lab.keeper.next()).await;
             // An audit that finds nothing is no step, and the mirror is in sync during it.

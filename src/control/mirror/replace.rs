@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Mirror;
-use super::types::{Changes, Neighbour};
+use super::types::{Changes, Neighbour, NeighbourState};
 
 /// A dump tells the last tick before a route's end (10 ms) as no end at all, and the mirror looks
 /// again two ticks after the end: what is due this soon, the dump may have left out.
@@ -58,14 +58,16 @@ impl Mirror {
     }
 
     /// The neighbours that are not reached as they are by `fresh`: the kernel does not announce
-    /// every state, but it does announce these.
+    /// every state, but it does announce these; all but those that need no resolution, which come
+    /// without a word (0.0.0.0 behind lo, groups and broadcast addresses).
     pub fn moved_neighbours(&self, fresh: &Mirror) -> Vec<String> {
         let reached = |entry: &Neighbour| entry.mac.filter(|_| entry.state.is_valid());
         let mut moved = Vec::new();
         differences(&self.neighbours, &fresh.neighbours, PartialEq::eq, |key| {
-            let [old, new] =
-                [self, fresh].map(|mirror| mirror.neighbours.get(key).and_then(reached));
-            if old != new {
+            let [old, new] = [self, fresh].map(|mirror| mirror.neighbours.get(key));
+            let comes_silently =
+                old.is_none() && new.is_some_and(|new| new.state == NeighbourState::NoArp);
+            if old.and_then(reached) != new.and_then(reached) && !comes_silently {
                 moved.push(format!("{} on interface {}", key.1, key.0));
             }
         });

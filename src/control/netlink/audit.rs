@@ -277,6 +277,17 @@ mod tests {
     }
 
     #[test]
+    fn a_neighbour_that_needs_no_resolution_comes_silently_but_does_not_go_so() {
+        use NeighbourState::{NoArp, Permanent};
+        let (audit, _) = judged(&mut Mirror::default(), neighbour(NoArp));
+        assert_eq!(audit.drift, 0);
+        let (audit, _) = judged(&mut Mirror::default(), neighbour(Permanent));
+        assert_eq!(audit.drift, 1);
+        let (audit, _) = judged(&mut neighbour(NoArp), Mirror::default());
+        assert_eq!(audit.drift, 1);
+    }
+
+    #[test]
     fn the_log_names_a_bounded_number_of_differences() {
         let many: Vec<String> = (0..20).map(|n| format!("route 10.{n}.0.0/16")).collect();
         let line = complaint(&many);
