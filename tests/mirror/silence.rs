@@ -268,3 +268,41 @@ fn audits_of_a_kernel_that_keeps_its_word_find_nothing() {
         assert_eq!(lab.keeper.counters().drift, 0);
     });
 }
+
+/// Announces and withdraws a route, again and again, until it is stopped.
+fn feed(stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
+    let stopped = Arc::clone(stop);
+    std::thread::spawn(move || {
+        while !stopped.load(Ordering::Relaxed) {
+            ip("-6 route add 2001:db8:a::/48 via 2001:db8:1::2");
+            std::thread::sleep(Duration::from_millis(50));
+            ip("-6 route del 2001:db8:a::/48 via 2001:db8:1::2");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    })
+}
+
+#[test]
+fn audits_run_while_routes_come_and_go_and_judge_all_the_others() {
+    let settings = Settings {
+        audit: Some(Duration::from_millis(10)),
+        ..Settings::default()
+    };
+    Lab::run(settings, async |lab| {
+        let stop = Arc::new(AtomicBool::new(false));
+        let feed = feed(&stop);
+        until(lab, |lab| lab.keeper.counters().audits >= 2).await;
+        assert_eq!(lab.keeper.counters().drift, 0);
+        set("ipv6/conf/e1/accept_ra", 2);
+        let mtu = |lab: &Lab| route(lab, "::/0").and_then(|route| route.mtu);
+        advertise("p1", 1400);
+        until(lab, |lab| mtu(lab) == Some(1400)).await;
+        // Nothing tells of this one.
+        advertise("p1", 1380);
+        until(lab, |lab| mtu(lab) == Some(1380)).await;
+        let counters = lab.keeper.counters();
+        assert!(counters.drift >= 1, "{counters:?}");
+        stop.store(true, Ordering::Relaxed);
+        feed.join().unwrap();
+    });
+}

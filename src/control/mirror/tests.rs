@@ -255,23 +255,6 @@ fn a_fresh_dump_reports_exactly_what_differs() {
     assert!(old.replace_with(fresh).is_empty());
 }
 
-#[test]
-fn neighbours_that_are_taken_over_are_found_by_prefix_as_well() {
-    let neighbour = |last: u8| Neighbour {
-        ifindex: 1,
-        address: [10, 0, 1, last].into(),
-        mac: Some(MacAddr([2; 6])),
-        state: NeighbourState::Stale,
-        flags: NeighbourFlags::default(),
-    };
-    let followed = mirror([Event::NeighbourSet(neighbour(2))]);
-    let mut dumped = mirror([Event::NeighbourSet(neighbour(3))]);
-    dumped.take_neighbours(&followed);
-    let within = dumped.neighbours_within("10.0.1.0/24".parse().unwrap());
-    assert_eq!(within.collect::<Vec<_>>(), [&neighbour(2)]);
-    assert_eq!(dumped, followed);
-}
-
 fn through(id: u32) -> Route {
     Route {
         nexthop_id: Some(id),

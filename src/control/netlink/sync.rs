@@ -171,7 +171,7 @@ impl Keeper {
                     self.follow(received, &mut changes);
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
-                    changes = self.act();
+                    self.act();
                 }
             }
             let in_sync = self.in_sync();
@@ -195,15 +195,23 @@ impl Keeper {
     /// When to act next of its own accord.
     fn due(&self) -> Option<Instant> {
         let silent = self.mirror.silent_change();
-        let audit = self.audit.due().filter(|_| self.in_sync());
-        [self.schedule.due(), silent, audit]
+        [self.schedule.due(), silent, self.audit_due()]
             .into_iter()
             .flatten()
             .min()
     }
 
+    /// When the audit has something to do. It dumps nothing while there is a doubt, and judges nothing
+    /// while a word from before the end of its dump waits to be followed.
+    fn audit_due(&self) -> Option<Instant> {
+        let waiting = self.monitor.waiting();
+        let followed = |end| waiting.is_none_or(|since| since > end);
+        let ready = self.in_sync() && self.audit.dump_ended().is_none_or(followed);
+        self.audit.due().filter(|_| ready)
+    }
+
     /// Does what is due: a dump that settles doubts or finds a silent change; or else the audit.
-    fn act(&mut self) -> Changes {
+    fn act(&mut self) {
         let now = Instant::now();
         let come = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if come(self.mirror.silent_change()) {
@@ -211,22 +219,21 @@ impl Keeper {
             self.schedule.note(&Doubt::Silent, now);
         }
         if come(self.schedule.due()) {
-            self.audit.disturb(now);
+            self.audit.abandon(now);
             self.start_dump();
-        } else if come(self.audit.due()) && self.in_sync() {
-            return self.audit_now(now);
+        } else if come(self.audit_due()) {
+            self.audit_now(now);
         }
-        Changes::default()
     }
 
-    fn audit_now(&mut self, now: Instant) -> Changes {
-        if self.audit.is_judging() {
-            return self.audit.judge(&mut self.mirror, now);
+    fn audit_now(&mut self, now: Instant) {
+        if self.audit.dump_ended().is_none() {
+            self.start_dump();
+            self.auditing = true;
+            self.audit.begin();
+        } else if self.audit.judge(&self.mirror, now) {
+            self.doubt(&Doubt::Message("an audit found it out of date".to_owned()));
         }
-        self.start_dump();
-        self.auditing = true;
-        self.audit.begin();
-        Changes::default()
     }
 
     fn start_dump(&mut self) {
@@ -253,13 +260,6 @@ impl Keeper {
         self.counters.overruns += u64::from(received.overrun);
         self.counters.unknown.messages += received.unknown.messages;
         self.counters.unknown.attributes += received.unknown.attributes;
-        let of_neighbours =
-            |event: &Event| matches!(event, Event::NeighbourSet(_) | Event::NeighbourGone { .. });
-        if !self.events.iter().all(of_neighbours) {
-            self.audit.disturb(Instant::now());
-        } else if !self.events.is_empty() {
-            self.audit.stir();
-        }
         let dumping = self.task.is_some() && !self.auditing;
         for event in std::mem::take(&mut self.events) {
             if dumping {
@@ -268,6 +268,7 @@ impl Keeper {
             if !self.synced {
                 continue;
             }
+            self.audit.heed(&event);
             match self.mirror.begin(event, changes) {
                 // The tables in use are in doubt already: what they lack the dump brings.
                 Some(Doubt::Unknown(_)) if dumping => {}
@@ -276,6 +277,7 @@ impl Keeper {
             }
         }
         self.mirror.finish(changes);
+        self.audit.touch(changes, Instant::now());
     }
 
     fn queue(&mut self, event: &Event) {
