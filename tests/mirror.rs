@@ -8,16 +8,16 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "mirror/churn.rs"]
+mod churn;
 #[path = "mirror/silence.rs"]
 mod silence;
 
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ixmap::control::mirror::{Mirror, Neighbour, NeighbourState, RouteKey};
+use ixmap::control::mirror::{Mirror, Neighbour, NeighbourState};
 use ixmap::control::netlink::{Keeper, Settings, dump};
 use nix::sched::{CloneFlags, unshare};
 
@@ -147,13 +147,6 @@ impl Lab {
 
     fn routes(&self) -> usize {
         self.keeper.mirror().route_count()
-    }
-
-    /// Routes to a prefix of the main table.
-    fn routes_of(&self, prefix: &str) -> usize {
-        let prefix = prefix.parse().unwrap();
-        let key = RouteKey { table: 254, prefix };
-        self.keeper.mirror().routes(&key).len()
     }
 
     /// Routes of [`burst`].
@@ -457,73 +450,5 @@ fn the_first_dump_during_churn_ends_in_the_kernels_state() {
         batch.join().unwrap();
         lab.settled().await;
         assert_eq!(lab.burst_routes(), 10_000);
-    });
-}
-
-#[test]
-fn next_hop_objects_that_change_during_every_dump_hold_nothing_up() {
-    // More than one buffer of netlink's holds.
-    const OBJECTS: u32 = 5_000;
-    Lab::run(Settings::default(), async |lab| {
-        let objects = |verb: &str| -> String {
-            let ids = 1_000..1_000 + OBJECTS;
-            let line = |id| match verb {
-                "add" => format!("nexthop add id {id} via 10.0.1.2 dev e1\n"),
-                _ => format!("nexthop del id {id}\n"),
-            };
-            ids.map(line).collect()
-        };
-        ip_batch(&(objects("add") + "nexthop add id 1 group 1000/5999\nroute add 192.0.2.0/24 nhid 1\n"));
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let churn = std::thread::spawn(move || {
-            let pair = "nexthop add id 7 via 10.0.1.3 dev e1\nnexthop del id 7\n";
-            while !stopped.load(Ordering::Relaxed) {
-                ip_batch(&pair.repeat(1_000));
-            }
-        });
-        // The first dump, and one that a doubt asks for.
-        lab.keeper = Keeper::start(&Settings::default()).unwrap();
-        lab.keeper.next().await.unwrap();
-        assert!(lab.keeper.mirror().nexthop(1_000).is_some());
-        ip("link set e2 down");
-        while lab.keeper.counters().resyncs == 0 {
-            lab.keeper.next().await.unwrap();
-        }
-        stop.store(true, Ordering::Relaxed);
-        churn.join().unwrap();
-        lab.settled().await;
-        let mirror = lab.keeper.mirror();
-        assert_eq!(mirror.nexthops().len(), OBJECTS as usize + 1);
-        assert!(mirror.nexthop(7).is_none());
-        ip_batch(&objects("del"));
-        lab.settled().await;
-        assert_eq!(lab.keeper.mirror().nexthops().len(), 0);
-        assert_eq!(lab.routes_of("192.0.2.0/24"), 0);
-    });
-}
-
-#[test]
-fn words_that_wait_count_from_when_they_came_until_they_are_followed() {
-    Lab::run(Settings::default(), async |lab| {
-        assert_eq!(lab.keeper.unanswered(), None);
-        // Nobody reads meanwhile.
-        ip_batch(&burst(20_000, "add"));
-        let first = lab.keeper.next().await.unwrap().heard;
-        while lab.burst_routes() != 20_000 {
-            assert_eq!(lab.keeper.unanswered(), first, "the rest waits as long");
-            assert_eq!(lab.keeper.next().await.unwrap().heard, first);
-        }
-        assert_eq!(lab.keeper.unanswered(), None);
-        // A doubt waits for the dump that finds nothing new.
-        ip("link set e2 down");
-        lab.keeper.next().await.unwrap();
-        let since = lab.keeper.unanswered();
-        assert!(since.is_some());
-        while !lab.keeper.next().await.unwrap().in_sync {
-            assert!(lab.keeper.unanswered() >= since);
-        }
-        lab.settled().await;
-        assert_eq!(lab.keeper.unanswered(), None);
     });
 }

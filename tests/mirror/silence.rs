@@ -12,7 +12,7 @@ use nix::sys::socket::{
 
 use super::*;
 
-fn set(setting: &str, value: u8) {
+pub(crate) fn set(setting: &str, value: u8) {
     let path = format!("/proc/sys/net/{setting}");
     std::fs::write(&path, value.to_string()).expect(&path);
 }
@@ -24,12 +24,12 @@ fn key(prefix: &str) -> RouteKey {
     }
 }
 
-fn route(lab: &Lab, prefix: &str) -> Option<Route> {
+pub(crate) fn route(lab: &Lab, prefix: &str) -> Option<Route> {
     lab.keeper.mirror().routes(&key(prefix)).first().cloned()
 }
 
 /// Follows the kernel until `is_so`.
-async fn until(lab: &mut Lab, is_so: impl Fn(&Lab) -> bool) {
+pub(crate) async fn until(lab: &mut Lab, is_so: impl Fn(&Lab) -> bool) {
     while !is_so(lab) {
         lab.keeper.next().await.unwrap();
     }
@@ -203,7 +203,7 @@ fn a_route_that_ends_while_another_ones_end_is_looked_for_ends_too() {
 }
 
 /// Sends a router advertisement with an MTU option from `port`.
-fn advertise(port: &str, mtu: u32) {
+pub(crate) fn advertise(port: &str, mtu: u32) {
     let socket = socket(
         AddressFamily::Inet6,
         SockType::Raw,
@@ -266,43 +266,5 @@ fn audits_of_a_kernel_that_keeps_its_word_find_nothing() {
             assert!(step.map_or(true, |step| step.unwrap().in_sync));
         }
         assert_eq!(lab.keeper.counters().drift, 0);
-    });
-}
-
-/// Announces and withdraws a route, again and again, until it is stopped.
-fn feed(stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
-    let stopped = Arc::clone(stop);
-    std::thread::spawn(move || {
-        while !stopped.load(Ordering::Relaxed) {
-            ip("-6 route add 2001:db8:a::/48 via 2001:db8:1::2");
-            std::thread::sleep(Duration::from_millis(50));
-            ip("-6 route del 2001:db8:a::/48 via 2001:db8:1::2");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    })
-}
-
-#[test]
-fn audits_run_while_routes_come_and_go_and_judge_all_the_others() {
-    let settings = Settings {
-        audit: Some(Duration::from_millis(10)),
-        ..Settings::default()
-    };
-    Lab::run(settings, async |lab| {
-        let stop = Arc::new(AtomicBool::new(false));
-        let feed = feed(&stop);
-        until(lab, |lab| lab.keeper.counters().audits >= 2).await;
-        assert_eq!(lab.keeper.counters().drift, 0);
-        set("ipv6/conf/e1/accept_ra", 2);
-        let mtu = |lab: &Lab| route(lab, "::/0").and_then(|route| route.mtu);
-        advertise("p1", 1400);
-        until(lab, |lab| mtu(lab) == Some(1400)).await;
-        // Nothing tells of this one.
-        advertise("p1", 1380);
-        until(lab, |lab| mtu(lab) == Some(1380)).await;
-        let counters = lab.keeper.counters();
-        assert!(counters.drift >= 1, "{counters:?}");
-        stop.store(true, Ordering::Relaxed);
-        feed.join().unwrap();
     });
 }
