@@ -113,3 +113,43 @@ fn audits_run_while_routes_come_and_go_and_judge_all_the_others() {
         feed.join().unwrap();
     });
 }
+
+#[test]
+fn ipv6_routes_that_do_not_change_outlive_dumps_of_others_that_do() {
+    const ROUTES: usize = 10_000;
+    Lab::run(Settings::default(), async |lab| {
+        let steady = |n| format!("route add 3000:{n:x}::/32 via 2001:db8:1::2\n");
+        ip_batch(&(0..ROUTES).map(steady).collect::<String>());
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let churn = std::thread::spawn(move || {
+            let all = |verb| {
+                let line = |n| format!("route {verb} 2{n:03x}::/16 via 2001:db8:1::2\n");
+                (0x100..0x110).map(line).collect::<String>()
+            };
+            while !stopped.load(Ordering::Relaxed) {
+                ip_batch(&(all("add") + &all("del")));
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        });
+        let count = |lab: &Lab| {
+            let is_steady = |prefix: &ipnet::IpNet| prefix.to_string().starts_with("3000:");
+            let routes = lab.keeper.mirror().all_routes();
+            routes.filter(|(key, _)| is_steady(&key.prefix)).count()
+        };
+        while count(lab) < ROUTES {
+            lab.keeper.next().await.unwrap();
+        }
+        for state in ["down", "up", "down", "up"] {
+            let resyncs = lab.keeper.counters().resyncs;
+            ip(&format!("link set e2 {state}"));
+            while lab.keeper.counters().resyncs == resyncs {
+                lab.keeper.next().await.unwrap();
+                assert_eq!(count(lab), ROUTES, "{state}");
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        churn.join().unwrap();
+        lab.settled().await;
+    });
+}

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::Mirror;
-use super::types::{Changes, Neighbour, NeighbourState};
+use super::lists::Outcome;
+use super::types::{Changes, Neighbour, NeighbourState, RouteKey};
 
 /// A dump tells the last tick before a route's end (10 ms) as no end at all, and the mirror looks
 /// again two ticks after the end: what is due this soon, the dump may have left out.
@@ -37,6 +38,27 @@ impl Mirror {
         }
         *self = fresh;
         changes
+    }
+
+    /// Takes the IPv6 routes over that `known` has for a key and this mirror has not, where `is_kept`;
+    /// returns their keys.
+    pub fn keep_ipv6(
+        &mut self,
+        known: &Mirror,
+        is_kept: impl Fn(&RouteKey) -> bool,
+    ) -> BTreeSet<RouteKey> {
+        let mut kept = BTreeSet::new();
+        for (key, routes) in known.all_routes() {
+            let is_ipv6 = key.prefix.addr().is_ipv6();
+            if is_ipv6 && self.routes(&key).is_empty() && is_kept(&key) {
+                self.routes.edit(key, |list| {
+                    list.extend_from_slice(routes);
+                    Outcome::Changed
+                });
+                kept.insert(key);
+            }
+        }
+        kept
     }
 
     /// The entries that are not the same in `fresh`.

@@ -255,6 +255,16 @@ fn a_fresh_dump_reports_exactly_what_differs() {
     assert!(old.replace_with(fresh).is_empty());
 }
 
+#[test]
+fn an_ipv6_route_that_a_dump_tells_twice_is_one() {
+    let mut mirror = Mirror::default();
+    let key = key("2001:db8::/48");
+    for _ in 0..2 {
+        mirror.load(set(key, route(vec![leg(1, "fe80::1")])));
+    }
+    assert_eq!(mirror.routes(&key), [route(vec![leg(1, "fe80::1")])]);
+}
+
 fn through(id: u32) -> Route {
     Route {
         nexthop_id: Some(id),

@@ -3,9 +3,11 @@
 //!
 //! The kernel does not rest for that. What an event touched between the dump's begin and the verdict
 //! is not judged, since the dump may have it either way; and the verdict waits until all that was
-//! dumped has come as an event too. A dump of a table that changes meanwhile may lack entries that did
-//! not (IPv6 routes are counted, not named, where it goes on: fib6_dump_table in net/ipv6/ip6_fib.c):
-//! what differs has to differ in a second dump.
+//! dumped has come as an event too. What differs has to differ in a second dump.
+//!
+//! While IPv6 routes change, the kernel's dump of them lacks some that did not, and has others twice:
+//! it goes on by how many it has shown (fib6_dump_table in net/ipv6/ip6_fib.c). Then only what it has
+//! and the mirror has not is judged of them.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -150,6 +152,10 @@ impl Audit {
             ..mirror.differences(&fresh)
         };
         remove(&mut found, &self.touched);
+        let ipv6_moves = self.touched.prefixes.iter().any(|p| p.addr().is_ipv6());
+        if ipv6_moves && !found.prefixes.is_empty() {
+            keep_news(&mut found, mirror, &fresh);
+        }
         match self.suspects.take() {
             None if !found.is_empty() => {
                 self.suspects = Some(found);
@@ -221,6 +227,21 @@ fn remove(from: &mut Changes, what: &Changes) {
     from.settings &= !what.settings;
 }
 
+/// Leaves of the IPv6 prefixes those of which `fresh` has a route that the mirror has not: what a dump
+/// lacks or has twice, while routes come and go, proves nothing.
+fn keep_news(found: &mut Changes, mirror: &Mirror, fresh: &Mirror) {
+    let mut news = BTreeSet::new();
+    for (key, routes) in fresh.all_routes() {
+        let is_new = |route| !mirror.routes(&key).contains(route);
+        if found.prefixes.contains(&key.prefix) && routes.iter().any(is_new) {
+            news.insert(key.prefix);
+        }
+    }
+    found
+        .prefixes
+        .retain(|prefix| prefix.addr().is_ipv4() || news.contains(prefix));
+}
+
 /// What an audit found that nothing explains, in the words of `ip`.
 fn words(found: &Changes) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
@@ -259,7 +280,9 @@ fn complaint(different: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::mirror::{Neighbour, NeighbourFlags, NeighbourState, Rule};
+    use crate::control::mirror::{
+        Neighbour, NeighbourFlags, NeighbourState, Placement, Route, RouteKey, RouteKind, Rule,
+    };
 
     const EVERY: Duration = Duration::from_secs(300);
 
@@ -377,6 +400,52 @@ mod tests {
             if audit.suspects.is_some() {
                 dump(&mut audit, &mirror, &fresh, now);
             }
+            assert_eq!((audit.audits, audit.drift), (1, drift));
+        }
+    }
+
+    fn blackhole(prefix: &str, metric: u32) -> Event {
+        let key = RouteKey {
+            table: 254,
+            prefix: prefix.parse().unwrap(),
+        };
+        let route = Route {
+            kind: RouteKind::Blackhole,
+            metric,
+            tos: 0,
+            protocol: 4,
+            scope: 0,
+            paths: Vec::new(),
+            nexthop_id: None,
+            mtu: None,
+            preferred_source: None,
+            preference: Default::default(),
+            source: None,
+            encapsulated: false,
+        };
+        let place = Placement::default();
+        Event::RouteSet { key, route, place }
+    }
+
+    #[test]
+    fn ipv6_routes_that_a_dump_lacks_while_others_change_are_not_judged_but_new_ones_are() {
+        let (moving, lacking, ipv4) = ("2001:db8:1::/48", "2001:db8:2::/48", "192.0.2.0/24");
+        let mut mirror = Mirror::default();
+        let mut fresh = Mirror::default();
+        mirror.load(blackhole(lacking, 1));
+        mirror.load(blackhole(ipv4, 1));
+        mirror.load(blackhole("2001:db8:3::/48", 1));
+        fresh.load(blackhole("2001:db8:3::/48", 2));
+        let now = Instant::now();
+        for (moves, drift) in [(false, 3), (true, 2)] {
+            let mut audit = Audit::new(Some(EVERY), now);
+            audit.begin();
+            if moves {
+                audit.heed(&blackhole(moving, 1));
+            }
+            audit.dumped(fresh.clone(), now);
+            audit.judge(&mirror, now);
+            dump(&mut audit, &mirror, &fresh, now);
             assert_eq!((audit.audits, audit.drift), (1, drift));
         }
     }

@@ -5,7 +5,7 @@
 //! A doubt about an interface is settled only by a dump that finds nothing new, since the kernel may
 //! announce a change before it has flushed the routes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
@@ -16,10 +16,12 @@ use super::dump::{Dump, Dumper};
 use super::monitor::Monitor;
 use super::schedule::Schedule;
 use super::{NetlinkError, Received, Unknown};
-use crate::control::mirror::{Changes, Doubt, Event, Mirror, Placement};
+use crate::control::mirror::{Changes, Doubt, Event, Mirror, Placement, RouteKey};
 
 /// Pause after a dump that failed.
 const RETRY: Duration = Duration::from_secs(1);
+/// Dumps in a row that lack an IPv6 route before it is believed.
+const MISSES: u8 = 3;
 /// Events that are queued while a dump runs; beyond, the dump is repeated instead.
 const REPLAY_LIMIT: usize = 1 << 18;
 
@@ -81,6 +83,8 @@ pub struct Keeper {
     replay: Vec<Event>,
     /// Some of them found no room.
     overflowed: bool,
+    /// IPv6 routes that dumps lacked, maybe because others changed meanwhile, and how many dumps.
+    missed: BTreeMap<RouteKey, u8>,
     dumper: Option<Dumper>,
     task: Option<DumpTask>,
     dump_began: Instant,
@@ -110,6 +114,7 @@ impl Keeper {
             events: Vec::new(),
             replay: Vec::new(),
             overflowed: false,
+            missed: BTreeMap::new(),
             dumper: Some(Dumper::open()?),
             task: None,
             dump_began: now,
@@ -280,6 +285,26 @@ impl Keeper {
         self.audit.touch(changes, Instant::now());
     }
 
+    /// While IPv6 routes change, the kernel's dump of them lacks some that did not: it goes on by how
+    /// many it has shown (fib6_dump_table in net/ipv6/ip6_fib.c). A route that no event speaks of stays
+    /// until several dumps lack it.
+    fn mend(&mut self, fresh: &mut Mirror, spoken_of: &HashSet<RouteKey>, now: Instant) {
+        let missed = std::mem::take(&mut self.missed);
+        if spoken_of.is_empty() {
+            return;
+        }
+        let times = |key: &RouteKey| missed.get(key).copied().unwrap_or_default();
+        let kept = fresh.keep_ipv6(&self.mirror, |key| {
+            !spoken_of.contains(key) && times(key) < MISSES
+        });
+        let kept = kept.into_iter().map(|key| (key, times(&key) + 1));
+        self.missed = kept.collect();
+        if !self.missed.is_empty() || !self.synced {
+            let why = "IPv6 routes changed during their dump, which may lack others";
+            self.schedule.note(&Doubt::Message(why.to_owned()), now);
+        }
+    }
+
     fn queue(&mut self, event: &Event) {
         if self.replay.len() < REPLAY_LIMIT {
             self.replay.push(event.clone());
@@ -330,9 +355,11 @@ impl Keeper {
             self.schedule.note(&Doubt::Message(why), now);
         }
         let mut fresh = mirror;
+        let spoken_of = ipv6_keys(&self.replay);
         for doubt in replay(&mut fresh, std::mem::take(&mut self.replay), self.synced) {
             self.schedule.note(&doubt, now);
         }
+        self.mend(&mut fresh, &spoken_of, now);
         if !self.synced {
             self.synced = true;
             return Ok(self.mirror.begin_with(fresh));
@@ -346,6 +373,15 @@ impl Keeper {
         self.schedule.confirm(news, now);
         Ok(changes)
     }
+}
+
+/// The IPv6 routes that events speak of.
+fn ipv6_keys(events: &[Event]) -> HashSet<RouteKey> {
+    let keys = events.iter().filter_map(|event| match event {
+        Event::RouteSet { key, .. } | Event::RouteGone { key, .. } => Some(*key),
+        _ => None,
+    });
+    keys.filter(|key| key.prefix.addr().is_ipv6()).collect()
 }
 
 type Finished = Result<(Dumper, Result<Dump, NetlinkError>), NetlinkError>;
