@@ -8,6 +8,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "mirror/churn.rs"]
+mod churn;
 #[path = "mirror/silence.rs"]
 mod silence;
 

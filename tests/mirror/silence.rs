@@ -12,7 +12,7 @@ use nix::sys::socket::{
 
 use super::*;
 
-fn set(setting: &str, value: u8) {
+pub(crate) fn set(setting: &str, value: u8) {
     let path = format!("/proc/sys/net/{setting}");
     std::fs::write(&path, value.to_string()).expect(&path);
 }
@@ -24,12 +24,12 @@ fn key(prefix: &str) -> RouteKey {
     }
 }
 
-fn route(lab: &Lab, prefix: &str) -> Option<Route> {
+pub(crate) fn route(lab: &Lab, prefix: &str) -> Option<Route> {
     lab.keeper.mirror().routes(&key(prefix)).first().cloned()
 }
 
 /// Follows the kernel until `is_so`.
-async fn until(lab: &mut Lab, is_so: impl Fn(&Lab) -> bool) {
+pub(crate) async fn until(lab: &mut Lab, is_so: impl Fn(&Lab) -> bool) {
     while !is_so(lab) {
         lab.keeper.next().await.unwrap();
     }
@@ -203,7 +203,7 @@ fn a_route_that_ends_while_another_ones_end_is_looked_for_ends_too() {
 }
 
 /// Sends a router advertisement with an MTU option from `port`.
-fn advertise(port: &str, mtu: u32) {
+pub(crate) fn advertise(port: &str, mtu: u32) {
     let socket = socket(
         AddressFamily::Inet6,
         SockType::Raw,
@@ -254,6 +254,12 @@ fn audits_of_a_kernel_that_keeps_its_word_find_nothing() {
     Lab::run(settings, async |lab| {
         lab.recovers(&["route add 192.0.2.0/24 via 10.0.1.2", "link set p2 down"])
             .await;
+        // The kernel makes a neighbour of 0.0.0.0 for loopback, and says nothing; nobody listens.
+        let refused = std::net::TcpStream::connect("127.0.0.1:9");
+        assert_eq!(
+            refused.unwrap_err().kind(),
+            std::io::ErrorKind::ConnectionRefused
+        );
         while lab.keeper.counters().audits < 2 {
             let step = tokio::time::timeout(QUIET, lab.keeper.next()).await;
             // An audit that finds nothing is no step, and the mirror is in sync during it.

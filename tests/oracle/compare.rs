@@ -38,7 +38,7 @@ pub(crate) fn relation(address: IpAddr, answer: Option<&Answer>, kernel: &Verdic
         Verdict::Route {
             prefix, kind, legs, ..
         } => {
-            answer.prefix == *prefix
+            answer.prefix == Some(*prefix)
                 && match kind {
                     RouteType::Unicast => leads(answer, address, legs),
                     RouteType::Local | RouteType::Broadcast | RouteType::Anycast => {
@@ -65,7 +65,7 @@ fn refusal(answer: &Answer) -> Option<i32> {
         (Action::Drop(DropReason::Blackhole), _) => Some(libc::EINVAL),
         (Action::Punt(PuntReason::Unreachable), _) => Some(libc::EHOSTUNREACH),
         (Action::Punt(PuntReason::Prohibit), _) => Some(libc::EACCES),
-        (Action::Punt(PuntReason::NoRoute), RouteKind::Throw) => Some(libc::ENETUNREACH),
+        (Action::Punt(PuntReason::NoRoute), Some(RouteKind::Throw)) => Some(libc::ENETUNREACH),
         _ => None,
     }
 }
@@ -87,7 +87,7 @@ fn leads(answer: &Answer, address: IpAddr, legs: &BTreeMap<Leg, usize>) -> bool 
         && shares(&own)
             .zip(shares(&wanted))
             .all(|(own, wanted)| own.abs_diff(wanted) <= TOLERANCE);
-    forwards && answer.kind == RouteKind::Unicast && alike
+    forwards && answer.kind == Some(RouteKind::Unicast) && alike
 }
 
 /// What each leg takes of 1000 flows.

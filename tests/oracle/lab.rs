@@ -306,7 +306,7 @@ impl Lab {
         // first's.
         let is_one = |answer: &Answer| {
             let routes = fresh.all_routes();
-            let mut routes = routes.filter(|(key, _)| key.prefix == answer.prefix);
+            let mut routes = routes.filter(|(key, _)| Some(key.prefix) == answer.prefix);
             address.is_ipv4()
                 || routes.all(|(_, routes)| routes.iter().all(|route| route.paths.len() < 2))
         };
@@ -341,7 +341,10 @@ fn in_short(answer: &Answer) -> String {
         .map(|leg| (leg.ifindex, leg.via, leg.weight));
     let legs: Vec<_> = legs.collect();
     match &answer.action {
-        Action::Spread(_) => format!("{} {:?} by {legs:?}", answer.prefix, answer.kind),
-        action => format!("{} {:?} {action:?} by {legs:?}", answer.prefix, answer.kind),
+        Action::Spread(_) => format!("{:?} {:?} by {legs:?}", answer.prefix, answer.kind),
+        action => format!(
+            "{:?} {:?} {action:?} by {legs:?}",
+            answer.prefix, answer.kind
+        ),
     }
 }

@@ -73,7 +73,10 @@ impl Mirror {
         match part {
             Part::Links => self.links.clear(),
             Part::Addresses => self.addresses.clear(),
-            Part::NextHops => self.nexthops.clear(),
+            Part::NextHops => {
+                self.nexthops.clear();
+                self.memberships.clear();
+            }
             Part::Routes { ipv6 } => self.routes.clear(ipv6),
             Part::Rules { ipv6 } => self.rules.forget(ipv6),
             Part::Netconf { ipv6 } => self.netconf.retain(|(family, _), _| *family != ipv6),
@@ -89,6 +92,23 @@ impl Mirror {
     /// Follows one event and notes in `changes` what it touched. A doubt that is returned asks for
     /// a new dump; the tables stay the best guess until then.
     pub fn apply(&mut self, event: Event, changes: &mut Changes) -> Option<Doubt> {
+        let doubt = self.begin(event, changes);
+        self.finish(changes);
+        doubt
+    }
+
+    /// As [`Mirror::apply`] for one of many events, after which [`Mirror::finish`] is due.
+    pub fn begin(&mut self, event: Event, changes: &mut Changes) -> Option<Doubt> {
+        self.sweep_before(&event, changes);
+        self.follow(event, changes)
+    }
+
+    /// Ends a row of events: what several of them have in common is done once for all.
+    pub fn finish(&mut self, changes: &mut Changes) {
+        self.sweep(changes);
+    }
+
+    fn follow(&mut self, event: Event, changes: &mut Changes) -> Option<Doubt> {
         match event {
             Event::LinkSet(link) => self.link_set(link, changes),
             Event::LinkGone { index } => self.link_gone(index, changes),
@@ -101,7 +121,7 @@ impl Mirror {
                 None
             }
             Event::NextHopGone { id } => {
-                self.nexthops_gone([id].into(), changes);
+                self.nexthop_gone(id, changes);
                 None
             }
             Event::NeighbourSet(neighbour) => {
@@ -273,10 +293,14 @@ impl Mirror {
 
     /// The kernel's silent flush (fib_sync_down_dev, fib6_ifdown).
     fn lose_routes(&mut self, ifindex: u32, loss: Loss, changes: &mut Changes) {
+        let leaves = |route: &Route| {
+            let mut paths = route.paths.iter();
+            paths.any(|path| path.ifindex == Some(ifindex))
+        };
         let edit = |list: &mut Vec<Route>, ipv6| {
             let mut touched = false;
             list.retain_mut(|route| {
-                if !route.paths.iter().any(|path| path.ifindex == Some(ifindex)) {
+                if !leaves(route) {
                     return true;
                 }
                 let (keep, changed) = survives(route, ifindex, loss, ipv6);
@@ -285,7 +309,7 @@ impl Mirror {
             });
             touched
         };
-        self.routes.edit_all(edit, |prefix| {
+        self.routes.edit_all(leaves, edit, |prefix| {
             changes.prefixes.insert(prefix);
         });
     }

@@ -90,7 +90,12 @@ fn joins(route: &Route) -> bool {
 /// Appends a dumped route: the dump's order is the kernel's.
 pub(super) fn load(list: &mut Vec<Route>, route: Route, ipv6: bool) {
     let at = if ipv6 {
-        run6(list, &route).end
+        let run = run6(list, &route);
+        // A dump tells some routes twice when others come meanwhile (fib6_dump_table).
+        if list[run.clone()].contains(&route) {
+            return;
+        }
+        run.end
     } else {
         list.len()
     };

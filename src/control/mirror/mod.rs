@@ -37,6 +37,10 @@ pub struct Mirror {
     addresses: BTreeSet<Address>,
     routes: Routes,
     nexthops: BTreeMap<u32, NextHopObject>,
+    /// Every member of a group, with that group.
+    memberships: BTreeSet<(u32, u32)>,
+    /// Objects that are gone, and maybe routes through them not yet.
+    ended: BTreeSet<u32>,
     neighbours: BTreeMap<(u32, IpAddr), Neighbour>,
     /// The neighbours again, by address: what lies within a prefix.
     neighbours_by_address: BTreeSet<(IpAddr, u32)>,

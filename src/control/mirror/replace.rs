@@ -1,11 +1,13 @@
 //! Swapping in a fresh dump, and telling exactly what differs.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::Mirror;
-use super::types::{Changes, Neighbour};
+use super::lists::Outcome;
+use super::types::{Changes, Neighbour, NeighbourState, RouteKey};
 
 /// A dump tells the last tick before a route's end (10 ms) as no end at all, and the mirror looks
 /// again two ticks after the end: what is due this soon, the dump may have left out.
@@ -30,7 +32,43 @@ impl Mirror {
         let soon = Instant::now() + UNTOLD;
         let untold = self.silent_changes.range(..soon);
         fresh.silent_changes.extend(untold);
-        let mut changes = Changes::default();
+        let mut changes = self.differences(&fresh);
+        for id in changes.nexthops.clone() {
+            fresh.note_nexthop(id, &mut changes);
+        }
+        *self = fresh;
+        changes
+    }
+
+    /// Takes the IPv6 routes over that `known` has for a key and this mirror has not, where `is_kept`;
+    /// returns their keys.
+    pub fn keep_ipv6(
+        &mut self,
+        known: &Mirror,
+        is_kept: impl Fn(&RouteKey) -> bool,
+    ) -> BTreeSet<RouteKey> {
+        let mut kept = BTreeSet::new();
+        for (key, routes) in known.all_routes() {
+            let is_ipv6 = key.prefix.addr().is_ipv6();
+            if is_ipv6 && self.routes(&key).is_empty() && is_kept(&key) {
+                self.routes.edit(key, |list| {
+                    list.extend_from_slice(routes);
+                    Outcome::Changed
+                });
+                kept.insert(key);
+            }
+        }
+        kept
+    }
+
+    /// The entries that are not the same in `fresh`.
+    pub fn differences(&self, fresh: &Mirror) -> Changes {
+        let mut changes = Changes {
+            addresses: self.addresses != fresh.addresses,
+            rules: self.rules != fresh.rules,
+            settings: self.netconf != fresh.netconf,
+            ..Changes::default()
+        };
         differences(&self.links, &fresh.links, PartialEq::eq, |index| {
             changes.links.insert(*index);
         });
@@ -38,33 +76,26 @@ impl Mirror {
             changes.prefixes.insert(prefix);
         });
         differences(&self.nexthops, &fresh.nexthops, PartialEq::eq, |id| {
-            fresh.note_nexthop(*id, &mut changes);
+            changes.nexthops.insert(*id);
         });
         differences(&self.neighbours, &fresh.neighbours, PartialEq::eq, |key| {
             changes.neighbours.insert(*key);
         });
-        changes.addresses = self.addresses != fresh.addresses;
-        changes.rules = self.rules != fresh.rules;
-        changes.settings = self.netconf != fresh.netconf;
-        *self = fresh;
         changes
     }
 
-    /// Has the neighbours of `other` in place of its own.
-    pub fn take_neighbours(&mut self, other: &Mirror) {
-        self.neighbours.clone_from(&other.neighbours);
-    }
-
     /// The neighbours that are not reached as they are by `fresh`: the kernel does not announce
-    /// every state, but it does announce these.
-    pub fn moved_neighbours(&self, fresh: &Mirror) -> Vec<String> {
+    /// every state, but it does announce these; all but those that need no resolution, which come
+    /// without a word (0.0.0.0 behind lo, groups and broadcast addresses).
+    pub fn moved_neighbours(&self, fresh: &Mirror) -> BTreeSet<(u32, IpAddr)> {
         let reached = |entry: &Neighbour| entry.mac.filter(|_| entry.state.is_valid());
-        let mut moved = Vec::new();
+        let mut moved = BTreeSet::new();
         differences(&self.neighbours, &fresh.neighbours, PartialEq::eq, |key| {
-            let [old, new] =
-                [self, fresh].map(|mirror| mirror.neighbours.get(key).and_then(reached));
-            if old != new {
-                moved.push(format!("{} on interface {}", key.1, key.0));
+            let [old, new] = [self, fresh].map(|mirror| mirror.neighbours.get(key));
+            let comes_silently =
+                old.is_none() && new.is_some_and(|new| new.state == NeighbourState::NoArp);
+            if old.and_then(reached) != new.and_then(reached) && !comes_silently {
+                moved.insert(*key);
             }
         });
         moved

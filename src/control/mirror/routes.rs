@@ -81,17 +81,30 @@ impl Routes {
         }
     }
 
-    /// Changes lists wherever they are. `edit` is told whether a list is one of IPv6, and answers
-    /// whether it changed it; `touched` hears of the prefixes.
+    /// Changes lists that have a route of which `is_meant` is true. `edit` is told whether a list is
+    /// one of IPv6, and answers whether it changed it; `touched` hears of the prefixes.
     pub(super) fn edit_all(
         &mut self,
+        is_meant: impl Fn(&Route) -> bool,
         edit: impl Fn(&mut Vec<Route>, bool) -> bool,
         mut touched: impl FnMut(IpNet),
     ) {
+        let edit4 = |list: &mut Vec<Route>| edit(list, false);
+        let edit6 = |list: &mut Vec<Route>| edit(list, true);
         self.ipv4
-            .edit_all(|list| edit(list, false), |net| touched(net.into()));
+            .edit_all(&is_meant, edit4, |net| touched(net.into()));
         self.ipv6
-            .edit_all(|list| edit(list, true), |net| touched(net.into()));
+            .edit_all(&is_meant, edit6, |net| touched(net.into()));
+    }
+
+    /// Removes the routes of which `is_meant` is true; `touched` hears of their prefixes.
+    pub(super) fn remove(&mut self, is_meant: impl Fn(&Route) -> bool, touched: impl FnMut(IpNet)) {
+        let edit = |list: &mut Vec<Route>, _| {
+            let before = list.len();
+            list.retain(|route| !is_meant(route));
+            list.len() != before
+        };
+        self.edit_all(&is_meant, edit, touched);
     }
 
     /// Forgets all routes of a family.
@@ -206,9 +219,15 @@ impl<N: Copy + Ord + Into<IpNet>> Family<N> {
         known.unwrap_or_else(|| self.lists.take(list.into()))
     }
 
-    fn edit_all(&mut self, edit: impl Fn(&mut Vec<Route>) -> bool, mut touched: impl FnMut(N)) {
+    fn edit_all(
+        &mut self,
+        is_meant: impl Fn(&Route) -> bool,
+        edit: impl Fn(&mut Vec<Route>) -> bool,
+        mut touched: impl FnMut(N),
+    ) {
         let mut changed = HashMap::new();
-        for (slot, list) in self.lists.iter() {
+        let lists = self.lists.iter();
+        for (slot, list) in lists.filter(|(_, list)| list.iter().any(&is_meant)) {
             let mut list = list.to_vec();
             if edit(&mut list) {
                 changed.insert(slot, list);

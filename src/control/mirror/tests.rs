@@ -255,6 +255,89 @@ fn a_fresh_dump_reports_exactly_what_differs() {
     assert!(old.replace_with(fresh).is_empty());
 }
 
+#[test]
+fn an_ipv6_route_that_a_dump_tells_twice_is_one() {
+    let mut mirror = Mirror::default();
+    let key = key("2001:db8::/48");
+    for _ in 0..2 {
+        mirror.load(set(key, route(vec![leg(1, "fe80::1")])));
+    }
+    assert_eq!(mirror.routes(&key), [route(vec![leg(1, "fe80::1")])]);
+}
+
+fn through(id: u32) -> Route {
+    Route {
+        nexthop_id: Some(id),
+        ..route(vec![])
+    }
+}
+
+fn object(id: u32) -> Event {
+    let object = NextHopObject::Leg(leg(1, "10.0.1.2"));
+    Event::NextHopSet { id, object }
+}
+
+#[test]
+fn the_end_of_many_next_hop_objects_is_followed_in_one_look_at_all_routes() {
+    // With a look at all objects or routes for each it takes many minutes.
+    const OBJECTS: u32 = 60_000;
+    let prefix = |id: u32| key(&format!("{}/32", std::net::Ipv4Addr::from((10 << 24) + id)));
+    let mut mirror = Mirror::default();
+    for id in 1..=OBJECTS {
+        mirror.load(object(id));
+        mirror.load(set(prefix(id), through(id)));
+    }
+    let group = NextHopObject::Group((1..=OBJECTS).map(|id| (id, 1)).take(8).collect());
+    mirror.load(Event::NextHopSet {
+        id: OBJECTS + 1,
+        object: group,
+    });
+    mirror.load(set(key("192.0.2.0/24"), through(OBJECTS + 1)));
+    let mut changes = Changes::default();
+    for id in 1..=OBJECTS {
+        mirror.begin(Event::NextHopGone { id }, &mut changes);
+        if id % 256 == 0 {
+            mirror.finish(&mut changes);
+        }
+    }
+    mirror.finish(&mut changes);
+    assert_eq!((mirror.route_count(), mirror.nexthops().len()), (0, 0));
+    assert_eq!(changes.prefixes.len(), OBJECTS as usize + 1);
+    assert_eq!(mirror, Mirror::default(), "nothing is left behind");
+}
+
+#[test]
+fn a_next_hop_object_that_ends_and_comes_back_in_one_go_has_only_its_new_routes() {
+    let mut mirror = Mirror::default();
+    let (kept, lost) = (key("192.0.2.0/24"), key("192.0.3.0/24"));
+    for event in [
+        object(1),
+        object(2),
+        set(kept, through(1)),
+        set(lost, through(1)),
+    ] {
+        mirror.load(event);
+    }
+    let mut changes = Changes::default();
+    let append = Event::RouteSet {
+        key: kept,
+        route: through(2),
+        place: Placement {
+            replace: true,
+            ..Placement::default()
+        },
+    };
+    for event in [Event::NextHopGone { id: 1 }, append, object(1)] {
+        assert_eq!(mirror.begin(event, &mut changes), None);
+    }
+    mirror.begin(set(key("192.0.4.0/24"), through(1)), &mut changes);
+    mirror.finish(&mut changes);
+    assert_eq!(mirror.routes(&kept), [through(2)]);
+    assert_eq!(mirror.routes(&lost), []);
+    assert_eq!(mirror.routes(&key("192.0.4.0/24")), [through(1)]);
+    assert!(mirror.nexthop(1).is_some());
+}
+
 /// What `ip route` can do to the routes of one IPv4 prefix.
 #[derive(Clone, Copy, Debug)]
 enum Verb {

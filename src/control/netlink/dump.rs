@@ -28,7 +28,7 @@ use super::nexthop::RTM_GETNEXTHOP;
 use super::socket::{self, Datagram};
 use crate::control::mirror::{Event, Mirror, Part};
 
-/// Tries per table while the kernel says that it changed underfoot.
+/// Tries of a table while the kernel says that it changed underfoot; the last of them is kept.
 const TRIES: u32 = 5;
 /// The kernel answers within microseconds; a silence this long is a fault.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -48,6 +48,12 @@ struct Table {
 }
 
 impl Table {
+    /// The kernel finds its place again by an entry's key, not by how many it has shown: an entry
+    /// that stays is shown once whatever happens around it, and of the others the events tell.
+    fn goes_on_by_key(&self) -> bool {
+        self.request == RTM_GETNEXTHOP
+    }
+
     /// A kernel may be built without rules, or run without IPv6, and says so by this error.
     fn is_optional(&self, error: &io::Error) -> bool {
         let errno = error.raw_os_error();
@@ -137,6 +143,13 @@ const TABLES: [Table; 11] = [
     },
 ];
 
+/// The kernel's state as it was dumped. Events that came meanwhile are to be replayed over it.
+pub struct Dump {
+    pub mirror: Mirror,
+    /// A table that changed during every try, so that entries may be missing which no event names.
+    pub torn: Option<&'static str>,
+}
+
 /// How one try of a dump ended.
 enum Answer {
     Complete,
@@ -175,37 +188,38 @@ impl Dumper {
     /// read, which takes it as long as understanding them takes here: two threads share the work.
     ///
     /// # Errors
-    /// The kernel refused, was silent, or its state never held still.
-    pub fn dump(&mut self) -> Result<Mirror, NetlinkError> {
+    /// The kernel refused, was silent, or made no sense.
+    pub fn dump(&mut self) -> Result<Dump, NetlinkError> {
         thread::scope(|scope| {
             let (steps, received) = mpsc::sync_channel(QUEUE);
             let builder = scope.spawn(move || build(received));
-            let read = TABLES
-                .iter()
-                .try_for_each(|table| self.read_whole(table, &steps));
+            let read = TABLES.iter().try_fold(None, |torn, table| {
+                let whole = self.read_whole(table, &steps)?;
+                Ok(torn.or((!whole).then_some(table.name)))
+            });
             drop(steps);
             let built = builder.join();
-            read?;
-            built.unwrap_or_else(|cause| panic::resume_unwind(cause))
+            let torn = read?;
+            let mirror = built.unwrap_or_else(|cause| panic::resume_unwind(cause))?;
+            Ok(Dump { mirror, torn })
         })
     }
 
-    /// Reads a table until the kernel says that it did not change meanwhile.
+    /// Reads a table until the kernel says that it did not change meanwhile, or until that does not
+    /// matter, or never comes: false then.
     fn read_whole(
         &mut self,
         table: &'static Table,
         steps: &SyncSender<Step>,
-    ) -> Result<(), NetlinkError> {
-        for _ in 0..TRIES {
+    ) -> Result<bool, NetlinkError> {
+        for _ in 1..TRIES {
             match self.read(table, steps)? {
-                Answer::Complete => return Ok(()),
+                Answer::Complete => return Ok(true),
+                Answer::Interrupted if table.goes_on_by_key() => return Ok(true),
                 Answer::Interrupted => tell(steps, Step::Forget(table)),
             }
         }
-        Err(NetlinkError::Interrupted {
-            what: table.name,
-            tries: TRIES,
-        })
+        Ok(matches!(self.read(table, steps)?, Answer::Complete))
     }
 
     fn read(
@@ -353,7 +367,7 @@ fn load(
 /// # Errors
 /// As [`Dumper::open`] and [`Dumper::dump`].
 pub fn dump() -> Result<Mirror, NetlinkError> {
-    Dumper::open()?.dump()
+    Ok(Dumper::open()?.dump()?.mirror)
 }
 
 /// A dump request with a strict, all-zero header: everything of the family.

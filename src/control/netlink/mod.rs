@@ -16,12 +16,13 @@ mod netconf;
 mod nexthop;
 mod route;
 mod rule;
+mod schedule;
 mod socket;
 mod sync;
 mod unknown;
 
 pub use decode::decode;
-pub use dump::{Dumper, dump};
+pub use dump::{Dump, Dumper, dump};
 pub use message::{Message, Messages};
 pub use monitor::{Monitor, Received};
 pub use neighbours::{NeighbourRequest, NeighbourRound, NeighbourSocket, NeighbourTable};
@@ -47,8 +48,6 @@ pub enum NetlinkError {
         #[source]
         source: std::io::Error,
     },
-    #[error("the kernel's {what} changed during every one of {tries} dumps; it is retried")]
-    Interrupted { what: &'static str, tries: u32 },
     #[error("the kernel's {what} made no sense: {why}; report it with the kernel's version")]
     Malformed { what: &'static str, why: String },
 }

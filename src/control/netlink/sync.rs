@@ -5,24 +5,23 @@
 //! A doubt about an interface is settled only by a dump that finds nothing new, since the kernel may
 //! announce a change before it has flushed the routes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 
 use super::audit::Audit;
-use super::dump::Dumper;
+use super::dump::{Dump, Dumper};
 use super::monitor::Monitor;
+use super::schedule::Schedule;
 use super::{NetlinkError, Received, Unknown};
-use crate::control::mirror::{Changes, Doubt, Event, Mirror, Placement};
+use crate::control::mirror::{Changes, Doubt, Event, Mirror, Placement, RouteKey};
 
-/// A dump starts when doubts have rested this long,
-const SETTLE: Duration = Duration::from_millis(50);
-/// or when the first of them is this old.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// Pause after a dump that failed.
 const RETRY: Duration = Duration::from_secs(1);
+/// Dumps in a row that lack an IPv6 route before it is believed.
+const MISSES: u8 = 3;
 /// Events that are queued while a dump runs; beyond, the dump is repeated instead.
 const REPLAY_LIMIT: usize = 1 << 18;
 
@@ -73,7 +72,7 @@ pub struct Update {
     pub heard: Option<Instant>,
 }
 
-type DumpTask = JoinHandle<(Dumper, Result<Mirror, NetlinkError>)>;
+type DumpTask = JoinHandle<(Dumper, Result<Dump, NetlinkError>)>;
 
 /// Owner of the mirror and its sockets.
 pub struct Keeper {
@@ -84,11 +83,11 @@ pub struct Keeper {
     replay: Vec<Event>,
     /// Some of them found no room.
     overflowed: bool,
+    /// IPv6 routes that dumps lacked, maybe because others changed meanwhile, and how many dumps.
+    missed: BTreeMap<RouteKey, u8>,
     dumper: Option<Dumper>,
     task: Option<DumpTask>,
     dump_began: Instant,
-    /// The first doubt that the running dump answers.
-    dump_answers: Option<Instant>,
     schedule: Schedule,
     audit: Audit,
     /// The running dump is an audit's: it settles no doubt.
@@ -98,30 +97,6 @@ pub struct Keeper {
     /// What was last reported.
     reported_in_sync: bool,
     counters: Counters,
-}
-
-/// When to dump next, and why.
-struct Schedule {
-    /// Of the first and the last doubt that no running dump answers.
-    doubts: Option<(Instant, Instant)>,
-    /// The dump must find nothing new, or it is repeated.
-    confirm: bool,
-    /// Not before: after a failure, or to leave the machine half of its time.
-    earliest: Instant,
-}
-
-impl Schedule {
-    fn note(&mut self, doubt: &Doubt) {
-        let now = Instant::now();
-        let first = self.doubts.map_or(now, |(first, _)| first);
-        self.doubts = Some((first, now));
-        self.confirm |= matches!(doubt, Doubt::Interface(_));
-    }
-
-    fn due(&self) -> Option<Instant> {
-        let (first, last) = self.doubts?;
-        Some((last + SETTLE).min(first + PATIENCE).max(self.earliest))
-    }
 }
 
 impl Keeper {
@@ -139,17 +114,13 @@ impl Keeper {
             events: Vec::new(),
             replay: Vec::new(),
             overflowed: false,
+            missed: BTreeMap::new(),
             dumper: Some(Dumper::open()?),
             task: None,
             dump_began: now,
-            dump_answers: None,
             audit: Audit::new(settings.audit, now),
             auditing: false,
-            schedule: Schedule {
-                doubts: None,
-                confirm: false,
-                earliest: now,
-            },
+            schedule: Schedule::new(now),
             synced: false,
             reported_in_sync: false,
             counters: Counters::default(),
@@ -168,6 +139,13 @@ impl Keeper {
             drift: self.audit.drift,
             ..self.counters
         }
+    }
+
+    /// Since when the oldest word of the kernel's waits that the tables do not have: read and not
+    /// followed yet, or in doubt and not dumped yet.
+    pub fn unanswered(&self) -> Option<Instant> {
+        let waits = [self.monitor.waiting(), self.schedule.oldest()];
+        waits.into_iter().flatten().min()
     }
 
     /// Waits for the next step of the mirror. The first is the whole state (`changes.everything`).
@@ -189,8 +167,8 @@ impl Keeper {
                 biased;
                 finished = finished(&mut self.task), if self.task.is_some() => {
                     self.task = None;
-                    heard = self.dump_answers.take();
                     changes = self.take_over(finished)?;
+                    heard = self.schedule.answered();
                 }
                 received = self.monitor.receive(&mut self.events) => {
                     let received = received?;
@@ -198,7 +176,7 @@ impl Keeper {
                     self.follow(received, &mut changes);
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
-                    changes = self.act();
+                    self.act();
                 }
             }
             let in_sync = self.in_sync();
@@ -216,51 +194,58 @@ impl Keeper {
     /// False from a doubt until the dump that settles it.
     fn in_sync(&self) -> bool {
         let resyncing = self.task.is_some() && !self.auditing;
-        self.synced && !resyncing && self.schedule.doubts.is_none()
+        self.synced && !resyncing && self.schedule.is_clear()
     }
 
     /// When to act next of its own accord.
     fn due(&self) -> Option<Instant> {
         let silent = self.mirror.silent_change();
-        let audit = self.audit.due().filter(|_| self.in_sync());
-        [self.schedule.due(), silent, audit]
+        [self.schedule.due(), silent, self.audit_due()]
             .into_iter()
             .flatten()
             .min()
     }
 
+    /// When the audit has something to do. It dumps nothing while there is a doubt, and judges nothing
+    /// while a word from before the end of its dump waits to be followed.
+    fn audit_due(&self) -> Option<Instant> {
+        let waiting = self.monitor.waiting();
+        let followed = |end| waiting.is_none_or(|since| since > end);
+        let ready = self.in_sync() && self.audit.dump_ended().is_none_or(followed);
+        self.audit.due().filter(|_| ready)
+    }
+
     /// Does what is due: a dump that settles doubts or finds a silent change; or else the audit.
-    fn act(&mut self) -> Changes {
+    fn act(&mut self) {
         let now = Instant::now();
         let come = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if come(self.mirror.silent_change()) {
             self.mirror.forget_silent_changes(now);
-            self.schedule.note(&Doubt::Silent);
+            self.schedule.note(&Doubt::Silent, now);
         }
         if come(self.schedule.due()) {
-            self.audit.disturb(now);
+            self.audit.abandon(now);
             self.start_dump();
-        } else if come(self.audit.due()) && self.in_sync() {
-            return self.audit_now(now);
+        } else if come(self.audit_due()) {
+            self.audit_now(now);
         }
-        Changes::default()
     }
 
-    fn audit_now(&mut self, now: Instant) -> Changes {
-        if self.audit.is_judging() {
-            return self.audit.judge(&mut self.mirror, now);
+    fn audit_now(&mut self, now: Instant) {
+        if self.audit.dump_ended().is_none() {
+            self.start_dump();
+            self.auditing = true;
+            self.audit.begin();
+        } else if self.audit.judge(&self.mirror, now) {
+            self.doubt(&Doubt::Message("an audit found it out of date".to_owned()));
         }
-        self.start_dump();
-        self.auditing = true;
-        self.audit.begin();
-        Changes::default()
     }
 
     fn start_dump(&mut self) {
         let Some(mut dumper) = self.dumper.take() else {
             return;
         };
-        self.dump_answers = self.schedule.doubts.take().map(|(first, _)| first);
+        self.schedule.begin();
         self.replay.clear();
         self.overflowed = false;
         self.dump_began = Instant::now();
@@ -280,13 +265,6 @@ impl Keeper {
         self.counters.overruns += u64::from(received.overrun);
         self.counters.unknown.messages += received.unknown.messages;
         self.counters.unknown.attributes += received.unknown.attributes;
-        let of_neighbours =
-            |event: &Event| matches!(event, Event::NeighbourSet(_) | Event::NeighbourGone { .. });
-        if !self.events.iter().all(of_neighbours) {
-            self.audit.disturb(Instant::now());
-        } else if !self.events.is_empty() {
-            self.audit.stir();
-        }
         let dumping = self.task.is_some() && !self.auditing;
         for event in std::mem::take(&mut self.events) {
             if dumping {
@@ -295,12 +273,35 @@ impl Keeper {
             if !self.synced {
                 continue;
             }
-            match self.mirror.apply(event, changes) {
+            self.audit.heed(&event);
+            match self.mirror.begin(event, changes) {
                 // The tables in use are in doubt already: what they lack the dump brings.
                 Some(Doubt::Unknown(_)) if dumping => {}
                 Some(doubt) => self.doubt(&doubt),
                 None => {}
             }
+        }
+        self.mirror.finish(changes);
+        self.audit.touch(changes, Instant::now());
+    }
+
+    /// While IPv6 routes change, the kernel's dump of them lacks some that did not: it goes on by how
+    /// many it has shown (fib6_dump_table in net/ipv6/ip6_fib.c). A route that no event speaks of stays
+    /// until several dumps lack it.
+    fn mend(&mut self, fresh: &mut Mirror, spoken_of: &HashSet<RouteKey>, now: Instant) {
+        let missed = std::mem::take(&mut self.missed);
+        if spoken_of.is_empty() {
+            return;
+        }
+        let times = |key: &RouteKey| missed.get(key).copied().unwrap_or_default();
+        let kept = fresh.keep_ipv6(&self.mirror, |key| {
+            !spoken_of.contains(key) && times(key) < MISSES
+        });
+        let kept = kept.into_iter().map(|key| (key, times(&key) + 1));
+        self.missed = kept.collect();
+        if !self.missed.is_empty() || !self.synced {
+            let why = "IPv6 routes changed during their dump, which may lack others";
+            self.schedule.note(&Doubt::Message(why.to_owned()), now);
         }
     }
 
@@ -317,7 +318,7 @@ impl Keeper {
         if self.in_sync() {
             tracing::debug!("dumping the kernel's state again: {doubt}");
         }
-        self.schedule.note(doubt);
+        self.schedule.note(doubt, Instant::now());
     }
 
     /// Replays what happened during the dump over its result, and puts that in use.
@@ -328,55 +329,62 @@ impl Keeper {
         self.dumper = Some(dumper);
         if std::mem::take(&mut self.auditing) {
             match result {
-                Ok(fresh) => self.audit.dumped(fresh, now),
-                Err(_) => self.audit.postpone(now),
+                Ok(Dump { mirror, torn: None }) => self.audit.dumped(mirror, now),
+                Ok(_) | Err(_) => self.audit.postpone(now),
             }
             return Ok(Changes::default());
         }
-        let mut fresh = match result {
-            Ok(fresh) => fresh,
+        let Dump { mirror, torn } = match result {
+            Ok(dump) => dump,
             Err(error) if !self.synced => return Err(error),
             Err(error) => {
                 tracing::warn!("{error}");
-                self.schedule.note(&Doubt::Message(error.to_string()));
-                self.schedule.earliest = now + RETRY;
+                self.schedule.failed(now);
+                self.schedule.rest_until(now + RETRY);
                 return Ok(Changes::default());
             }
         };
-        self.schedule.earliest = now + took;
+        self.schedule.rest_until(now + took);
         if self.overflowed && self.synced {
             // Without the events that found no room it is older than the tables in use.
+            self.schedule.failed(now);
             return Ok(Changes::default());
         }
-        for doubt in replay(&mut fresh, std::mem::take(&mut self.replay), self.synced) {
-            self.schedule.note(&doubt);
+        if let Some(name) = torn {
+            let why = format!("the kernel's {name} changed during every try of a dump");
+            self.schedule.note(&Doubt::Message(why), now);
         }
+        let mut fresh = mirror;
+        let spoken_of = ipv6_keys(&self.replay);
+        for doubt in replay(&mut fresh, std::mem::take(&mut self.replay), self.synced) {
+            self.schedule.note(&doubt, now);
+        }
+        self.mend(&mut fresh, &spoken_of, now);
         if !self.synced {
             self.synced = true;
             return Ok(self.mirror.begin_with(fresh));
         }
         let changes = self.mirror.replace_with(fresh);
         self.counters.resyncs += 1;
-        self.confirm(&changes);
-        Ok(changes)
-    }
-
-    /// After a doubt about an interface a dump that still found news is repeated.
-    fn confirm(&mut self, changes: &Changes) {
         let news = changes.addresses
             || !changes.links.is_empty()
             || !changes.nexthops.is_empty()
             || !changes.prefixes.is_empty();
-        if self.schedule.confirm && news {
-            self.schedule
-                .note(&Doubt::Message("the last dump still found news".to_owned()));
-        } else if self.schedule.doubts.is_none() {
-            self.schedule.confirm = false;
-        }
+        self.schedule.confirm(news, now);
+        Ok(changes)
     }
 }
 
-type Finished = Result<(Dumper, Result<Mirror, NetlinkError>), NetlinkError>;
+/// The IPv6 routes that events speak of.
+fn ipv6_keys(events: &[Event]) -> HashSet<RouteKey> {
+    let keys = events.iter().filter_map(|event| match event {
+        Event::RouteSet { key, .. } | Event::RouteGone { key, .. } => Some(*key),
+        _ => None,
+    });
+    keys.filter(|key| key.prefix.addr().is_ipv6()).collect()
+}
+
+type Finished = Result<(Dumper, Result<Dump, NetlinkError>), NetlinkError>;
 
 /// Waits for the running dump; pending forever without one.
 async fn finished(task: &mut Option<DumpTask>) -> Finished {
@@ -416,10 +424,11 @@ fn replay(fresh: &mut Mirror, events: Vec<Event>, followed: bool) -> Vec<Doubt> 
             }
             _ => {}
         }
-        match fresh.apply(event, &mut ignored) {
+        match fresh.begin(event, &mut ignored) {
             None | Some(Doubt::Unknown(_)) => {}
             Some(doubt) => doubts.push(doubt),
         }
     }
+    fresh.finish(&mut ignored);
     doubts
 }

@@ -15,9 +15,10 @@ use crate::shared::reason::PuntReason;
 /// The way of an address through a world.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
-    /// The kernel's prefix that matched.
-    pub prefix: IpNet,
-    pub kind: RouteKind,
+    /// The kernel's prefix that matched, and the type of its route; absent when the kernel no longer
+    /// has a route that leads there, and the world does.
+    pub prefix: Option<IpNet>,
+    pub kind: Option<RouteKind>,
     /// The group that the world's FIB leads to.
     pub group: usize,
     pub action: Action,
@@ -37,16 +38,37 @@ pub struct AnswerLeg {
 
 impl Resolver {
     /// The longest match for `address`, as `world` (the one that workers have) answers. `None`
-    /// without a route.
+    /// when it has none.
     pub fn route(&self, address: IpAddr, world: &World, mirror: &Mirror) -> Option<Answer> {
-        let (prefix, route) = self.longest(address, mirror)?;
-        let id = match address {
+        let group = match address {
             IpAddr::V4(address) => world.ipv4.lookup(u32::from(address)),
             IpAddr::V6(address) => world.ipv6.lookup(u128::from(address)),
         };
+        if group == GroupId::NO_ROUTE {
+            return None;
+        }
+        // A neighbour's host route stands for the prefix around it.
+        let is_host = self.host(address) == Some(group);
+        let mut routes = self.routes_around(address, mirror);
+        let named = routes.find(|(prefix, _)| is_host || self.placed(*prefix) == Some(group));
         let next_hop = |id| self.adjacencies.next_hop(id);
-        let found = (prefix, route.kind, id);
-        Some(describe(found, world, Some(address), next_hop))
+        let found = Found {
+            ipv6: address.is_ipv6(),
+            route: named.map(|(prefix, route)| (prefix, route.kind)),
+            group,
+        };
+        Some(self.with_ports(describe(found, world, Some(address), next_hop)))
+    }
+
+    /// A next hop that nobody has any more but the workers is known by its port.
+    fn with_ports(&self, mut answer: Answer) -> Answer {
+        for leg in &mut answer.legs {
+            let port = leg.adjacency.port();
+            let mut ports = self.ports.iter();
+            let known = ports.find(|(_, (id, _))| Some(*id) == port);
+            leg.ifindex = leg.ifindex.or(known.map(|(ifindex, _)| *ifindex));
+        }
+        answer
     }
 
     /// Every route that `within` holds (or every one), as the kernel has them, in order. Described
@@ -64,12 +86,16 @@ impl Resolver {
             .filter(holds)
             .filter_map(|prefix| {
                 let route = self.best(prefix, mirror)?;
-                Some((prefix, route.kind, self.placed(prefix)?))
+                Some(Found {
+                    ipv6: prefix.addr().is_ipv6(),
+                    route: Some((prefix, route.kind)),
+                    group: self.placed(prefix)?,
+                })
             })
             .collect();
         // A prefix may be in several tables.
-        found.sort_unstable_by_key(|(prefix, ..)| *prefix);
-        found.dedup_by_key(|(prefix, ..)| *prefix);
+        found.sort_unstable_by_key(Found::prefix);
+        found.dedup_by_key(|found| found.prefix());
         let next_hops = self.adjacencies.next_hops();
         found.into_iter().map(move |found| {
             let next_hop = |id: AdjacencyId| next_hops.get(id.index()).copied().flatten();
@@ -83,9 +109,26 @@ impl Resolver {
         address: IpAddr,
         mirror: &'a Mirror,
     ) -> Option<(IpNet, &'a Route)> {
+        self.routes_around(address, mirror).next()
+    }
+
+    /// The routes of all prefixes around an address, the longest first.
+    fn routes_around<'a>(
+        &self,
+        address: IpAddr,
+        mirror: &'a Mirror,
+    ) -> impl Iterator<Item = (IpNet, &'a Route)> {
         let last = (self.last_table && address.is_ipv4()).then_some(ALL_IPV4);
-        let mut prefixes = mirror.prefixes_around(address).chain(last);
-        prefixes.find_map(|prefix| Some((prefix, self.best(prefix, mirror)?)))
+        let prefixes = mirror.prefixes_around(address).chain(last);
+        prefixes.filter_map(|prefix| Some((prefix, self.best(prefix, mirror)?)))
+    }
+
+    /// The group of a neighbour's host route.
+    fn host(&self, address: IpAddr) -> Option<GroupId> {
+        match address {
+            IpAddr::V4(address) => self.fib4.host(u32::from(address)),
+            IpAddr::V6(address) => self.fib6.host(u128::from(address)),
+        }
     }
 
     /// The group that a prefix's route has.
@@ -97,11 +140,21 @@ impl Resolver {
     }
 }
 
-/// A prefix with its route's kind and group.
-type Found = (IpNet, RouteKind, GroupId);
+/// A group, with the prefix and the kind of the route that leads there.
+struct Found {
+    ipv6: bool,
+    route: Option<(IpNet, RouteKind)>,
+    group: GroupId,
+}
+
+impl Found {
+    fn prefix(&self) -> Option<IpNet> {
+        self.route.map(|(prefix, _)| prefix)
+    }
+}
 
 fn describe(
-    (prefix, kind, group): Found,
+    found: Found,
     world: &World,
     destination: Option<IpAddr>,
     next_hop: impl Fn(AdjacencyId) -> Option<NextHop>,
@@ -119,11 +172,14 @@ fn describe(
             weight,
         }
     };
-    let action = match (prefix, &world.group(group).action) {
-        (_, local @ Action::Punt(PuntReason::Local)) => local.clone(),
-        (IpNet::V4(_), _) if world.kernel_only.ipv4 => Action::Punt(PuntReason::KernelRoute),
-        (IpNet::V6(_), _) if world.kernel_only.ipv6 => Action::Punt(PuntReason::KernelRoute),
-        (_, action) => action.clone(),
+    let kernel_only = match found.ipv6 {
+        false => world.kernel_only.ipv4,
+        true => world.kernel_only.ipv6,
+    };
+    let action = match &world.group(found.group).action {
+        local @ Action::Punt(PuntReason::Local) => local.clone(),
+        _ if kernel_only => Action::Punt(PuntReason::KernelRoute),
+        action => action.clone(),
     };
     let legs = match &action {
         Action::Forward(id) => vec![leg(*id, 1)],
@@ -135,9 +191,9 @@ fn describe(
         Action::Punt(_) | Action::Drop(_) => Vec::new(),
     };
     Answer {
-        prefix,
-        kind,
-        group: group.index(),
+        prefix: found.prefix(),
+        kind: found.route.map(|(_, kind)| kind),
+        group: found.group.index(),
         action,
         legs,
     }

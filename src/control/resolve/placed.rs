@@ -65,6 +65,11 @@ impl<A: Lpm> Placed<A> {
         }
     }
 
+    /// The group of a neighbour's host route.
+    pub(super) fn host(&self, address: A) -> Option<GroupId> {
+        self.hosts.get(&address).copied()
+    }
+
     /// Sets or removes a route; the group that it had.
     pub(super) fn set_route(
         &mut self,

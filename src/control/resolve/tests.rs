@@ -141,7 +141,7 @@ impl Lab {
 
     /// The prefix that answers, as `ixmapctl route` shows it.
     fn prefix(&self, address: &str) -> String {
-        self.answer(address).prefix.to_string()
+        self.answer(address).prefix.unwrap().to_string()
     }
 }
 

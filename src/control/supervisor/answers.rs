@@ -105,7 +105,7 @@ impl Daemon {
                 fault: self.exhausted.as_ref().map(ToString::to_string),
                 resyncs: netlink.resyncs,
                 overruns: netlink.overruns,
-                lag_seconds: self.lag.as_secs_f64(),
+                lag_seconds: self.lag().as_secs_f64(),
                 rules: self.odd_rules(),
                 audits: netlink.audits,
                 drift: netlink.drift,
@@ -234,10 +234,10 @@ impl Daemon {
 
     fn routes(&self, family: Option<Family>, within: Option<IpNet>) -> Answer {
         let names = self.port_names();
-        let wanted = move |prefix: &IpNet| match family {
+        let wanted = move |prefix: &Option<IpNet>| match family {
             None => true,
-            Some(Family::Ipv4) => matches!(prefix, IpNet::V4(_)),
-            Some(Family::Ipv6) => matches!(prefix, IpNet::V6(_)),
+            Some(Family::Ipv4) => matches!(prefix, Some(IpNet::V4(_))),
+            Some(Family::Ipv6) => matches!(prefix, Some(IpNet::V6(_))),
         };
         let list = self
             .resolver
@@ -340,8 +340,8 @@ fn route(
         legs: legs.collect(),
     };
     Route {
-        prefix: Some(answer.prefix),
-        kind: Some(kind(answer.kind)),
+        prefix: answer.prefix,
+        kind: answer.kind.map(kind),
         action,
         reason: reason.map(str::to_owned),
         port: answer.legs.first().and_then(port),

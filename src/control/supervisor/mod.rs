@@ -372,6 +372,15 @@ impl Daemon {
         }
     }
 
+    /// How far the published world is behind the kernel: as at the last change, or as the oldest
+    /// word has waited since.
+    fn lag(&self) -> Duration {
+        let waiting = [self.unpublished, self.keeper.unanswered()];
+        let oldest = waiting.into_iter().flatten().min();
+        let waits = oldest.map_or(Duration::ZERO, |since| since.elapsed());
+        waits.max(self.lag)
+    }
+
     /// Makes a world of everything, if it fits.
     fn make_world(&mut self, began: Instant) -> World {
         match self.resolver.world() {

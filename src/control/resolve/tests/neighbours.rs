@@ -19,7 +19,11 @@ fn a_host_on_a_connected_prefix_follows_its_neighbour_entry() {
             lab.neighbour(1, host, state);
             assert_eq!(lab.way(host), to(expected), "{host} {state:?}");
             let answer = lab.answer(host);
-            assert_eq!(answer.prefix.to_string(), prefix, "the kernel's prefix");
+            assert_eq!(
+                answer.prefix.unwrap().to_string(),
+                prefix,
+                "the kernel's prefix"
+            );
             assert_eq!(
                 (answer.legs[0].ifindex, answer.legs[0].via),
                 (Some(1), None)

@@ -40,7 +40,10 @@ fn kinds_of_routes_do_what_the_kernel_does() {
             assert_eq!(lab.way(host), expected, "{kind:?} {prefix}");
             let answer = lab.answer(host);
             assert_eq!(
-                (answer.kind, answer.prefix.to_string().as_str()),
+                (
+                    answer.kind.unwrap(),
+                    answer.prefix.unwrap().to_string().as_str()
+                ),
                 (kind, prefix)
             );
             assert!(answer.legs.is_empty());
@@ -290,7 +293,9 @@ fn all_routes_are_listed_in_order_and_within_a_prefix() {
         let routes = lab
             .resolver
             .routes(within, Arc::new(lab.world.clone()), &lab.mirror);
-        routes.map(|answer| answer.prefix.to_string()).collect()
+        routes
+            .map(|answer| answer.prefix.unwrap().to_string())
+            .collect()
     };
     assert_eq!(list(Some("10.0.2.0/24")), ["10.0.2.0/24", "10.0.2.128/25"]);
     assert_eq!(list(Some("2001:db8:1::/48")), ["2001:db8:1::/64"]);
@@ -341,4 +346,30 @@ fn a_route_for_some_sources_leaves_its_prefix_to_the_kernel_whatever_its_metric(
     };
     lab.set("2001:db8:9::/48", specific);
     assert_eq!(lab.way("2001:db8:9::1"), Way::Punt(PuntReason::KernelRoute));
+}
+
+#[test]
+fn answers_are_the_workers_worlds_and_not_the_mirrors() {
+    let mut lab = with_gateways();
+    lab.set("172.16.0.0/16", via(1, "10.0.1.9"));
+    lab.set("172.16.1.0/24", via(2, "10.0.2.9"));
+    let (prefix, within) = ("172.16.0.0/16", "172.16.1.0/24");
+    let behind = lab.world.clone();
+    lab.gone(within, via(2, "10.0.2.9"));
+    let answer =
+        |lab: &Lab, world: &World| lab.resolver.route(ip("172.16.1.1"), world, &lab.mirror);
+    let current = answer(&lab, &lab.world).unwrap();
+    assert_eq!(current.prefix, prefix.parse().ok());
+    // Workers that have not heard of it go on as before.
+    let stale = answer(&lab, &behind).unwrap();
+    assert_eq!((stale.prefix, stale.kind), (None, None));
+    assert!(matches!(stale.action, Action::Forward(_)), "{stale:?}");
+    assert_eq!(stale.legs[0].ifindex, Some(2));
+    lab.gone(prefix, via(1, "10.0.1.9"));
+    assert_eq!(answer(&lab, &lab.world), None);
+    assert!(answer(&lab, &behind).is_some(), "the mirror has no route");
+    // And what they have not heard of, they do not have.
+    let before = lab.world.clone();
+    lab.set(within, via(2, "10.0.2.9"));
+    assert_eq!(answer(&lab, &before), None);
 }

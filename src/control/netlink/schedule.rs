@@ -1,0 +1,122 @@
+//! When to dump next, and what for: doubts, and since when each waits for its answer.
+
+use std::time::{Duration, Instant};
+
+use crate::control::mirror::Doubt;
+
+/// A dump starts when doubts have rested this long,
+const SETTLE: Duration = Duration::from_millis(50);
+/// or when the first of them is this old.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// When to dump next, and why.
+pub(super) struct Schedule {
+    /// Of the first and the last doubt that no running dump answers.
+    doubts: Option<(Instant, Instant)>,
+    /// The first doubt that the running dump answers.
+    answering: Option<Instant>,
+    /// The dump must find nothing new, or it is repeated.
+    confirm: bool,
+    /// Not before: after a failure, or to leave the machine half of its time.
+    earliest: Instant,
+}
+
+impl Schedule {
+    pub(super) fn new(now: Instant) -> Schedule {
+        Schedule {
+            doubts: None,
+            answering: None,
+            confirm: false,
+            earliest: now,
+        }
+    }
+
+    pub(super) fn note(&mut self, doubt: &Doubt, now: Instant) {
+        let first = self.doubts.map_or(now, |(first, _)| first);
+        self.doubts = Some((first, now));
+        self.confirm |= matches!(doubt, Doubt::Interface(_));
+    }
+
+    /// Nothing is in doubt, or the running dump answers it.
+    pub(super) fn is_clear(&self) -> bool {
+        self.doubts.is_none()
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        let (first, last) = self.doubts?;
+        Some((last + SETTLE).min(first + PATIENCE).max(self.earliest))
+    }
+
+    /// The oldest doubt without an answer.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        let waiting = self.doubts.map(|(first, _)| first);
+        [self.answering, waiting].into_iter().flatten().min()
+    }
+
+    /// A dump begins, which answers all doubts so far.
+    pub(super) fn begin(&mut self) {
+        self.answering = self.doubts.take().map(|(first, _)| first);
+    }
+
+    /// The dump has given its answer; since when that was waited for.
+    pub(super) fn answered(&mut self) -> Option<Instant> {
+        self.answering.take()
+    }
+
+    /// The dump gave none: what it was for waits on, since when it does, and for another.
+    pub(super) fn failed(&mut self, now: Instant) {
+        let first = self.oldest().unwrap_or(now);
+        self.answering = None;
+        self.doubts = Some((first, now));
+    }
+
+    pub(super) fn rest_until(&mut self, earliest: Instant) {
+        self.earliest = earliest;
+    }
+
+    /// After a doubt about an interface a dump that still found news is repeated.
+    pub(super) fn confirm(&mut self, news: bool, now: Instant) {
+        if self.confirm && news {
+            let doubt = Doubt::Message("the last dump still found news".to_owned());
+            self.note(&doubt, now);
+        } else if self.doubts.is_none() {
+            self.confirm = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dump_waits_for_doubts_to_rest_but_not_for_ever() {
+        let now = Instant::now();
+        let mut schedule = Schedule::new(now);
+        assert_eq!((schedule.due(), schedule.oldest()), (None, None));
+        schedule.note(&Doubt::Silent, now);
+        assert_eq!(schedule.due(), Some(now + SETTLE));
+        schedule.note(&Doubt::Silent, now + PATIENCE);
+        assert_eq!(schedule.due(), Some(now + PATIENCE));
+        schedule.rest_until(now + 2 * PATIENCE);
+        assert_eq!(schedule.due(), Some(now + 2 * PATIENCE));
+    }
+
+    #[test]
+    fn a_doubt_is_as_old_as_its_first_word_until_a_dump_has_answered_it() {
+        let now = Instant::now();
+        let later = |n| now + n * PATIENCE;
+        let mut schedule = Schedule::new(now);
+        schedule.note(&Doubt::Silent, now);
+        schedule.begin();
+        schedule.note(&Doubt::Silent, later(1));
+        assert!(!schedule.is_clear());
+        assert_eq!(schedule.oldest(), Some(now), "while the dump runs");
+        schedule.failed(later(2));
+        assert_eq!(schedule.oldest(), Some(now), "after it failed");
+        assert!(schedule.due().is_some(), "and is repeated");
+        schedule.begin();
+        assert_eq!(schedule.answered(), Some(now));
+        assert_eq!((schedule.oldest(), schedule.due()), (None, None));
+    }
+}

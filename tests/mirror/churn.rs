@@ -1,0 +1,155 @@
+//! Dumps, lag and audits of a kernel that does not rest.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::silence::{advertise, route, set, until};
+use super::*;
+
+#[test]
+fn next_hop_objects_that_change_during_every_dump_hold_nothing_up() {
+    // More than one buffer of netlink's holds.
+    const OBJECTS: u32 = 5_000;
+    Lab::run(Settings::default(), async |lab| {
+        let objects = |verb: &str| -> String {
+            let ids = 1_000..1_000 + OBJECTS;
+            let line = |id| match verb {
+                "add" => format!("nexthop add id {id} via 10.0.1.2 dev e1\n"),
+                _ => format!("nexthop del id {id}\n"),
+            };
+            ids.map(line).collect()
+        };
+        ip_batch(
+            &(objects("add") + "nexthop add id 1 group 1000/5999\nroute add 192.0.2.0/24 nhid 1\n"),
+        );
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let churn = std::thread::spawn(move || {
+            let pair = "nexthop add id 7 via 10.0.1.3 dev e1\nnexthop del id 7\n";
+            while !stopped.load(Ordering::Relaxed) {
+                ip_batch(&pair.repeat(1_000));
+            }
+        });
+        // The first dump, and one that a doubt asks for.
+        lab.keeper = Keeper::start(&Settings::default()).unwrap();
+        lab.keeper.next().await.unwrap();
+        assert!(lab.keeper.mirror().nexthop(1_000).is_some());
+        ip("link set e2 down");
+        while lab.keeper.counters().resyncs == 0 {
+            lab.keeper.next().await.unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+        churn.join().unwrap();
+        lab.settled().await;
+        let mirror = lab.keeper.mirror();
+        assert_eq!(mirror.nexthops().len(), OBJECTS as usize + 1);
+        assert!(mirror.nexthop(7).is_none());
+        ip_batch(&objects("del"));
+        lab.settled().await;
+        assert_eq!(lab.keeper.mirror().nexthops().len(), 0);
+        assert_eq!(route(lab, "192.0.2.0/24"), None);
+    });
+}
+
+#[test]
+fn words_that_wait_count_from_when_they_came_until_they_are_followed() {
+    Lab::run(Settings::default(), async |lab| {
+        assert_eq!(lab.keeper.unanswered(), None);
+        // Nobody reads meanwhile.
+        ip_batch(&burst(20_000, "add"));
+        let first = lab.keeper.next().await.unwrap().heard;
+        while lab.burst_routes() != 20_000 {
+            assert_eq!(lab.keeper.unanswered(), first, "the rest waits as long");
+            assert_eq!(lab.keeper.next().await.unwrap().heard, first);
+        }
+        assert_eq!(lab.keeper.unanswered(), None);
+        // A doubt waits for the dump that finds nothing new.
+        ip("link set e2 down");
+        lab.keeper.next().await.unwrap();
+        let since = lab.keeper.unanswered();
+        assert!(since.is_some());
+        while !lab.keeper.next().await.unwrap().in_sync {
+            assert!(lab.keeper.unanswered() >= since);
+        }
+        lab.settled().await;
+        assert_eq!(lab.keeper.unanswered(), None);
+    });
+}
+
+/// Announces and withdraws a route, again and again, until it is stopped.
+fn feed(stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
+    let stopped = Arc::clone(stop);
+    std::thread::spawn(move || {
+        while !stopped.load(Ordering::Relaxed) {
+            ip("-6 route add 2001:db8:a::/48 via 2001:db8:1::2");
+            std::thread::sleep(Duration::from_millis(50));
+            ip("-6 route del 2001:db8:a::/48 via 2001:db8:1::2");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    })
+}
+
+#[test]
+fn audits_run_while_routes_come_and_go_and_judge_all_the_others() {
+    let settings = Settings {
+        audit: Some(Duration::from_millis(10)),
+        ..Settings::default()
+    };
+    Lab::run(settings, async |lab| {
+        let stop = Arc::new(AtomicBool::new(false));
+        let feed = feed(&stop);
+        until(lab, |lab| lab.keeper.counters().audits >= 2).await;
+        assert_eq!(lab.keeper.counters().drift, 0);
+        set("ipv6/conf/e1/accept_ra", 2);
+        let mtu = |lab: &Lab| route(lab, "::/0").and_then(|route| route.mtu);
+        advertise("p1", 1400);
+        until(lab, |lab| mtu(lab) == Some(1400)).await;
+        // Nothing tells of this one.
+        advertise("p1", 1380);
+        until(lab, |lab| mtu(lab) == Some(1380)).await;
+        let counters = lab.keeper.counters();
+        assert!(counters.drift >= 1, "{counters:?}");
+        stop.store(true, Ordering::Relaxed);
+        feed.join().unwrap();
+    });
+}
+
+#[test]
+fn ipv6_routes_that_do_not_change_outlive_dumps_of_others_that_do() {
+    const ROUTES: usize = 10_000;
+    Lab::run(Settings::default(), async |lab| {
+        let steady = |n| format!("route add 3000:{n:x}::/32 via 2001:db8:1::2\n");
+        ip_batch(&(0..ROUTES).map(steady).collect::<String>());
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let churn = std::thread::spawn(move || {
+            let all = |verb| {
+                let line = |n| format!("route {verb} 2{n:03x}::/16 via 2001:db8:1::2\n");
+                (0x100..0x110).map(line).collect::<String>()
+            };
+            while !stopped.load(Ordering::Relaxed) {
+                ip_batch(&(all("add") + &all("del")));
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        });
+        let count = |lab: &Lab| {
+            let is_steady = |prefix: &ipnet::IpNet| prefix.to_string().starts_with("3000:");
+            let routes = lab.keeper.mirror().all_routes();
+            routes.filter(|(key, _)| is_steady(&key.prefix)).count()
+        };
+        while count(lab) < ROUTES {
+            lab.keeper.next().await.unwrap();
+        }
+        for state in ["down", "up", "down", "up"] {
+            let resyncs = lab.keeper.counters().resyncs;
+            ip(&format!("link set e2 {state}"));
+            while lab.keeper.counters().resyncs == resyncs {
+                lab.keeper.next().await.unwrap();
+                assert_eq!(count(lab), ROUTES, "{state}");
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        churn.join().unwrap();
+        lab.settled().await;
+    });
+}
