@@ -236,3 +236,42 @@ fn neighbours_and_macs_are_followed() {
         "neigh del 10.0.1.2 dev e1",
     ]);
 }
+
+/// By hand: `blackhole ... nhid 1` refuses though object 1 leads somewhere. Of routes through a
+/// blackhole the kernel tells no type of their own.
+#[test]
+fn a_routes_type_counts_whatever_object_it_names() {
+    for objects in [Objects::Told, Objects::Silent] {
+        agree_with(
+            objects,
+            &[
+                "nexthop add id 1 via 10.0.1.2 dev e1",
+                "nexthop add id 5 via 2001:db8:1::2 dev e1",
+                "nexthop add id 9 blackhole",
+                "nexthop add id 21 group 9",
+                "route add blackhole 192.0.2.0/24 nhid 1",
+                "route add prohibit 192.0.3.0/24 nhid 1",
+                "route add unreachable 192.0.4.0/24 nhid 1",
+                "route add throw 192.0.5.0/24 nhid 1",
+                // Of these the kernel answers with the type of the first route that used an object.
+                "nexthop add id 2 via 10.0.1.2 dev e1",
+                "nexthop add id 3 via 10.0.1.2 dev e1",
+                "nexthop add id 4 via 10.0.1.2 dev e1",
+                "route add broadcast 192.0.6.0/24 nhid 2",
+                "route add multicast 192.0.7.0/24 nhid 3",
+                "route add anycast 192.0.8.0/24 nhid 4",
+                "route add 192.0.9.0/24 nhid 21",
+                "-6 route add blackhole 2001:db8:f1::/48 nhid 5",
+                "-6 route add prohibit 2001:db8:f2::/48 nhid 5",
+                "-6 route add throw 2001:db8:f3::/48 nhid 5",
+                "-6 route add local 2001:db8:f4::/48 nhid 5",
+                "-6 route add multicast 2001:db8:f5::/48 nhid 5",
+                "nexthop replace id 1 via 10.0.2.2 dev e2",
+                "nexthop replace id 9 via 10.0.1.2 dev e1",
+                "route replace 192.0.2.0/24 nhid 9",
+                "nexthop replace id 9 blackhole",
+                "nexthop replace id 9 via 10.0.2.2 dev e2",
+            ],
+        );
+    }
+}

@@ -161,12 +161,22 @@ impl Commands {
         }
         if self.random.once_in(8) {
             let kind = self.random.pick(&KINDS);
-            return format!("{family}route {action} {kind} {prefix}{metric}{table}");
+            // Of a route through a blackhole, id 9, IPv4 tells no type but that.
+            let object = match self.random.once_in(3) {
+                true => format!(" nhid {}", 1 + self.random.below(8)),
+                false => String::new(),
+            };
+            return format!("{family}route {action} {kind} {prefix}{metric}{table}{object}");
         }
         if self.random.once_in(16) {
             let kind = self.random.pick(&OWN_KINDS);
             let device = self.random.pick(&DEVICES);
-            return format!("{family}route {action} {kind} {prefix}{metric} dev {device}");
+            // IPv4 answers with the type of the first route that used an object.
+            let way = match ipv6 && self.random.once_in(3) {
+                true => format!("nhid {}", 5 + self.random.below(4)),
+                false => format!("dev {device}"),
+            };
+            return format!("{family}route {action} {kind} {prefix}{metric} {way}");
         }
         let tos = if ipv6 {
             ""

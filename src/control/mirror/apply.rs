@@ -31,6 +31,11 @@ pub enum Doubt {
     /// The time of a change came that the kernel does not announce.
     #[error("a route has ended or got its options, of which the kernel sends no word")]
     Silent,
+    /// The kernel told the object's type in place of its routes'.
+    #[error(
+        "next-hop object {0} is no blackhole any more, and the types of its routes were not told"
+    )]
+    Kinds(u32),
     /// A route was replaced in a way that kernels differ in.
     #[error("the routes to {} in table {} were replaced", .0.prefix, .0.table)]
     Replaced(RouteKey),
@@ -96,10 +101,7 @@ impl Mirror {
             Event::AddressGone(address) => self.address_gone(address, changes),
             Event::RouteSet { key, route, place } => self.route_set(key, route, place, changes),
             Event::RouteGone { key, route } => self.route_gone(key, &route, changes),
-            Event::NextHopSet { id, object } => {
-                self.nexthop_set(id, object, changes);
-                None
-            }
+            Event::NextHopSet { id, object } => self.object_set(id, object, changes),
             Event::NextHopGone { id } => {
                 self.nexthops_gone([id].into(), changes);
                 None

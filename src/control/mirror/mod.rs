@@ -4,9 +4,11 @@
 //! Tables are keyed as the kernel keys them: links by ifindex, routes by (table, prefix) with the
 //! kernel's ordered list behind each key, next-hop objects by id, neighbours by (ifindex, address).
 //! `apply` follows one event, `lists` places a route among those of its key, `nexthops` knows which
-//! objects end with others, `replace` swaps in a fresh dump.
+//! objects end with others, `kinds` what blackholes among them do to routes, `replace` swaps in a fresh
+//! dump.
 
 mod apply;
+mod kinds;
 mod lists;
 mod netconf;
 mod nexthops;

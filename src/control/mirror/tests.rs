@@ -222,6 +222,32 @@ fn replacing_ipv6_legs_by_another_class_is_a_doubt() {
     assert_eq!(mirror.routes(&key).len(), 2);
 }
 
+/// The kernel tells `blackhole` of every route through an object that is one.
+#[test]
+fn routes_through_an_object_are_blackholes_while_it_is_one_and_in_doubt_after() {
+    let prohibit = Route {
+        kind: RouteKind::Prohibit,
+        nexthop_id: Some(21),
+        ..route(vec![])
+    };
+    let object = |id, object| Event::NextHopSet { id, object };
+    let leg = || object(9, NextHopObject::Leg(leg(1, "10.0.1.2")));
+    let mut mirror = mirror([
+        leg(),
+        object(21, NextHopObject::Group(vec![(9, 1)])),
+        set(key("10.1.0.0/16"), prohibit),
+    ]);
+    let kind = |mirror: &Mirror| mirror.routes(&key("10.1.0.0/16"))[0].kind;
+    let (doubt, changes) = apply(&mut mirror, object(9, NextHopObject::Blackhole));
+    assert_eq!((doubt, kind(&mirror)), (None, RouteKind::Blackhole));
+    assert_eq!(changes.prefixes, ["10.1.0.0/16".parse().unwrap()].into());
+    assert_eq!(apply(&mut mirror, leg()).0, Some(Doubt::Kinds(9)));
+    assert_eq!(kind(&mirror), RouteKind::Blackhole, "until the dump");
+    apply(&mut mirror, Event::NextHopGone { id: 21 });
+    apply(&mut mirror, object(9, NextHopObject::Blackhole));
+    assert_eq!(apply(&mut mirror, leg()).0, None, "no route goes there");
+}
+
 #[test]
 fn a_fresh_dump_reports_exactly_what_differs() {
     let mut old = two_ports();

@@ -79,8 +79,8 @@ pub struct Route {
     pub scope: u8,
     /// Legs in the kernel's order; empty for kinds without an output, and behind a next-hop object.
     pub paths: Vec<Path>,
-    /// RTA_NH_ID: the next-hop object it goes through, which says where to (and its kind is unicast
-    /// then, blackhole or not).
+    /// RTA_NH_ID: the next-hop object it goes through, which says where to. Behind a blackhole its kind
+    /// is one as well.
     pub nexthop_id: Option<u32>,
     /// RTA_METRICS / RTAX_MTU; absent for the device's.
     pub mtu: Option<u32>,
@@ -127,6 +127,19 @@ pub enum NextHopObject {
     Group(Vec<(u32, u16)>),
     /// Only the kernel can follow it: encapsulation (NHA_ENCAP), or a bridge's (NHA_FDB).
     Foreign,
+}
+
+impl NextHopObject {
+    /// The member of a group that has but one. A blackhole is never one of several.
+    pub fn only_member(&self) -> Option<u32> {
+        match self {
+            NextHopObject::Group(members) => match members[..] {
+                [(only, _)] => Some(only),
+                _ => None,
+            },
+            NextHopObject::Leg(_) | NextHopObject::Blackhole | NextHopObject::Foreign => None,
+        }
+    }
 }
 
 /// NUD_*: how sure the kernel is of a neighbour.

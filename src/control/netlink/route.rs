@@ -66,12 +66,7 @@ pub(super) fn route(message: &Message<'_>) -> Result<Option<Event>, DecodeError>
         table: found.table.unwrap_or_else(|| u32::from(header.table)),
         prefix: net(family, destination, length)?.trunc(),
     };
-    // A next-hop object alone says where its routes lead: what the message carries of that may be out
-    // of date, or missing (nexthop_compat_mode).
-    let kind = match found.nexthop_id {
-        Some(_) => RouteKind::Unicast,
-        None => kind(header.kind),
-    };
+    let kind = kind(header.kind);
     let expired = found.expired;
     let route = Route {
         kind,
@@ -198,6 +193,8 @@ fn paths(
     flags: RouteFlags,
     mut found: Attributes,
 ) -> Vec<Path> {
+    // A next-hop object alone says where its routes lead: what the message carries of that may be out
+    // of date, or missing (nexthop_compat_mode).
     if found.nexthop_id.is_some() {
         return Vec::new();
     }

@@ -152,6 +152,30 @@ fn ipv4_through_ipv6_is_read_alone_and_among_legs() {
 }
 
 #[test]
+fn a_route_through_an_object_keeps_its_type_and_no_legs() {
+    for (wire, kind) in [
+        (1, RouteKind::Unicast),
+        (2, RouteKind::Local),
+        (6, RouteKind::Blackhole),
+        (8, RouteKind::Prohibit),
+        (9, RouteKind::Throw),
+    ] {
+        let mut header = ipv4_route(16, 0);
+        header[7] = wire;
+        let attributes: [(u16, &[u8]); 4] = [
+            (libc::RTA_DST, &[10, 46, 0, 0]),
+            (libc::RTA_OIF, &3u32.to_ne_bytes()),
+            (libc::RTA_GATEWAY, &[10, 0, 1, 2]),
+            (30, &77u32.to_ne_bytes()),
+        ];
+        let event = decode_built(libc::RTM_NEWROUTE, &header, &attributes);
+        let (_, route) = route_of(event);
+        assert_eq!((route.kind, route.nexthop_id), (kind, Some(77)));
+        assert_eq!(route.paths, []);
+    }
+}
+
+#[test]
 fn metrics_source_and_large_tables_are_read() {
     let step = recorded()
         .into_iter()

@@ -124,7 +124,10 @@ pub(super) fn object(id: u32, mirror: &Mirror) -> SpecAction {
         Some(NextHopObject::Leg(path)) => Some(*path),
         _ => None,
     };
-    let paths: Option<Vec<Path>> = match mirror.nexthop(id) {
+    let object = mirror.nexthop(id);
+    let only = object.and_then(NextHopObject::only_member);
+    let object = only.map_or(object, |only| mirror.nexthop(only));
+    let paths: Option<Vec<Path>> = match object {
         Some(NextHopObject::Blackhole) => return SpecAction::Drop(DropReason::Blackhole),
         Some(NextHopObject::Leg(path)) => Some(vec![*path]),
         Some(NextHopObject::Group(members)) => members

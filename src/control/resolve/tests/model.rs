@@ -60,12 +60,10 @@ fn decide(route: &Route, mirror: &Mirror, ports: &ModelPorts, address: IpAddr) -
     if route.tos != 0 || route.source.is_some() || route.encapsulated {
         return to_kernel;
     }
-    if let Some(id) = route.nexthop_id {
+    if let (RouteKind::Unicast, Some(id)) = (route.kind, route.nexthop_id) {
         return match paths_of(id, mirror) {
             Some(paths) => forward(route, &paths, mirror, ports, address).or(to_kernel),
-            None if mirror.nexthop(id) == Some(&NextHopObject::Blackhole) => {
-                Some(Way::Drop(DropReason::Blackhole))
-            }
+            None if is_blackhole(id, mirror) => Some(Way::Drop(DropReason::Blackhole)),
             None => to_kernel,
         };
     }
@@ -90,6 +88,18 @@ fn decide(route: &Route, mirror: &Mirror, ports: &ModelPorts, address: IpAddr) -
         RouteKind::Other(_) => Way::Punt(PuntReason::KernelRoute),
         RouteKind::Unicast => return forward(route, &route.paths, mirror, ports, address),
     })
+}
+
+fn is_blackhole(id: u32, mirror: &Mirror) -> bool {
+    match mirror.nexthop(id) {
+        Some(NextHopObject::Group(members)) => {
+            let [(only, _)] = members[..] else {
+                return false;
+            };
+            mirror.nexthop(only) == Some(&NextHopObject::Blackhole)
+        }
+        object => object == Some(&NextHopObject::Blackhole),
+    }
 }
 
 /// The legs of a next-hop object.

@@ -135,7 +135,6 @@ fn built(key: RouteKey, (kind, paths, special, mtu, metric): What) -> Route {
         1 | 2 if !v4 => route.source = Some("2001:db8:f::/48".parse::<IpNet>().unwrap()),
         3 => route.encapsulated = true,
         4..8 => {
-            route.kind = RouteKind::Unicast;
             route.nexthop_id = Some(u32::from(special) - 3);
             route.paths.clear();
         }
