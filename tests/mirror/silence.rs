@@ -202,6 +202,25 @@ fn a_route_that_ends_while_another_ones_end_is_looked_for_ends_too() {
     });
 }
 
+/// The kernel uses the leg that has ended until its next garbage collection, and says but then.
+#[test]
+fn a_multipath_route_outlives_its_first_leg() {
+    Lab::run(Settings::default(), async |lab| {
+        let prefix = "2001:db8:f::/48";
+        ip("-6 route add 2001:db8:f::/48 via 2001:db8:1::2 dev e1 expires 1");
+        ip("-6 route append 2001:db8:f::/48 via 2001:db8:2::2 dev e2");
+        let lapsed = |lab: &Lab| route(lab, prefix).is_some_and(|route| route.lapsed);
+        until(lab, lapsed).await;
+        assert_eq!(route(lab, prefix).unwrap().paths.len(), 2);
+        set("ipv6/route/flush", 1);
+        until(lab, |lab| !lapsed(lab)).await;
+        lab.settled().await;
+        let left = route(lab, prefix).unwrap().paths;
+        assert_eq!(left.len(), 1, "{left:?}");
+        assert_eq!(left[0].via, "2001:db8:2::2".parse().ok());
+    });
+}
+
 /// Sends a router advertisement with an MTU option from `port`.
 fn advertise(port: &str, mtu: u32) {
     let socket = socket(

@@ -355,17 +355,18 @@ impl Commands {
         }
     }
 
-    /// A route that ends while the script runs, or not. Nothing else has its prefix, since of legs that
-    /// end at different times the kernel tells the first's end only.
+    /// A route or a leg that ends while the script runs, or not.
     fn expiring(&mut self) -> String {
-        let action = *self.random.pick(&["add", "replace", "replace", "del"]);
+        let action = *self
+            .random
+            .pick(&["add", "append", "append", "replace", "replace", "del"]);
         let length = *self.random.pick(&["48", "64"]);
-        let seconds = *self.random.pick(&["1", "1", "100"]);
+        let expires = *self
+            .random
+            .pick(&[" expires 1", " expires 1", " expires 100", ""]);
         let device = *self.random.pick(&DEVICES);
         let gateway = self.gateway(true, device);
-        format!(
-            "-6 route {action} 2001:db8:c::/{length} expires {seconds} via {gateway} dev {device}"
-        )
+        format!("-6 route {action} 2001:db8:c::/{length}{expires} via {gateway} dev {device}")
     }
 
     /// Legs without carrier count, or they don't.

@@ -261,7 +261,11 @@ impl Mirror {
         if outcome == Outcome::Changed {
             changes.prefixes.insert(key.prefix);
         }
-        (outcome == Outcome::Doubtful).then_some(Doubt::Unknown(key))
+        let lapsed = || self.routes.get(&key).iter().any(|route| route.lapsed);
+        (outcome == Outcome::Doubtful).then(|| match lapsed() {
+            true => Doubt::Silent,
+            false => Doubt::Unknown(key),
+        })
     }
 
     fn neighbour_set(&mut self, neighbour: Neighbour, changes: &mut Changes) {

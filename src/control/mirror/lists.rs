@@ -163,6 +163,7 @@ pub(super) fn set6(list: &mut Vec<Route>, route: Route, place: Placement) -> Out
             let doubtful = !same_but_legs(&list[at], &route);
             let known = Route {
                 paths: route.paths,
+                lapsed: list[at].lapsed || route.lapsed,
                 ..list[at].clone()
             };
             let outcome = put(list, at, known);
@@ -199,6 +200,10 @@ pub(super) fn gone6(list: &mut Vec<Route>, route: &Route) -> Outcome {
             Outcome::Doubtful
         };
     };
+    // Another leg may be the first now, whose end is not known.
+    if list[at].lapsed {
+        return Outcome::Doubtful;
+    }
     let legs = &mut list[at].paths;
     let before = legs.len();
     legs.retain(|leg| {

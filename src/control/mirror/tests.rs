@@ -36,6 +36,7 @@ fn route(paths: Vec<Path>) -> Route {
         preference: Default::default(),
         source: None,
         encapsulated: false,
+        lapsed: false,
     }
 }
 
@@ -200,6 +201,36 @@ fn deleting_a_route_of_unknown_content_is_a_doubt() {
         apply(&mut mirror, gone),
         (Some(Doubt::Unknown(key)), Changes::default())
     );
+}
+
+#[test]
+fn deleting_a_leg_of_a_route_whose_first_leg_has_ended_is_a_doubt() {
+    let mut mirror = two_ports();
+    let key = key("2001:db8:1::/48");
+    let lapsed = Route {
+        lapsed: true,
+        ..route(vec![leg(1, "fe80::1"), leg(2, "fe80::2")])
+    };
+    apply(&mut mirror, set(key, lapsed.clone()));
+    let appended = Event::RouteSet {
+        key,
+        route: route(vec![
+            leg(1, "fe80::1"),
+            leg(2, "fe80::2"),
+            leg(2, "fe80::3"),
+        ]),
+        place: Placement {
+            append: true,
+            ..Placement::default()
+        },
+    };
+    assert_eq!(apply(&mut mirror, appended).0, None);
+    assert!(mirror.routes(&key)[0].lapsed, "the first is the same");
+    let gone = Event::RouteGone {
+        key,
+        route: route(vec![leg(1, "fe80::1")]),
+    };
+    assert_eq!(apply(&mut mirror, gone).0, Some(Doubt::Silent));
 }
 
 #[test]

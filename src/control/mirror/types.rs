@@ -92,6 +92,9 @@ pub struct Route {
     pub source: Option<IpNet>,
     /// The path is encapsulated (RTA_ENCAP): only the kernel can follow it.
     pub encapsulated: bool,
+    /// The first of its IPv6 legs has ended (RTA_EXPIRES). The kernel uses all of them until it forgets
+    /// that one, unless all have ended, which it does not tell.
+    pub lapsed: bool,
 }
 
 /// How much a router wants to be used.

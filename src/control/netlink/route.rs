@@ -68,6 +68,7 @@ pub(super) fn route(message: &Message<'_>) -> Result<Option<Event>, DecodeError>
     };
     let kind = kind(header.kind);
     let expired = found.expired;
+    let joined = found.nexthop_id.is_none() && found.legs.len() > 1;
     let route = Route {
         kind,
         metric: found.metric,
@@ -80,22 +81,26 @@ pub(super) fn route(message: &Message<'_>) -> Result<Option<Event>, DecodeError>
         preference: found.preference,
         source,
         encapsulated: found.encapsulated,
+        lapsed: expired && joined,
         paths: paths(kind, family, header.flags, found),
     };
-    // Of a route that has expired the kernel keeps no more than its memory.
-    Ok(Some(if message.kind == libc::RTM_DELROUTE || expired {
-        Event::RouteGone { key, route }
-    } else {
-        Event::RouteSet {
-            key,
-            route,
-            place: Placement {
-                replace: message.flags & NLM_F_REPLACE != 0,
-                append: message.flags & NLM_F_APPEND != 0,
-                exclusive: message.flags & NLM_F_EXCL != 0,
-            },
-        }
-    }))
+    // Of a route that has expired the kernel keeps no more than its memory; of several legs it tells
+    // the end of the first only.
+    Ok(Some(
+        if message.kind == libc::RTM_DELROUTE || expired && !joined {
+            Event::RouteGone { key, route }
+        } else {
+            Event::RouteSet {
+                key,
+                route,
+                place: Placement {
+                    replace: message.flags & NLM_F_REPLACE != 0,
+                    append: message.flags & NLM_F_APPEND != 0,
+                    exclusive: message.flags & NLM_F_EXCL != 0,
+                },
+            }
+        },
+    ))
 }
 
 fn read(payload: &[u8]) -> Result<Attributes, DecodeError> {

@@ -176,6 +176,31 @@ fn a_route_through_an_object_keeps_its_type_and_no_legs() {
 }
 
 #[test]
+fn the_end_of_an_ipv6_routes_first_leg_ends_it_only_if_it_is_the_last() {
+    let leg = |last: u8| {
+        let mut leg = vec![28, 0, 0, 0, 3, 0, 0, 0];
+        let mut gateway = [0; 16];
+        (gateway[0], gateway[1], gateway[15]) = (0xfe, 0x80, last);
+        leg.extend(attribute(libc::RTA_GATEWAY, &gateway));
+        leg
+    };
+    let mut ended = [0; 32];
+    ended[8..12].copy_from_slice(&(-5i32).to_ne_bytes());
+    let header = [10, 0, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0];
+    let route = |legs: &[u8]| {
+        let attributes = [
+            (libc::RTA_MULTIPATH, legs),
+            (libc::RTA_CACHEINFO, &ended[..]),
+        ];
+        decode_built(libc::RTM_NEWROUTE, &header, &attributes)
+    };
+    let (_, two) = route_of(route(&[leg(1), leg(2)].concat()));
+    assert!(two.lapsed && two.paths.len() == 2);
+    let one = route(&leg(1));
+    assert!(matches!(one, Some(Event::RouteGone { .. })), "{one:?}");
+}
+
+#[test]
 fn metrics_source_and_large_tables_are_read() {
     let step = recorded()
         .into_iter()

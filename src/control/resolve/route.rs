@@ -32,6 +32,7 @@ pub(super) static KERNELS_CHOICE: Route = Route {
     preference: Preference::Medium,
     source: None,
     encapsulated: false,
+    lapsed: false,
 };
 
 /// A route in the fast path's terms.
@@ -163,9 +164,10 @@ fn forward<'a>(paths: impl Iterator<Item = &'a Path>) -> SpecAction {
     SpecAction::Forward(legs)
 }
 
-/// Routes that say more than destination and next hop: by TOS, by source, into a tunnel.
+/// Routes that say more than destination and next hop, by TOS, by source, into a tunnel; or less, with
+/// legs that may have ended.
 fn is_left_to_kernel(route: &Route) -> bool {
-    route.tos != 0 || route.source.is_some() || route.encapsulated
+    route.tos != 0 || route.source.is_some() || route.encapsulated || route.lapsed
 }
 
 /// The legs that the kernel would use: alive, behind an interface that is up.

@@ -57,7 +57,7 @@ fn choose(list: &[Route], mirror: &Mirror, ports: &ModelPorts, address: IpAddr) 
 /// `None` when the kernel looks further: no leg of the route is alive.
 fn decide(route: &Route, mirror: &Mirror, ports: &ModelPorts, address: IpAddr) -> Option<Way> {
     let to_kernel = Some(Way::Punt(PuntReason::KernelRoute));
-    if route.tos != 0 || route.source.is_some() || route.encapsulated {
+    if route.tos != 0 || route.source.is_some() || route.encapsulated || route.lapsed {
         return to_kernel;
     }
     if let (RouteKind::Unicast, Some(id)) = (route.kind, route.nexthop_id) {

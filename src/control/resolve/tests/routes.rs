@@ -218,6 +218,15 @@ fn more_legs_than_a_group_holds_are_left_to_the_kernel() {
 }
 
 #[test]
+fn a_route_of_which_the_first_leg_has_ended_is_left_to_the_kernel() {
+    let mut lab = Lab::new();
+    let legs = multipath(&[(1, "fe80::9", 1), (2, "fe80::9", 1)]);
+    let lapsed = true;
+    lab.set("2001:db8:f::/48", Route { lapsed, ..legs });
+    assert_eq!(lab.way("2001:db8:f::1"), Way::Punt(PuntReason::KernelRoute));
+}
+
+#[test]
 fn routes_that_say_more_than_the_fast_path_knows_are_left_to_the_kernel() {
     let plain = || via(1, "fe80::9");
     let source = Some("2001:db8:9::/48".parse().unwrap());
