@@ -4,6 +4,8 @@ use std::net::{Ipv6Addr, SocketAddrV6};
 use std::os::fd::AsRawFd;
 
 use ixmap::control::mirror::{Route, RouteKey};
+use netlink_sys::Socket;
+use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn6, sendto, setsockopt,
@@ -67,6 +69,42 @@ fn rules_are_followed_without_a_dump() {
         lab.follows(&["rule add from all lookup main priority 32766"])
             .await;
         assert_eq!(is_default(lab), [true, true]);
+    });
+}
+
+/// RTM_NEWRULE of `from all to 192.0.2.0/24 lookup 100 priority 100`, as ip(8) never asks: without
+/// NLM_F_EXCL, so that the kernel takes a second of the same.
+fn add_rule_again() {
+    let mut socket = Socket::new(NETLINK_ROUTE).unwrap();
+    socket.bind_auto().unwrap();
+    let mut message = Vec::new();
+    let length = 16 + 12 + 8 + 8;
+    message.extend(u32::to_ne_bytes(length));
+    message.extend(libc::RTM_NEWRULE.to_ne_bytes());
+    // NLM_F_REQUEST, NLM_F_ACK, NLM_F_CREATE
+    message.extend(0x405u16.to_ne_bytes());
+    message.extend([0; 8]);
+    // AF_INET, /24, table 100, FR_ACT_TO_TBL; FRA_DST, FRA_PRIORITY
+    message.extend([2, 24, 0, 0, 100, 0, 0, 1, 0, 0, 0, 0]);
+    message.extend([8, 0, 1, 0, 192, 0, 2, 0]);
+    message.extend([8, 0, 6, 0, 100, 0, 0, 0]);
+    socket.send(&message, 0).unwrap();
+    let (answer, _) = socket.recv_from_full().unwrap();
+    assert_eq!(answer[16..20], [0; 4], "the kernel refuses: {answer:?}");
+}
+
+#[test]
+fn of_two_equal_rules_one_remains() {
+    Lab::run(Settings::default(), async |lab| {
+        let is_default = |lab: &Lab| lab.keeper.mirror().rules().are_default(false);
+        add_rule_again();
+        add_rule_again();
+        lab.rests().await;
+        for remaining in [1, 0] {
+            ip("rule del priority 100");
+            lab.settled().await;
+            assert_eq!(is_default(lab), remaining == 0, "{remaining} remain");
+        }
     });
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::Mirror;
 use super::lists::{self, Outcome};
+use super::rules::Rule;
 use super::types::{
     Address, Changes, Event, Link, Neighbour, Part, Placement, Route, RouteKey, RouteKind,
 };
@@ -36,6 +37,9 @@ pub enum Doubt {
         "next-hop object {0} is no blackhole any more, and the types of its routes were not told"
     )]
     Kinds(u32),
+    /// There may be another that is equal to it.
+    #[error("the rule `{0}` was deleted, which was not known once")]
+    Rule(Rule),
     /// A route was replaced in a way that kernels differ in.
     #[error("the routes to {} in table {} were replaced", .0.prefix, .0.table)]
     Replaced(RouteKey),
@@ -122,8 +126,9 @@ impl Mirror {
                 None
             }
             Event::RuleGone(rule) => {
-                changes.rules |= self.rules.remove(&rule);
-                None
+                let outcome = self.rules.remove(&rule);
+                changes.rules |= outcome == Outcome::Changed;
+                (outcome == Outcome::Doubtful).then_some(Doubt::Rule(rule))
             }
             Event::RulesAbsent { ipv6 } => {
                 self.rules.assume_default(ipv6);

@@ -411,6 +411,8 @@ fn replay(fresh: &mut Mirror, events: Vec<Event>, followed: bool) -> Vec<Doubt> 
             Event::RouteGone { key, .. } if replaced.contains(key) => {
                 doubts.push(Doubt::Replaced(*key));
             }
+            // One of two that are equal, of which the dump may have the other.
+            Event::RuleGone(rule) => doubts.push(Doubt::Rule(rule.clone())),
             Event::AddressGone(address) if !followed => {
                 doubts.push(Doubt::Interface(address.ifindex));
             }
