@@ -193,6 +193,25 @@ fn routes_of_a_link_without_carrier_are_given_up_at_once_where_that_is_set() {
     });
 }
 
+/// Without an address of IPv6's there, that is silent but for one route of the kernel's own.
+#[test]
+fn legs_of_an_interface_die_and_rise_with_ipv6_there() {
+    Lab::run(Settings::default(), async |lab| {
+        set("ipv6/conf/e1/addr_gen_mode", 1);
+        lab.recovers(&[
+            "-6 addr flush dev e1",
+            "-6 route add 2001:db8:f::/48 nexthop via fe80::2 dev e1 nexthop via fe80::3 dev e2",
+        ])
+        .await;
+        for (disabled, dead) in [(1, 1), (0, 0)] {
+            set("ipv6/conf/e1/disable_ipv6", disabled);
+            lab.settled().await;
+            let paths = route(lab, "2001:db8:f::/48").unwrap().paths;
+            assert_eq!(paths.iter().filter(|path| path.dead).count(), dead);
+        }
+    });
+}
+
 #[test]
 fn a_route_ends_when_it_expires_not_when_the_kernel_forgets_it() {
     Lab::run(Settings::default(), async |lab| {
