@@ -213,6 +213,26 @@ fn legs_of_an_interface_die_and_rise_with_ipv6_there() {
 }
 
 #[test]
+fn an_address_with_another_peer_is_another_address() {
+    Lab::run(Settings::default(), async |lab| {
+        lab.recovers(&[
+            "addr flush dev e1",
+            "addr add 10.0.1.1 peer 10.0.1.2 dev e1",
+            "addr add 10.0.1.1 peer 10.0.1.3 dev e1",
+            "route add 192.0.2.0/24 via 10.0.1.2",
+        ])
+        .await;
+        ip("addr del 10.0.1.1 peer 10.0.1.3 dev e1");
+        let resyncs = lab.keeper.counters().resyncs;
+        while lab.keeper.counters().resyncs == resyncs {
+            lab.keeper.next().await.unwrap();
+            assert!(route(lab, "192.0.2.0/24").is_some());
+        }
+        lab.settled().await;
+    });
+}
+
+#[test]
 fn a_route_ends_when_it_expires_not_when_the_kernel_forgets_it() {
     Lab::run(Settings::default(), async |lab| {
         let lasting = "2001:db8:e::/48";

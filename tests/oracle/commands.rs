@@ -300,7 +300,10 @@ impl Commands {
             0 => format!("addr {action} 10.0.{number}.1/24 dev {device}"),
             1 => format!("addr {action} 10.0.{number}.7/24 dev {device}"),
             2 => format!("addr {action} 10.0.{number}.130/25 dev {device}"),
-            3 => format!("addr {action} 10.9.{number}.1 peer 10.9.{number}.2 dev {device}"),
+            3 => {
+                let peer = 2 + self.random.below(2);
+                format!("addr {action} 10.9.{number}.1 peer 10.9.{number}.{peer} dev {device}")
+            }
             4 => format!("addr {action} 2001:db8:{number}::1/64 dev {device} nodad"),
             5 => format!("addr {action} 2001:db8:{number}::7/64 dev {device} nodad"),
             _ => format!("addr {action} 192.0.2.1/32 dev {device}"),

@@ -123,6 +123,7 @@ fn a_link_that_is_deleted_takes_its_entries_and_ipv4_multipath_routes_whole() {
     let own = Address {
         ifindex: 1,
         address: "10.0.1.1/24".parse().unwrap(),
+        peer: None,
     };
     let neighbour = Neighbour {
         ifindex: 1,
@@ -157,6 +158,7 @@ fn the_last_ipv4_address_takes_ipv4_routes_and_an_earlier_one_does_not() {
     let own = ["10.0.1.1/24", "10.0.1.9/24"].map(|text| Address {
         ifindex: 1,
         address: text.parse().unwrap(),
+        peer: None,
     });
     own.iter()
         .for_each(|address| drop(apply(&mut mirror, Event::AddressSet(*address))));
@@ -171,6 +173,21 @@ fn the_last_ipv4_address_takes_ipv4_routes_and_an_earlier_one_does_not() {
     );
     assert_eq!(mirror.routes(&key("10.1.0.0/16")).len(), 0);
     assert_eq!(mirror.routes(&key("2001:db8::/48")).len(), 1);
+}
+
+#[test]
+fn of_an_ipv4_address_with_two_peers_one_may_go() {
+    let mut mirror = two_ports();
+    let own = ["10.0.1.2", "10.0.1.3"].map(|peer| Address {
+        ifindex: 1,
+        address: "10.0.1.1/32".parse().unwrap(),
+        peer: peer.parse().ok(),
+    });
+    own.iter()
+        .for_each(|address| drop(apply(&mut mirror, Event::AddressSet(*address))));
+    apply(&mut mirror, Event::AddressGone(own[1]));
+    assert_eq!(mirror.addresses().len(), 1);
+    assert_eq!(mirror.routes(&key("10.1.0.0/16")).len(), 1);
 }
 
 #[test]

@@ -40,6 +40,9 @@ pub struct Address {
     pub ifindex: u32,
     /// The address itself with its prefix length (host bits kept).
     pub address: IpNet,
+    /// The other end's address where an IPv4 address has one: the kernel takes a second of the same for
+    /// another end. (An IPv6 address is but one, and its other end no part of it.)
+    pub peer: Option<IpAddr>,
 }
 
 /// A route's key in the kernel: routing table and prefix (host bits zero).

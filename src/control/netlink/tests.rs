@@ -201,6 +201,22 @@ fn the_end_of_an_ipv6_routes_first_leg_ends_it_only_if_it_is_the_last() {
 }
 
 #[test]
+fn the_other_end_is_part_of_an_ipv4_address_only() {
+    let peer = |family: u8, own: &[u8], other: &[u8]| {
+        let header = [family, 32, 0, 0, 3, 0, 0, 0];
+        let attributes = [(libc::IFA_LOCAL, own), (libc::IFA_ADDRESS, other)];
+        match decode_built(libc::RTM_NEWADDR, &header, &attributes) {
+            Some(Event::AddressSet(address)) => address.peer,
+            other => panic!("{other:?}"),
+        }
+    };
+    let (own, other) = ([10, 0, 1, 1], [10, 0, 1, 2]);
+    assert_eq!(peer(2, &own, &other), Some(other.into()));
+    assert_eq!(peer(2, &own, &own), None);
+    assert_eq!(peer(10, &[1; 16], &[2; 16]), None);
+}
+
+#[test]
 fn metrics_source_and_large_tables_are_read() {
     let step = recorded()
         .into_iter()

@@ -194,6 +194,7 @@ fn addresses() -> impl Strategy<Value = Event> {
         let address = Address {
             ifindex,
             address: own.parse().unwrap(),
+            peer: None,
         };
         if set {
             Event::AddressSet(address)
