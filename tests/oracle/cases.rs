@@ -275,3 +275,22 @@ fn a_routes_type_counts_whatever_object_it_names() {
         );
     }
 }
+
+/// By hand: after `throw` the kernel asks the next table; which one that is after IPv4's local table, it
+/// does not tell.
+#[test]
+fn a_throw_route_leads_to_the_next_table() {
+    agree(&[
+        "route add throw 192.0.2.0/24",
+        "route add blackhole 192.0.3.0/24",
+        "route add 192.0.2.0/25 via 10.0.1.2 table 253",
+        "route add 192.0.3.0/25 via 10.0.1.2 table 253",
+        "route add throw 192.0.4.0/24 table local",
+        "route add 192.0.4.0/24 via 10.0.1.2",
+        "-6 route add throw 2001:db8:f::/48 table local",
+        "-6 route add 2001:db8:f:1::/64 via 2001:db8:1::2",
+        "rule add pref 100 from 1.2.3.4 lookup 100",
+        "rule del pref 100 from 1.2.3.4 lookup 100",
+        "route del 192.0.2.0/25 via 10.0.1.2 table 253",
+    ]);
+}

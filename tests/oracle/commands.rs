@@ -55,7 +55,18 @@ const KINDS: [&str; 4] = ["blackhole", "unreachable", "prohibit", "throw"];
 /// Routes that no gateway is asked for.
 const OWN_KINDS: [&str; 4] = ["local", "broadcast", "anycast", "multicast"];
 const METRICS: [&str; 5] = ["", "", "", " metric 5", " metric 50"];
-const TABLES: [&str; 8] = ["", "", "", "", "", "", " table 100", " table 1000"];
+const TABLES: [&str; 10] = [
+    "",
+    "",
+    "",
+    "",
+    "",
+    "",
+    "",
+    " table 100",
+    " table 1000",
+    " table 253",
+];
 const PREFERENCES: [&str; 8] = ["", "", "", "", "", "", " pref low", " pref high"];
 /// What the rules of a family are now and then.
 const RULES: [&str; 7] = [

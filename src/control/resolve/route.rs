@@ -102,7 +102,7 @@ pub(super) fn meaning(route: &Route, mirror: &Mirror) -> Meaning {
         RouteKind::Blackhole => SpecAction::Drop(DropReason::Blackhole),
         RouteKind::Unreachable => SpecAction::Punt(PuntReason::Unreachable),
         RouteKind::Prohibit => SpecAction::Punt(PuntReason::Prohibit),
-        // The kernel goes on to the next table, and there is none that has more to say.
+        // The kernel goes on to the next table; here there is none that has more to say.
         RouteKind::Throw => SpecAction::Punt(PuntReason::NoRoute),
         RouteKind::Other(_) => SpecAction::Punt(PuntReason::KernelRoute),
         RouteKind::Unicast => {

@@ -22,7 +22,7 @@ pub(super) fn way(mirror: &Mirror, ports: &ModelPorts, address: IpAddr) -> Way {
     });
     let mut ways = candidates
         .iter()
-        .filter_map(|(key, list)| Some((key.table, choose(list, mirror, ports, address)?)));
+        .filter_map(|(key, list)| Some((key.table, choose(*key, list, mirror, ports, address)?)));
     match ways.next() {
         // Or so IPv4 did until there was a rule: from then on it asks as IPv6 does.
         Some((MAIN, _)) if address.is_ipv4() && ways.any(|(table, _)| table == LOCAL) => {
@@ -35,7 +35,13 @@ pub(super) fn way(mirror: &Mirror, ports: &ModelPorts, address: IpAddr) -> Way {
 
 /// What a list does: its first route that does anything, or a later one of the same metric that is
 /// preferred to it. Routes for some sources hide all others.
-fn choose(list: &[Route], mirror: &Mirror, ports: &ModelPorts, address: IpAddr) -> Option<Way> {
+fn choose(
+    key: RouteKey,
+    list: &[Route],
+    mirror: &Mirror,
+    ports: &ModelPorts,
+    address: IpAddr,
+) -> Option<Way> {
     if list.iter().any(|route| route.source.is_some()) {
         return Some(Way::Punt(PuntReason::KernelRoute));
     }
@@ -51,7 +57,12 @@ fn choose(list: &[Route], mirror: &Mirror, ports: &ModelPorts, address: IpAddr) 
     does.truncate(end);
     // Stable: the first of those that are preferred alike.
     does.sort_by_key(|(route, _)| std::cmp::Reverse(route.preference));
-    does.into_iter().next().map(|(_, way)| way)
+    let (route, way) = does.into_iter().next()?;
+    // The next table, or for IPv4 perhaps the one after.
+    if route.kind == RouteKind::Throw && key.table == LOCAL {
+        return Some(Way::Punt(PuntReason::KernelRoute));
+    }
+    Some(way)
 }
 
 /// `None` when the kernel looks further: no leg of the route is alive.
