@@ -294,3 +294,16 @@ fn a_throw_route_leads_to_the_next_table() {
         "route del 192.0.2.0/25 via 10.0.1.2 table 253",
     ]);
 }
+
+/// By hand: the kernel takes the one whose gateway answers.
+#[test]
+fn of_ipv4_default_routes_of_equal_metric_the_kernel_takes_one() {
+    agree(&[
+        "route add default via 10.0.1.2",
+        "route append default via 10.0.2.2",
+        "neigh replace 10.0.2.2 lladdr 02:00:00:00:00:16 dev e2",
+        "neigh replace 10.0.1.2 dev e1 nud failed",
+        "route del default via 10.0.1.2",
+        "route append default via 10.0.1.2 metric 5",
+    ]);
+}

@@ -51,6 +51,10 @@ const PREFIXES6: [&str; 16] = [
     "2001:db8:1::2",
     "2001:db8:2::/63",
 ];
+const ACTIONS: [&str; 11] = [
+    "add", "add", "append", "append", "prepend", "replace", "replace", "change", "del", "del",
+    "del",
+];
 const KINDS: [&str; 4] = ["blackhole", "unreachable", "prohibit", "throw"];
 /// Routes that no gateway is asked for.
 const OWN_KINDS: [&str; 4] = ["local", "broadcast", "anycast", "multicast"];
@@ -151,15 +155,7 @@ impl Commands {
             true => ("-6 ", &PREFIXES6),
         };
         let prefix = *self.random.pick(prefixes);
-        let actions: &[&str] = match (prefix, ipv6) {
-            // Of IPv4 default routes with one metric the kernel picks by neighbours' states.
-            ("default", false) => &["add", "replace", "change", "del"],
-            _ => &[
-                "add", "add", "append", "append", "prepend", "replace", "replace", "change", "del",
-                "del", "del",
-            ],
-        };
-        let action = *self.random.pick(actions);
+        let action = *self.random.pick(&ACTIONS);
         let metric = *self.random.pick(&METRICS);
         let table = *self.random.pick(&TABLES);
         if action == "del" && self.random.once_in(2) {

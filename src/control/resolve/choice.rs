@@ -32,6 +32,7 @@ impl Resolver {
         let route = match prefix {
             IpNet::V4(_) if self.local_around(prefix).is_some_and(hidden) => &route::KERNELS_CHOICE,
             _ if self.passes_on(prefix, route) => &route::KERNELS_CHOICE,
+            route::ALL_IPV4 if route::neighbours_choose(mirror) => &route::KERNELS_CHOICE,
             _ => route,
         };
         route::meaning(route, mirror)

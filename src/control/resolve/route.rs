@@ -57,7 +57,36 @@ pub(super) fn usable(mirror: &Mirror, table: u32, prefix: IpNet) -> Option<&Rout
     if let Some(specific) = routes.iter().find(|route| route.source.is_some()) {
         return Some(specific);
     }
-    let mut leading = routes.iter().filter(|route| {
+    let mut leading = leading(mirror, table, prefix);
+    let first = leading.next()?;
+    let equal = leading.take_while(|route| route.metric == first.metric);
+    Some(equal.fold(first, |best, route| {
+        match route.preference > best.preference {
+            true => route,
+            false => best,
+        }
+    }))
+}
+
+/// Of IPv4 default routes of equal metric the kernel prefers one whose gateway it reaches
+/// (fib_select_default).
+pub(super) fn neighbours_choose(mirror: &Mirror) -> bool {
+    let has_gateway = |route: &Route| {
+        let first = route.paths.first();
+        let by_address = first.is_some_and(|path| path.via.is_some());
+        route.kind == RouteKind::Unicast && (route.nexthop_id.is_some() || by_address)
+    };
+    let mut leading = leading(mirror, MAIN, ALL_IPV4);
+    leading.next().is_some_and(|first| {
+        let mut equal = leading.take_while(|route| route.metric == first.metric);
+        has_gateway(first) && first.paths.len() < 2 && equal.any(has_gateway)
+    })
+}
+
+/// The routes of a key that lead anywhere.
+fn leading(mirror: &Mirror, table: u32, prefix: IpNet) -> impl Iterator<Item = &Route> {
+    let routes = mirror.routes(&RouteKey { table, prefix });
+    routes.iter().filter(move |route| {
         let leads = || live_paths(&route.paths, mirror).next().is_some();
         let by_object = route.nexthop_id.is_some();
         let needs_way = match route.kind {
@@ -68,15 +97,7 @@ pub(super) fn usable(mirror: &Mirror, table: u32, prefix: IpNet) -> Option<&Rout
             _ => false,
         };
         by_object || !needs_way || is_left_to_kernel(route) || leads()
-    });
-    let first = leading.next()?;
-    let equal = leading.take_while(|route| route.metric == first.metric);
-    Some(equal.fold(first, |best, route| {
-        match route.preference > best.preference {
-            true => route,
-            false => best,
-        }
-    }))
+    })
 }
 
 /// What a route asks of the fast path.

@@ -55,6 +55,19 @@ fn choose(
         .position(|(route, _)| route.metric != metric)
         .unwrap_or(does.len());
     does.truncate(end);
+    // Of default routes alike IPv4 takes one whose neighbour answers.
+    let has_gateway = |route: &Route| {
+        let by_address = || route.paths.first().is_some_and(|path| path.via.is_some());
+        route.kind == RouteKind::Unicast && (route.nexthop_id.is_some() || by_address())
+    };
+    let (first, others) = (does[0].0, &does[1..]);
+    if (key.table, key.prefix) == (MAIN, "0.0.0.0/0".parse().unwrap())
+        && has_gateway(first)
+        && first.paths.len() < 2
+        && others.iter().any(|(route, _)| has_gateway(route))
+    {
+        return Some(Way::Punt(PuntReason::KernelRoute));
+    }
     // Stable: the first of those that are preferred alike.
     does.sort_by_key(|(route, _)| std::cmp::Reverse(route.preference));
     let (route, way) = does.into_iter().next()?;
