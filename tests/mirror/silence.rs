@@ -257,6 +257,29 @@ fn a_route_ends_when_it_expires_not_when_the_kernel_forgets_it() {
 }
 
 #[test]
+fn an_end_that_comes_sooner_than_was_told_is_found() {
+    Lab::run(Settings::default(), async |lab| {
+        let prefix = "2001:db8:f::/48";
+        let add = |how: &str| {
+            let line = format!("-6 route {how} via 2001:db8:1::2 dev e1");
+            let mut ip = Command::new("ip");
+            ip.args(line.split(' ')).stderr(Stdio::null());
+            ip.status().unwrap().success()
+        };
+        assert!(add("add 2001:db8:f::/48 expires 300"));
+        lab.settled().await;
+        // Refused, since it is there; yet its end is the new one.
+        assert!(!add("append 2001:db8:f::/48 expires 3"));
+        let began = Instant::now();
+        until(lab, |lab| route(lab, prefix).is_none()).await;
+        assert!(began.elapsed() > Duration::from_millis(2800));
+        let show = Command::new("ip").args(["-6", "route", "show"]).output();
+        let shown = String::from_utf8(show.unwrap().stdout).unwrap();
+        assert!(shown.contains(prefix), "the kernel has it still: {shown}");
+    });
+}
+
+#[test]
 fn a_route_that_ends_while_another_ones_end_is_looked_for_ends_too() {
     Lab::run(Settings::default(), async |lab| {
         // A dump in the last 10 ms of a route says that it never ends.

@@ -148,7 +148,8 @@ impl Mirror {
                 changes.settings = true;
                 None
             }
-            Event::SilentChange { at } => {
+            Event::SilentChange { at, ends } => {
+                self.ends.extend(ends);
                 // Those that end together are found together.
                 if self
                     .silent_changes
@@ -278,6 +279,12 @@ impl Mirror {
         let outcome = self.routes.edit(key, |list| gone(list, route));
         if outcome == Outcome::Changed {
             changes.prefixes.insert(key.prefix);
+            if self.routes.get(&key).is_empty() {
+                self.ends.remove(&key);
+            } else if self.ends.contains_key(&key) {
+                // The first leg's end was told, and now another may be the first.
+                return Some(Doubt::Silent);
+            }
             if let Some(ifindex) = multicast_of(&key, route) {
                 self.lose_routes(ifindex, Loss::Ipv6, changes);
                 return Some(Doubt::Interface(ifindex));

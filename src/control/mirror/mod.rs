@@ -47,6 +47,8 @@ pub struct Mirror {
     netconf: BTreeMap<(bool, i32), Netconf>,
     /// When the kernel changes something without a word.
     silent_changes: BTreeSet<Instant>,
+    /// IPv6 routes that end, of each key the last that was told of.
+    ends: BTreeMap<RouteKey, Instant>,
 }
 
 impl Mirror {
@@ -66,6 +68,11 @@ impl Mirror {
     /// The time of those before `now` has come, and a dump is on its way.
     pub fn forget_silent_changes(&mut self, now: Instant) {
         self.silent_changes = self.silent_changes.split_off(&now);
+    }
+
+    /// When IPv6 routes end, as far as was told; some may have gone.
+    pub fn ends(&self) -> &BTreeMap<RouteKey, Instant> {
+        &self.ends
     }
 
     /// Every interface's settings, by family (true for IPv6) and ifindex.

@@ -30,6 +30,12 @@ impl Mirror {
         let soon = Instant::now() + UNTOLD;
         let untold = self.silent_changes.range(..soon);
         fresh.silent_changes.extend(untold);
+        // Of several legs a dump tells the first one's end only.
+        let joined = |key| fresh.routes.get(key).iter().any(|r| r.paths.len() > 1);
+        let ends = self.ends.iter().filter(|(key, _)| joined(key));
+        for (key, end) in ends {
+            fresh.ends.entry(*key).or_insert(*end);
+        }
         let mut changes = Changes::default();
         differences(&self.links, &fresh.links, PartialEq::eq, |index| {
             changes.links.insert(*index);

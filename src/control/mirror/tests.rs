@@ -250,6 +250,29 @@ fn deleting_a_leg_of_a_route_whose_first_leg_has_ended_is_a_doubt() {
     assert_eq!(apply(&mut mirror, gone).0, Some(Doubt::Silent));
 }
 
+/// A dump, and a message, tell the end of one leg.
+#[test]
+fn deleting_a_leg_of_a_route_of_which_some_leg_ends_is_a_doubt() {
+    let key = key("2001:db8:1::/48");
+    let at = std::time::Instant::now();
+    let ends = Event::SilentChange {
+        at,
+        ends: Some((key, at)),
+    };
+    let mut mirror = two_ports();
+    apply(&mut mirror, ends);
+    mirror.replace_with(two_ports());
+    for (via, doubt) in [("fe80::1", Some(Doubt::Silent)), ("fe80::2", None)] {
+        let ifindex = u32::from(via == "fe80::2") + 1;
+        let gone = Event::RouteGone {
+            key,
+            route: route(vec![leg(ifindex, via)]),
+        };
+        assert_eq!(apply(&mut mirror, gone).0, doubt);
+    }
+    assert!(mirror.ends().is_empty());
+}
+
 #[test]
 fn replacing_ipv6_legs_by_another_class_is_a_doubt() {
     let mut mirror = two_ports();

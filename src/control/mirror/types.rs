@@ -269,6 +269,8 @@ pub enum Event {
     /// The kernel will change a route at that time and not say it.
     SilentChange {
         at: Instant,
+        /// The route that ends, and when.
+        ends: Option<(RouteKey, Instant)>,
     },
     /// Messages were lost, or one made no sense: only a new dump helps.
     Doubt {

@@ -12,7 +12,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{AsyncSocket, TokioSocket};
 
 use super::decode::decode;
-use super::expiry::recheck;
+use super::expiry::silent_change;
 use super::message::Messages;
 use super::socket;
 use super::{NetlinkError, Settings, Unknown};
@@ -154,8 +154,10 @@ fn take(datagram: &[u8], events: &mut Vec<Event>, received: &mut Received) {
         match message {
             Ok(message) => {
                 received.unknown.count(&message);
-                events.extend(decode(&message));
-                events.extend(recheck(&message).map(|at| Event::SilentChange { at }));
+                let event = decode(&message);
+                let silent = silent_change(&message, event.as_ref());
+                events.extend(event);
+                events.extend(silent);
             }
             Err(error) => events.push(Event::Doubt {
                 why: error.to_string(),

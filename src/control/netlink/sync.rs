@@ -13,6 +13,7 @@ use tokio::time::sleep_until;
 
 use super::audit::Audit;
 use super::dump::Dumper;
+use super::lifetimes::Lifetimes;
 use super::monitor::Monitor;
 use super::{NetlinkError, Received, Unknown};
 use crate::control::mirror::{Changes, Doubt, Event, Mirror, Placement};
@@ -91,6 +92,7 @@ pub struct Keeper {
     dump_answers: Option<Instant>,
     schedule: Schedule,
     audit: Audit,
+    lifetimes: Lifetimes,
     /// The running dump is an audit's: it settles no doubt.
     auditing: bool,
     /// The first dump has been taken over.
@@ -144,6 +146,7 @@ impl Keeper {
             dump_began: now,
             dump_answers: None,
             audit: Audit::new(settings.audit, now),
+            lifetimes: Lifetimes::open(now)?,
             auditing: false,
             schedule: Schedule {
                 doubts: None,
@@ -223,7 +226,8 @@ impl Keeper {
     fn due(&self) -> Option<Instant> {
         let silent = self.mirror.silent_change();
         let audit = self.audit.due().filter(|_| self.in_sync());
-        [self.schedule.due(), silent, audit]
+        let ends = self.lifetimes.due(&self.mirror);
+        [self.schedule.due(), silent, audit, ends]
             .into_iter()
             .flatten()
             .min()
@@ -235,6 +239,9 @@ impl Keeper {
         let come = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if come(self.mirror.silent_change()) {
             self.mirror.forget_silent_changes(now);
+            self.schedule.note(&Doubt::Silent);
+        }
+        if come(self.lifetimes.due(&self.mirror)) && self.lifetimes.poll(&mut self.mirror, now) {
             self.schedule.note(&Doubt::Silent);
         }
         if come(self.schedule.due()) {
