@@ -193,6 +193,23 @@ fn routes_of_a_link_without_carrier_are_given_up_at_once_where_that_is_set() {
     });
 }
 
+#[test]
+fn an_ipv6_address_is_local_when_it_is_known_to_be_the_only_one() {
+    Lab::run(Settings::default(), async |lab| {
+        set("ipv6/conf/e1/accept_dad", 1);
+        let own = RouteKey {
+            table: 255,
+            prefix: "2001:db8:1::77/128".parse().unwrap(),
+        };
+        let is_local = |lab: &Lab| !lab.keeper.mirror().routes(&own).is_empty();
+        ip("-6 addr add 2001:db8:1::77/64 dev e1");
+        lab.rests().await;
+        assert!(!is_local(lab), "duplicate address detection takes a second");
+        until(lab, is_local).await;
+        lab.settled().await;
+    });
+}
+
 /// Without an address of IPv6's there, that is silent but for one route of the kernel's own.
 #[test]
 fn legs_of_an_interface_die_and_rise_with_ipv6_there() {

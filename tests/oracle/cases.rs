@@ -307,3 +307,47 @@ fn of_ipv4_default_routes_of_equal_metric_the_kernel_takes_one() {
         "route append default via 10.0.1.2 metric 5",
     ]);
 }
+
+/// What a resilient group does with its buckets is silent; its members are not.
+#[test]
+fn a_resilient_group_has_the_legs_of_a_plain_one() {
+    for objects in [Objects::Told, Objects::Silent] {
+        agree_with(
+            objects,
+            &[
+                "nexthop add id 1 via 10.0.1.2 dev e1",
+                "nexthop add id 2 via 10.0.2.2 dev e2",
+                "nexthop add id 21 group 1,3/2 type resilient buckets 32",
+                "route add 192.0.2.0/24 nhid 21",
+                "nexthop replace id 21 group 1/2,3 type resilient buckets 32",
+                "nexthop replace id 2 via 10.0.3.2 dev e3",
+                "nexthop del id 1",
+                "link set e3 down",
+            ],
+        );
+    }
+}
+
+#[test]
+fn ipv6_addresses_that_are_kept_come_back_with_their_link() {
+    agree(&[
+        "sysctl net/ipv6/conf/e1/keep_addr_on_down=1",
+        "-6 route add 2001:db8:f::/48 nexthop via 2001:db8:1::2 nexthop via 2001:db8:2::2",
+        "link set e1 down",
+        "link set e1 up",
+        "sysctl net/ipv6/conf/e1/keep_addr_on_down=0",
+        "link set e1 down",
+        "link set e1 up",
+    ]);
+}
+
+/// Routes with a source address go with its last interface.
+#[test]
+fn an_address_of_two_interfaces_is_local_until_both_have_lost_it() {
+    agree(&[
+        "addr add 10.0.1.1/32 dev e2",
+        "route add 192.0.2.0/24 via 10.0.3.2 src 10.0.1.1",
+        "addr del 10.0.1.1/24 dev e1",
+        "addr del 10.0.1.1/32 dev e2",
+    ]);
+}

@@ -432,3 +432,34 @@ fn replay(fresh: &mut Mirror, events: Vec<Event>, followed: bool) -> Vec<Doubt> 
     }
     doubts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel announces a link's change before it has flushed all that goes with it.
+    #[tokio::test]
+    async fn after_a_doubt_about_an_interface_a_dump_with_news_is_repeated() {
+        let mut keeper = Keeper::start(&Settings::default()).unwrap();
+        let news = Changes {
+            prefixes: ["10.0.0.0/8".parse().unwrap()].into(),
+            ..Changes::default()
+        };
+        keeper.confirm(&news);
+        assert_eq!(keeper.schedule.due(), None, "nobody doubted an interface");
+        keeper.schedule.note(&Doubt::Interface(7));
+        for _ in 0..2 {
+            // The dump that answers begins, and ends with news.
+            keeper.schedule.doubts = None;
+            keeper.confirm(&news);
+            assert!(keeper.schedule.due().is_some());
+        }
+        keeper.schedule.doubts = None;
+        keeper.confirm(&Changes::default());
+        assert_eq!(keeper.schedule.due(), None, "the last found nothing");
+        keeper.schedule.note(&Doubt::Silent);
+        keeper.schedule.doubts = None;
+        keeper.confirm(&news);
+        assert_eq!(keeper.schedule.due(), None, "no doubt of an interface");
+    }
+}
