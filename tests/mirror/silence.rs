@@ -335,6 +335,15 @@ fn a_multipath_route_outlives_its_first_leg() {
         let left = route(lab, prefix).unwrap().paths;
         assert_eq!(left.len(), 1, "{left:?}");
         assert_eq!(left[0].via, "2001:db8:2::2".parse().ok());
+        // As well when the other leg comes after the first one's end.
+        ip("-6 route add 2001:db8:e::/48 via 2001:db8:1::2 dev e1 expires 1");
+        let other = |lab: &Lab| route(lab, "2001:db8:e::/48");
+        until(lab, |lab| other(lab).is_some()).await;
+        until(lab, |lab| other(lab).is_none()).await;
+        ip("-6 route append 2001:db8:e::/48 via 2001:db8:2::2 dev e2");
+        lab.settled().await;
+        let both = other(lab).unwrap();
+        assert_eq!((both.paths.len(), both.lapsed), (2, true));
     });
 }
 

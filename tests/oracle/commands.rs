@@ -365,18 +365,21 @@ impl Commands {
         }
     }
 
-    /// A route or a leg that ends while the script runs, or not.
+    /// A route or a leg that ends while the script runs, or not. The gateway says when, since what has
+    /// ended lives on without a word when it is appended again.
     fn expiring(&mut self) -> String {
-        let action = *self
-            .random
-            .pick(&["add", "append", "append", "replace", "replace", "del"]);
+        let (actions, host, expires): (&[&str], _, _) = match self.random.below(4) {
+            0 | 1 => (&["add", "replace", "del"], 2, " expires 1"),
+            2 => (&["add", "append", "replace"], 3, " expires 100"),
+            _ => (&["append", "append", "del"], 4, ""),
+        };
+        let action = *self.random.pick(actions);
         let length = *self.random.pick(&["48", "64"]);
-        let expires = *self
-            .random
-            .pick(&[" expires 1", " expires 1", " expires 100", ""]);
-        let device = *self.random.pick(&DEVICES);
-        let gateway = self.gateway(true, device);
-        format!("-6 route {action} 2001:db8:c::/{length}{expires} via {gateway} dev {device}")
+        let number = 1 + self.random.below(DEVICES.len());
+        let device = DEVICES[number - 1];
+        format!(
+            "-6 route {action} 2001:db8:c::/{length}{expires} via 2001:db8:{number}::{host} dev {device}"
+        )
     }
 
     /// Legs without carrier count, or they don't.

@@ -250,6 +250,22 @@ fn deleting_a_leg_of_a_route_whose_first_leg_has_ended_is_a_doubt() {
     assert_eq!(apply(&mut mirror, gone).0, Some(Doubt::Silent));
 }
 
+#[test]
+fn a_leg_that_is_appended_to_one_unknown_is_a_doubt() {
+    let key = key("2001:db8:f::/48");
+    let appended = Event::RouteSet {
+        key,
+        route: route(vec![leg(1, "fe80::1"), leg(2, "fe80::2")]),
+        place: Placement {
+            append: true,
+            ..Placement::default()
+        },
+    };
+    let mut mirror = two_ports();
+    assert_eq!(apply(&mut mirror, appended).0, Some(Doubt::Replaced(key)));
+    assert_eq!(mirror.routes(&key)[0].paths.len(), 2);
+}
+
 /// A dump, and a message, tell the end of one leg.
 #[test]
 fn deleting_a_leg_of_a_route_of_which_some_leg_ends_is_a_doubt() {
