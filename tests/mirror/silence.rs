@@ -4,6 +4,8 @@ use std::net::{Ipv6Addr, SocketAddrV6};
 use std::os::fd::AsRawFd;
 
 use ixmap::control::mirror::{Route, RouteKey};
+use netlink_sys::Socket;
+use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::net::if_::if_nametoindex;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn6, sendto, setsockopt,
@@ -67,6 +69,42 @@ fn rules_are_followed_without_a_dump() {
         lab.follows(&["rule add from all lookup main priority 32766"])
             .await;
         assert_eq!(is_default(lab), [true, true]);
+    });
+}
+
+/// RTM_NEWRULE of `from all to 192.0.2.0/24 lookup 100 priority 100`, as ip(8) never asks: without
+/// NLM_F_EXCL, so that the kernel takes a second of the same.
+fn add_rule_again() {
+    let mut socket = Socket::new(NETLINK_ROUTE).unwrap();
+    socket.bind_auto().unwrap();
+    let mut message = Vec::new();
+    let length = 16 + 12 + 8 + 8;
+    message.extend(u32::to_ne_bytes(length));
+    message.extend(libc::RTM_NEWRULE.to_ne_bytes());
+    // NLM_F_REQUEST, NLM_F_ACK, NLM_F_CREATE
+    message.extend(0x405u16.to_ne_bytes());
+    message.extend([0; 8]);
+    // AF_INET, /24, table 100, FR_ACT_TO_TBL; FRA_DST, FRA_PRIORITY
+    message.extend([2, 24, 0, 0, 100, 0, 0, 1, 0, 0, 0, 0]);
+    message.extend([8, 0, 1, 0, 192, 0, 2, 0]);
+    message.extend([8, 0, 6, 0, 100, 0, 0, 0]);
+    socket.send(&message, 0).unwrap();
+    let (answer, _) = socket.recv_from_full().unwrap();
+    assert_eq!(answer[16..20], [0; 4], "the kernel refuses: {answer:?}");
+}
+
+#[test]
+fn of_two_equal_rules_one_remains() {
+    Lab::run(Settings::default(), async |lab| {
+        let is_default = |lab: &Lab| lab.keeper.mirror().rules().are_default(false);
+        add_rule_again();
+        add_rule_again();
+        lab.rests().await;
+        for remaining in [1, 0] {
+            ip("rule del priority 100");
+            lab.settled().await;
+            assert_eq!(is_default(lab), remaining == 0, "{remaining} remain");
+        }
     });
 }
 
@@ -156,6 +194,62 @@ fn routes_of_a_link_without_carrier_are_given_up_at_once_where_that_is_set() {
 }
 
 #[test]
+fn an_ipv6_address_is_local_when_it_is_known_to_be_the_only_one() {
+    Lab::run(Settings::default(), async |lab| {
+        set("ipv6/conf/e1/accept_dad", 1);
+        let own = RouteKey {
+            table: 255,
+            prefix: "2001:db8:1::77/128".parse().unwrap(),
+        };
+        let is_local = |lab: &Lab| !lab.keeper.mirror().routes(&own).is_empty();
+        ip("-6 addr add 2001:db8:1::77/64 dev e1");
+        lab.rests().await;
+        assert!(!is_local(lab), "duplicate address detection takes a second");
+        until(lab, is_local).await;
+        lab.settled().await;
+    });
+}
+
+/// Without an address of IPv6's there, that is silent but for one route of the kernel's own.
+#[test]
+fn legs_of_an_interface_die_and_rise_with_ipv6_there() {
+    Lab::run(Settings::default(), async |lab| {
+        set("ipv6/conf/e1/addr_gen_mode", 1);
+        lab.recovers(&[
+            "-6 addr flush dev e1",
+            "-6 route add 2001:db8:f::/48 nexthop via fe80::2 dev e1 nexthop via fe80::3 dev e2",
+        ])
+        .await;
+        for (disabled, dead) in [(1, 1), (0, 0)] {
+            set("ipv6/conf/e1/disable_ipv6", disabled);
+            lab.settled().await;
+            let paths = route(lab, "2001:db8:f::/48").unwrap().paths;
+            assert_eq!(paths.iter().filter(|path| path.dead).count(), dead);
+        }
+    });
+}
+
+#[test]
+fn an_address_with_another_peer_is_another_address() {
+    Lab::run(Settings::default(), async |lab| {
+        lab.recovers(&[
+            "addr flush dev e1",
+            "addr add 10.0.1.1 peer 10.0.1.2 dev e1",
+            "addr add 10.0.1.1 peer 10.0.1.3 dev e1",
+            "route add 192.0.2.0/24 via 10.0.1.2",
+        ])
+        .await;
+        ip("addr del 10.0.1.1 peer 10.0.1.3 dev e1");
+        let resyncs = lab.keeper.counters().resyncs;
+        while lab.keeper.counters().resyncs == resyncs {
+            lab.keeper.next().await.unwrap();
+            assert!(route(lab, "192.0.2.0/24").is_some());
+        }
+        lab.settled().await;
+    });
+}
+
+#[test]
 fn a_route_ends_when_it_expires_not_when_the_kernel_forgets_it() {
     Lab::run(Settings::default(), async |lab| {
         let lasting = "2001:db8:e::/48";
@@ -180,6 +274,29 @@ fn a_route_ends_when_it_expires_not_when_the_kernel_forgets_it() {
 }
 
 #[test]
+fn an_end_that_comes_sooner_than_was_told_is_found() {
+    Lab::run(Settings::default(), async |lab| {
+        let prefix = "2001:db8:f::/48";
+        let add = |how: &str| {
+            let line = format!("-6 route {how} via 2001:db8:1::2 dev e1");
+            let mut ip = Command::new("ip");
+            ip.args(line.split(' ')).stderr(Stdio::null());
+            ip.status().unwrap().success()
+        };
+        assert!(add("add 2001:db8:f::/48 expires 300"));
+        lab.settled().await;
+        // Refused, since it is there; yet its end is the new one.
+        assert!(!add("append 2001:db8:f::/48 expires 3"));
+        let began = Instant::now();
+        until(lab, |lab| route(lab, prefix).is_none()).await;
+        assert!(began.elapsed() > Duration::from_millis(2800));
+        let show = Command::new("ip").args(["-6", "route", "show"]).output();
+        let shown = String::from_utf8(show.unwrap().stdout).unwrap();
+        assert!(shown.contains(prefix), "the kernel has it still: {shown}");
+    });
+}
+
+#[test]
 fn a_route_that_ends_while_another_ones_end_is_looked_for_ends_too() {
     Lab::run(Settings::default(), async |lab| {
         // A dump in the last 10 ms of a route says that it never ends.
@@ -199,6 +316,34 @@ fn a_route_that_ends_while_another_ones_end_is_looked_for_ends_too() {
                 assert!(shown.contains(&prefix), "{apart}: gone: {shown}");
             }
         }
+    });
+}
+
+/// The kernel uses the leg that has ended until its next garbage collection, and says but then.
+#[test]
+fn a_multipath_route_outlives_its_first_leg() {
+    Lab::run(Settings::default(), async |lab| {
+        let prefix = "2001:db8:f::/48";
+        ip("-6 route add 2001:db8:f::/48 via 2001:db8:1::2 dev e1 expires 1");
+        ip("-6 route append 2001:db8:f::/48 via 2001:db8:2::2 dev e2");
+        let lapsed = |lab: &Lab| route(lab, prefix).is_some_and(|route| route.lapsed);
+        until(lab, lapsed).await;
+        assert_eq!(route(lab, prefix).unwrap().paths.len(), 2);
+        set("ipv6/route/flush", 1);
+        until(lab, |lab| !lapsed(lab)).await;
+        lab.settled().await;
+        let left = route(lab, prefix).unwrap().paths;
+        assert_eq!(left.len(), 1, "{left:?}");
+        assert_eq!(left[0].via, "2001:db8:2::2".parse().ok());
+        // As well when the other leg comes after the first one's end.
+        ip("-6 route add 2001:db8:e::/48 via 2001:db8:1::2 dev e1 expires 1");
+        let other = |lab: &Lab| route(lab, "2001:db8:e::/48");
+        until(lab, |lab| other(lab).is_some()).await;
+        until(lab, |lab| other(lab).is_none()).await;
+        ip("-6 route append 2001:db8:e::/48 via 2001:db8:2::2 dev e2");
+        lab.settled().await;
+        let both = other(lab).unwrap();
+        assert_eq!((both.paths.len(), both.lapsed), (2, true));
     });
 }
 

@@ -236,3 +236,118 @@ fn neighbours_and_macs_are_followed() {
         "neigh del 10.0.1.2 dev e1",
     ]);
 }
+
+/// By hand: `blackhole ... nhid 1` refuses though object 1 leads somewhere. Of routes through a
+/// blackhole the kernel tells no type of their own.
+#[test]
+fn a_routes_type_counts_whatever_object_it_names() {
+    for objects in [Objects::Told, Objects::Silent] {
+        agree_with(
+            objects,
+            &[
+                "nexthop add id 1 via 10.0.1.2 dev e1",
+                "nexthop add id 5 via 2001:db8:1::2 dev e1",
+                "nexthop add id 9 blackhole",
+                "nexthop add id 21 group 9",
+                "route add blackhole 192.0.2.0/24 nhid 1",
+                "route add prohibit 192.0.3.0/24 nhid 1",
+                "route add unreachable 192.0.4.0/24 nhid 1",
+                "route add throw 192.0.5.0/24 nhid 1",
+                // Of these the kernel answers with the type of the first route that used an object.
+                "nexthop add id 2 via 10.0.1.2 dev e1",
+                "nexthop add id 3 via 10.0.1.2 dev e1",
+                "nexthop add id 4 via 10.0.1.2 dev e1",
+                "route add broadcast 192.0.6.0/24 nhid 2",
+                "route add multicast 192.0.7.0/24 nhid 3",
+                "route add anycast 192.0.8.0/24 nhid 4",
+                "route add 192.0.9.0/24 nhid 21",
+                "-6 route add blackhole 2001:db8:f1::/48 nhid 5",
+                "-6 route add prohibit 2001:db8:f2::/48 nhid 5",
+                "-6 route add throw 2001:db8:f3::/48 nhid 5",
+                "-6 route add local 2001:db8:f4::/48 nhid 5",
+                "-6 route add multicast 2001:db8:f5::/48 nhid 5",
+                "nexthop replace id 1 via 10.0.2.2 dev e2",
+                "nexthop replace id 9 via 10.0.1.2 dev e1",
+                "route replace 192.0.2.0/24 nhid 9",
+                "nexthop replace id 9 blackhole",
+                "nexthop replace id 9 via 10.0.2.2 dev e2",
+            ],
+        );
+    }
+}
+
+/// By hand: after `throw` the kernel asks the next table; which one that is after IPv4's local table, it
+/// does not tell.
+#[test]
+fn a_throw_route_leads_to_the_next_table() {
+    agree(&[
+        "route add throw 192.0.2.0/24",
+        "route add blackhole 192.0.3.0/24",
+        "route add 192.0.2.0/25 via 10.0.1.2 table 253",
+        "route add 192.0.3.0/25 via 10.0.1.2 table 253",
+        "route add throw 192.0.4.0/24 table local",
+        "route add 192.0.4.0/24 via 10.0.1.2",
+        "-6 route add throw 2001:db8:f::/48 table local",
+        "-6 route add 2001:db8:f:1::/64 via 2001:db8:1::2",
+        "rule add pref 100 from 1.2.3.4 lookup 100",
+        "rule del pref 100 from 1.2.3.4 lookup 100",
+        "route del 192.0.2.0/25 via 10.0.1.2 table 253",
+    ]);
+}
+
+/// By hand: the kernel takes the one whose gateway answers.
+#[test]
+fn of_ipv4_default_routes_of_equal_metric_the_kernel_takes_one() {
+    agree(&[
+        "route add default via 10.0.1.2",
+        "route append default via 10.0.2.2",
+        "neigh replace 10.0.2.2 lladdr 02:00:00:00:00:16 dev e2",
+        "neigh replace 10.0.1.2 dev e1 nud failed",
+        "route del default via 10.0.1.2",
+        "route append default via 10.0.1.2 metric 5",
+    ]);
+}
+
+/// What a resilient group does with its buckets is silent; its members are not.
+#[test]
+fn a_resilient_group_has_the_legs_of_a_plain_one() {
+    for objects in [Objects::Told, Objects::Silent] {
+        agree_with(
+            objects,
+            &[
+                "nexthop add id 1 via 10.0.1.2 dev e1",
+                "nexthop add id 2 via 10.0.2.2 dev e2",
+                "nexthop add id 21 group 1,3/2 type resilient buckets 32",
+                "route add 192.0.2.0/24 nhid 21",
+                "nexthop replace id 21 group 1/2,3 type resilient buckets 32",
+                "nexthop replace id 2 via 10.0.3.2 dev e3",
+                "nexthop del id 1",
+                "link set e3 down",
+            ],
+        );
+    }
+}
+
+#[test]
+fn ipv6_addresses_that_are_kept_come_back_with_their_link() {
+    agree(&[
+        "sysctl net/ipv6/conf/e1/keep_addr_on_down=1",
+        "-6 route add 2001:db8:f::/48 nexthop via 2001:db8:1::2 nexthop via 2001:db8:2::2",
+        "link set e1 down",
+        "link set e1 up",
+        "sysctl net/ipv6/conf/e1/keep_addr_on_down=0",
+        "link set e1 down",
+        "link set e1 up",
+    ]);
+}
+
+/// Routes with a source address go with its last interface.
+#[test]
+fn an_address_of_two_interfaces_is_local_until_both_have_lost_it() {
+    agree(&[
+        "addr add 10.0.1.1/32 dev e2",
+        "route add 192.0.2.0/24 via 10.0.3.2 src 10.0.1.1",
+        "addr del 10.0.1.1/24 dev e1",
+        "addr del 10.0.1.1/32 dev e2",
+    ]);
+}

@@ -51,11 +51,26 @@ const PREFIXES6: [&str; 16] = [
     "2001:db8:1::2",
     "2001:db8:2::/63",
 ];
+const ACTIONS: [&str; 11] = [
+    "add", "add", "append", "append", "prepend", "replace", "replace", "change", "del", "del",
+    "del",
+];
 const KINDS: [&str; 4] = ["blackhole", "unreachable", "prohibit", "throw"];
 /// Routes that no gateway is asked for.
 const OWN_KINDS: [&str; 4] = ["local", "broadcast", "anycast", "multicast"];
 const METRICS: [&str; 5] = ["", "", "", " metric 5", " metric 50"];
-const TABLES: [&str; 8] = ["", "", "", "", "", "", " table 100", " table 1000"];
+const TABLES: [&str; 10] = [
+    "",
+    "",
+    "",
+    "",
+    "",
+    "",
+    "",
+    " table 100",
+    " table 1000",
+    " table 253",
+];
 const PREFERENCES: [&str; 8] = ["", "", "", "", "", "", " pref low", " pref high"];
 /// What the rules of a family are now and then.
 const RULES: [&str; 7] = [
@@ -140,15 +155,7 @@ impl Commands {
             true => ("-6 ", &PREFIXES6),
         };
         let prefix = *self.random.pick(prefixes);
-        let actions: &[&str] = match (prefix, ipv6) {
-            // Of IPv4 default routes with one metric the kernel picks by neighbours' states.
-            ("default", false) => &["add", "replace", "change", "del"],
-            _ => &[
-                "add", "add", "append", "append", "prepend", "replace", "replace", "change", "del",
-                "del", "del",
-            ],
-        };
-        let action = *self.random.pick(actions);
+        let action = *self.random.pick(&ACTIONS);
         let metric = *self.random.pick(&METRICS);
         let table = *self.random.pick(&TABLES);
         if action == "del" && self.random.once_in(2) {
@@ -161,12 +168,22 @@ impl Commands {
         }
         if self.random.once_in(8) {
             let kind = self.random.pick(&KINDS);
-            return format!("{family}route {action} {kind} {prefix}{metric}{table}");
+            // Of a route through a blackhole, id 9, IPv4 tells no type but that.
+            let object = match self.random.once_in(3) {
+                true => format!(" nhid {}", 1 + self.random.below(8)),
+                false => String::new(),
+            };
+            return format!("{family}route {action} {kind} {prefix}{metric}{table}{object}");
         }
         if self.random.once_in(16) {
             let kind = self.random.pick(&OWN_KINDS);
             let device = self.random.pick(&DEVICES);
-            return format!("{family}route {action} {kind} {prefix}{metric} dev {device}");
+            // IPv4 answers with the type of the first route that used an object.
+            let way = match ipv6 && self.random.once_in(3) {
+                true => format!("nhid {}", 5 + self.random.below(4)),
+                false => format!("dev {device}"),
+            };
+            return format!("{family}route {action} {kind} {prefix}{metric} {way}");
         }
         let tos = if ipv6 {
             ""
@@ -290,7 +307,10 @@ impl Commands {
             0 => format!("addr {action} 10.0.{number}.1/24 dev {device}"),
             1 => format!("addr {action} 10.0.{number}.7/24 dev {device}"),
             2 => format!("addr {action} 10.0.{number}.130/25 dev {device}"),
-            3 => format!("addr {action} 10.9.{number}.1 peer 10.9.{number}.2 dev {device}"),
+            3 => {
+                let peer = 2 + self.random.below(2);
+                format!("addr {action} 10.9.{number}.1 peer 10.9.{number}.{peer} dev {device}")
+            }
             4 => format!("addr {action} 2001:db8:{number}::1/64 dev {device} nodad"),
             5 => format!("addr {action} 2001:db8:{number}::7/64 dev {device} nodad"),
             _ => format!("addr {action} 192.0.2.1/32 dev {device}"),
@@ -345,16 +365,20 @@ impl Commands {
         }
     }
 
-    /// A route that ends while the script runs, or not. Nothing else has its prefix, since of legs that
-    /// end at different times the kernel tells the first's end only.
+    /// A route or a leg that ends while the script runs, or not. The gateway says when, since what has
+    /// ended lives on without a word when it is appended again.
     fn expiring(&mut self) -> String {
-        let action = *self.random.pick(&["add", "replace", "replace", "del"]);
+        let (actions, host, expires): (&[&str], _, _) = match self.random.below(4) {
+            0 | 1 => (&["add", "replace", "del"], 2, " expires 1"),
+            2 => (&["add", "append", "replace"], 3, " expires 100"),
+            _ => (&["append", "append", "del"], 4, ""),
+        };
+        let action = *self.random.pick(actions);
         let length = *self.random.pick(&["48", "64"]);
-        let seconds = *self.random.pick(&["1", "1", "100"]);
-        let device = *self.random.pick(&DEVICES);
-        let gateway = self.gateway(true, device);
+        let number = 1 + self.random.below(DEVICES.len());
+        let device = DEVICES[number - 1];
         format!(
-            "-6 route {action} 2001:db8:c::/{length} expires {seconds} via {gateway} dev {device}"
+            "-6 route {action} 2001:db8:c::/{length}{expires} via 2001:db8:{number}::{host} dev {device}"
         )
     }
 

@@ -4,11 +4,14 @@
 //! part of that which is simple is done at once, so that forwarding stops where the kernel's did;
 //! the doubt that is returned asks for a new dump, which settles the rest.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
+
+use ipnet::{IpNet, Ipv6Net};
 
 use super::Mirror;
 use super::lists::{self, Outcome};
+use super::rules::Rule;
 use super::types::{
     Address, Changes, Event, Link, Neighbour, Part, Placement, Route, RouteKey, RouteKind,
 };
@@ -31,6 +34,14 @@ pub enum Doubt {
     /// The time of a change came that the kernel does not announce.
     #[error("a route has ended or got its options, of which the kernel sends no word")]
     Silent,
+    /// The kernel told the object's type in place of its routes'.
+    #[error(
+        "next-hop object {0} is no blackhole any more, and the types of its routes were not told"
+    )]
+    Kinds(u32),
+    /// There may be another that is equal to it.
+    #[error("the rule `{0}` was deleted, which was not known once")]
+    Rule(Rule),
     /// A route was replaced in a way that kernels differ in.
     #[error("the routes to {} in table {} were replaced", .0.prefix, .0.table)]
     Replaced(RouteKey),
@@ -50,6 +61,8 @@ enum Loss {
     Gone,
     /// Without carrier, by families that do not use it then.
     Carrier { ipv4: bool, ipv6: bool },
+    /// IPv6 ends there (disable_ipv6).
+    Ipv6,
 }
 
 /// Silent changes that are looked for at one time.
@@ -116,10 +129,7 @@ impl Mirror {
             Event::AddressGone(address) => self.address_gone(address, changes),
             Event::RouteSet { key, route, place } => self.route_set(key, route, place, changes),
             Event::RouteGone { key, route } => self.route_gone(key, &route, changes),
-            Event::NextHopSet { id, object } => {
-                self.nexthop_set(id, object, changes);
-                None
-            }
+            Event::NextHopSet { id, object } => self.object_set(id, object, changes),
             Event::NextHopGone { id } => {
                 self.nexthop_gone(id, changes);
                 None
@@ -140,8 +150,9 @@ impl Mirror {
                 None
             }
             Event::RuleGone(rule) => {
-                changes.rules |= self.rules.remove(&rule);
-                None
+                let outcome = self.rules.remove(&rule);
+                changes.rules |= outcome == Outcome::Changed;
+                (outcome == Outcome::Doubtful).then_some(Doubt::Rule(rule))
             }
             Event::RulesAbsent { ipv6 } => {
                 self.rules.assume_default(ipv6);
@@ -157,7 +168,8 @@ impl Mirror {
                 changes.settings = true;
                 None
             }
-            Event::SilentChange { at } => {
+            Event::SilentChange { at, ends } => {
+                self.ends.extend(ends);
                 // Those that end together are found together.
                 if self
                     .silent_changes
@@ -224,7 +236,11 @@ impl Mirror {
             return None;
         }
         changes.addresses = true;
-        let ifindex = address.ifindex;
+        self.doubt_dead_legs(address.ifindex)
+    }
+
+    /// The kernel may have revived dead legs of an interface.
+    fn doubt_dead_legs(&self, ifindex: u32) -> Option<Doubt> {
         let is_dead = |route: &Route| {
             let mut paths = route.paths.iter();
             paths.any(|path| path.dead && path.ifindex == Some(ifindex))
@@ -262,11 +278,16 @@ impl Mirror {
         } else {
             lists::set4
         };
+        let ipv6_began = multicast_of(&key, &route);
         let outcome = self.routes.edit(key, |list| set(list, route, place));
         if outcome != Outcome::Unchanged {
             changes.prefixes.insert(key.prefix);
         }
-        (outcome == Outcome::Doubtful).then_some(Doubt::Replaced(key))
+        match (outcome, ipv6_began) {
+            (Outcome::Doubtful, _) => Some(Doubt::Replaced(key)),
+            (Outcome::Changed, Some(ifindex)) => self.doubt_dead_legs(ifindex),
+            _ => None,
+        }
     }
 
     fn route_gone(&mut self, key: RouteKey, route: &Route, changes: &mut Changes) -> Option<Doubt> {
@@ -278,8 +299,22 @@ impl Mirror {
         let outcome = self.routes.edit(key, |list| gone(list, route));
         if outcome == Outcome::Changed {
             changes.prefixes.insert(key.prefix);
+            if self.routes.get(&key).is_empty() {
+                self.ends.remove(&key);
+            } else if self.ends.contains_key(&key) {
+                // The first leg's end was told, and now another may be the first.
+                return Some(Doubt::Silent);
+            }
+            if let Some(ifindex) = multicast_of(&key, route) {
+                self.lose_routes(ifindex, Loss::Ipv6, changes);
+                return Some(Doubt::Interface(ifindex));
+            }
         }
-        (outcome == Outcome::Doubtful).then_some(Doubt::Unknown(key))
+        let lapsed = || self.routes.get(&key).iter().any(|route| route.lapsed);
+        (outcome == Outcome::Doubtful).then(|| match lapsed() {
+            true => Doubt::Silent,
+            false => Doubt::Unknown(key),
+        })
     }
 
     fn neighbour_set(&mut self, neighbour: Neighbour, changes: &mut Changes) {
@@ -319,6 +354,22 @@ fn is_ipv6(key: &RouteKey) -> bool {
     key.prefix.addr().is_ipv6()
 }
 
+/// The interface of which a route is the kernel's own for multicast: it comes and goes with IPv6 there,
+/// which is all that the kernel says of disable_ipv6 (addrconf_ifdown, addrconf_add_mroute).
+fn multicast_of(key: &RouteKey, route: &Route) -> Option<u32> {
+    const RT_TABLE_LOCAL: u32 = 255;
+    const RTPROT_KERNEL: u8 = 2;
+    const MULTICAST: IpNet = IpNet::V6(Ipv6Net::new_assert(
+        Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0),
+        8,
+    ));
+    let is_own = key.table == RT_TABLE_LOCAL && route.protocol == RTPROT_KERNEL;
+    match route.paths[..] {
+        [path] if is_own && key.prefix == MULTICAST => path.ifindex,
+        _ => None,
+    }
+}
+
 /// Whether a route with a leg on the interface stays, and whether it changed.
 fn survives(route: &mut Route, ifindex: u32, loss: Loss, ipv6: bool) -> (bool, bool) {
     match (ipv6, loss) {
@@ -333,10 +384,10 @@ fn survives(route: &mut Route, ifindex: u32, loss: Loss, ipv6: bool) -> (bool, b
             };
             (true, ignored && !exempt && mark_dead(route, ifindex))
         }
-        (true, Loss::LastAddress) => (true, false),
+        (true, Loss::LastAddress) | (false, Loss::Ipv6) => (true, false),
         // A single IPv6 route's DELROUTE follows.
-        (true, Loss::Down) if route.paths.len() < 2 => (true, false),
-        (true, Loss::Down) => (true, mark_dead(route, ifindex)),
+        (true, Loss::Down | Loss::Ipv6) if route.paths.len() < 2 => (true, false),
+        (true, Loss::Down | Loss::Ipv6) => (true, mark_dead(route, ifindex)),
         (true, Loss::Gone) => {
             route.paths.retain(|path| path.ifindex != Some(ifindex));
             if let [last] = route.paths.as_mut_slice() {

@@ -157,10 +157,13 @@ fn remove_same(list: &mut Vec<Route>, run: Range<usize>, route: &Route) -> Outco
 /// A new or changed IPv6 route.
 pub(super) fn set6(list: &mut Vec<Route>, route: Route, place: Placement) -> Outcome {
     let run = run6(list, &route);
-    if place.exclusive || run.is_empty() {
-        return reset(list, run, route);
-    }
     let class = joins(&route);
+    if place.exclusive || run.is_empty() {
+        // A leg was appended to one that was not known: the first may have ended.
+        let doubtful = place.append && class && route.paths.len() > 1;
+        let outcome = reset(list, run, route);
+        return if doubtful { Outcome::Doubtful } else { outcome };
+    }
     let of_class = run.clone().find(|&at| joins(&list[at]) == class);
     match of_class {
         Some(at) if class && !place.replace => {
@@ -168,6 +171,7 @@ pub(super) fn set6(list: &mut Vec<Route>, route: Route, place: Placement) -> Out
             let doubtful = !same_but_legs(&list[at], &route);
             let known = Route {
                 paths: route.paths,
+                lapsed: list[at].lapsed || route.lapsed,
                 ..list[at].clone()
             };
             let outcome = put(list, at, known);
@@ -204,6 +208,10 @@ pub(super) fn gone6(list: &mut Vec<Route>, route: &Route) -> Outcome {
             Outcome::Doubtful
         };
     };
+    // Another leg may be the first now, whose end is not known.
+    if list[at].lapsed {
+        return Outcome::Doubtful;
+    }
     let legs = &mut list[at].paths;
     let before = legs.len();
     legs.retain(|leg| {

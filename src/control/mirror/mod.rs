@@ -4,9 +4,11 @@
 //! Tables are keyed as the kernel keys them: links by ifindex, routes by (table, prefix) with the
 //! kernel's ordered list behind each key, next-hop objects by id, neighbours by (ifindex, address).
 //! `apply` follows one event, `lists` places a route among those of its key, `nexthops` knows which
-//! objects end with others, `replace` swaps in a fresh dump.
+//! objects end with others, `kinds` what blackholes among them do to routes, `replace` swaps in a fresh
+//! dump.
 
 mod apply;
+mod kinds;
 mod lists;
 mod netconf;
 mod nexthops;
@@ -49,6 +51,8 @@ pub struct Mirror {
     netconf: BTreeMap<(bool, i32), Netconf>,
     /// When the kernel changes something without a word.
     silent_changes: BTreeSet<Instant>,
+    /// IPv6 routes that end, of each key the last that was told of.
+    ends: BTreeMap<RouteKey, Instant>,
 }
 
 impl Mirror {
@@ -68,6 +72,11 @@ impl Mirror {
     /// The time of those before `now` has come, and a dump is on its way.
     pub fn forget_silent_changes(&mut self, now: Instant) {
         self.silent_changes = self.silent_changes.split_off(&now);
+    }
+
+    /// When IPv6 routes end, as far as was told; some may have gone.
+    pub fn ends(&self) -> &BTreeMap<RouteKey, Instant> {
+        &self.ends
     }
 
     /// Every interface's settings, by family (true for IPv6) and ifindex.

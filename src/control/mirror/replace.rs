@@ -32,6 +32,12 @@ impl Mirror {
         let soon = Instant::now() + UNTOLD;
         let untold = self.silent_changes.range(..soon);
         fresh.silent_changes.extend(untold);
+        // Of several legs a dump tells the first one's end only.
+        let joined = |key| fresh.routes.get(key).iter().any(|r| r.paths.len() > 1);
+        let ends = self.ends.iter().filter(|(key, _)| joined(key));
+        for (key, end) in ends {
+            fresh.ends.entry(*key).or_insert(*end);
+        }
         let mut changes = self.differences(&fresh);
         for id in changes.nexthops.clone() {
             fresh.note_nexthop(id, &mut changes);

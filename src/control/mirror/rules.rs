@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use super::lists::Outcome;
+
 /// What every kernel begins with, by family.
 const IPV4: [(u32, &str); 3] = [
     (0, "from all lookup local"),
@@ -74,14 +76,28 @@ impl std::fmt::Display for OddRule {
 }
 
 /// The rules of both families. Begins as every kernel does.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Rules(BTreeSet<Rule>);
+#[derive(Clone, Debug)]
+pub struct Rules {
+    rules: BTreeSet<Rule>,
+    /// Of those, what was told more than once: again, or of an equal one, which the kernel keeps beside
+    /// the first if it is asked without NLM_F_EXCL.
+    repeated: BTreeSet<Rule>,
+}
+
+/// How often they were told is no part of what they are.
+impl PartialEq for Rules {
+    fn eq(&self, other: &Rules) -> bool {
+        self.rules == other.rules
+    }
+}
+
+impl Eq for Rules {}
 
 impl Default for Rules {
     fn default() -> Rules {
         let mut rules = Rules::none();
-        rules.0.extend(builtin(false));
-        rules.0.extend(builtin(true));
+        rules.rules.extend(builtin(false));
+        rules.rules.extend(builtin(true));
         rules
     }
 }
@@ -89,29 +105,41 @@ impl Default for Rules {
 impl Rules {
     /// To be filled by a dump.
     pub(super) fn none() -> Rules {
-        Rules(BTreeSet::new())
+        Rules {
+            rules: BTreeSet::new(),
+            repeated: BTreeSet::new(),
+        }
     }
 
     /// A kernel without rules (CONFIG_IP_MULTIPLE_TABLES off, no IPv6) acts by the default ones.
     pub(super) fn assume_default(&mut self, ipv6: bool) {
-        self.0.extend(builtin(ipv6));
+        self.rules.extend(builtin(ipv6));
     }
 
     pub(super) fn insert(&mut self, rule: Rule) -> bool {
-        self.0.insert(rule)
+        if self.rules.contains(&rule) {
+            self.repeated.insert(rule);
+            return false;
+        }
+        self.rules.insert(rule)
     }
 
-    pub(super) fn remove(&mut self, rule: &Rule) -> bool {
-        self.0.remove(rule)
+    /// A rule that may be there twice stays, in doubt.
+    pub(super) fn remove(&mut self, rule: &Rule) -> Outcome {
+        if self.repeated.contains(rule) || !self.rules.remove(rule) {
+            return Outcome::Doubtful;
+        }
+        Outcome::Changed
     }
 
     pub(super) fn forget(&mut self, ipv6: bool) {
-        self.0.retain(|rule| rule.ipv6 != ipv6);
+        self.rules.retain(|rule| rule.ipv6 != ipv6);
+        self.repeated.retain(|rule| rule.ipv6 != ipv6);
     }
 
     /// Every rule of a family, in the order in which the kernel asks them.
     pub fn of(&self, ipv6: bool) -> impl Iterator<Item = &Rule> {
-        self.0.iter().filter(move |rule| rule.ipv6 == ipv6)
+        self.rules.iter().filter(move |rule| rule.ipv6 == ipv6)
     }
 
     /// What sets a family's rules apart from the default ones; empty when nothing does.
@@ -174,10 +202,6 @@ mod tests {
         let mut rules = Rules::default();
         let added = rule(false, 100, "from 10.0.0.0/8 lookup 100");
         assert!(rules.insert(added.clone()));
-        assert!(
-            !rules.insert(added.clone()),
-            "a replayed message is no news"
-        );
         assert!(!rules.are_default(false) && rules.are_default(true));
         let odd = rules.odd(false);
         assert_eq!(odd, [OddRule::Added(added.clone())]);
@@ -186,8 +210,21 @@ mod tests {
             odd[0].cure(),
             "ip rule del priority 100 from 10.0.0.0/8 lookup 100"
         );
-        assert!(rules.remove(&added));
+        assert_eq!(rules.remove(&added), Outcome::Changed);
         assert!(rules.are_default(false));
+        assert_eq!(rules.remove(&added), Outcome::Doubtful, "an unknown one");
+    }
+
+    #[test]
+    fn a_rule_that_was_told_twice_stays_in_doubt_when_one_is_deleted() {
+        let mut rules = Rules::default();
+        let added = rule(false, 100, "from 10.0.0.0/8 lookup 100");
+        assert!(rules.insert(added.clone()));
+        let once = rules.clone();
+        assert!(!rules.insert(added.clone()), "no news");
+        assert_eq!(rules, once);
+        assert_eq!(rules.remove(&added), Outcome::Doubtful);
+        assert!(!rules.are_default(false), "the kernel may have the other");
     }
 
     #[test]
@@ -217,14 +254,17 @@ mod tests {
         };
         let mut rules = Rules::default();
         assert!(rules.insert(by(98)) && rules.insert(by(99)));
-        assert!(rules.remove(&by(99)) && !rules.are_default(false));
-        assert!(rules.remove(&by(98)) && rules.are_default(false));
+        rules.remove(&by(99));
+        assert!(!rules.are_default(false));
+        rules.remove(&by(98));
+        assert!(rules.are_default(false));
         let again = Rule {
             protocol: 99,
             ..rule(false, 32766, "from all lookup main")
         };
         assert!(rules.insert(again.clone()) && rules.are_default(false));
-        assert!(rules.remove(&again) && rules.are_default(false));
+        rules.remove(&again);
+        assert!(rules.are_default(false));
     }
 
     #[test]

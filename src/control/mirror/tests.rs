@@ -36,6 +36,7 @@ fn route(paths: Vec<Path>) -> Route {
         preference: Default::default(),
         source: None,
         encapsulated: false,
+        lapsed: false,
     }
 }
 
@@ -122,6 +123,7 @@ fn a_link_that_is_deleted_takes_its_entries_and_ipv4_multipath_routes_whole() {
     let own = Address {
         ifindex: 1,
         address: "10.0.1.1/24".parse().unwrap(),
+        peer: None,
     };
     let neighbour = Neighbour {
         ifindex: 1,
@@ -156,6 +158,7 @@ fn the_last_ipv4_address_takes_ipv4_routes_and_an_earlier_one_does_not() {
     let own = ["10.0.1.1/24", "10.0.1.9/24"].map(|text| Address {
         ifindex: 1,
         address: text.parse().unwrap(),
+        peer: None,
     });
     own.iter()
         .for_each(|address| drop(apply(&mut mirror, Event::AddressSet(*address))));
@@ -170,6 +173,21 @@ fn the_last_ipv4_address_takes_ipv4_routes_and_an_earlier_one_does_not() {
     );
     assert_eq!(mirror.routes(&key("10.1.0.0/16")).len(), 0);
     assert_eq!(mirror.routes(&key("2001:db8::/48")).len(), 1);
+}
+
+#[test]
+fn of_an_ipv4_address_with_two_peers_one_may_go() {
+    let mut mirror = two_ports();
+    let own = ["10.0.1.2", "10.0.1.3"].map(|peer| Address {
+        ifindex: 1,
+        address: "10.0.1.1/32".parse().unwrap(),
+        peer: peer.parse().ok(),
+    });
+    own.iter()
+        .for_each(|address| drop(apply(&mut mirror, Event::AddressSet(*address))));
+    apply(&mut mirror, Event::AddressGone(own[1]));
+    assert_eq!(mirror.addresses().len(), 1);
+    assert_eq!(mirror.routes(&key("10.1.0.0/16")).len(), 1);
 }
 
 #[test]
@@ -203,6 +221,75 @@ fn deleting_a_route_of_unknown_content_is_a_doubt() {
 }
 
 #[test]
+fn deleting_a_leg_of_a_route_whose_first_leg_has_ended_is_a_doubt() {
+    let mut mirror = two_ports();
+    let key = key("2001:db8:1::/48");
+    let lapsed = Route {
+        lapsed: true,
+        ..route(vec![leg(1, "fe80::1"), leg(2, "fe80::2")])
+    };
+    apply(&mut mirror, set(key, lapsed.clone()));
+    let appended = Event::RouteSet {
+        key,
+        route: route(vec![
+            leg(1, "fe80::1"),
+            leg(2, "fe80::2"),
+            leg(2, "fe80::3"),
+        ]),
+        place: Placement {
+            append: true,
+            ..Placement::default()
+        },
+    };
+    assert_eq!(apply(&mut mirror, appended).0, None);
+    assert!(mirror.routes(&key)[0].lapsed, "the first is the same");
+    let gone = Event::RouteGone {
+        key,
+        route: route(vec![leg(1, "fe80::1")]),
+    };
+    assert_eq!(apply(&mut mirror, gone).0, Some(Doubt::Silent));
+}
+
+#[test]
+fn a_leg_that_is_appended_to_one_unknown_is_a_doubt() {
+    let key = key("2001:db8:f::/48");
+    let appended = Event::RouteSet {
+        key,
+        route: route(vec![leg(1, "fe80::1"), leg(2, "fe80::2")]),
+        place: Placement {
+            append: true,
+            ..Placement::default()
+        },
+    };
+    let mut mirror = two_ports();
+    assert_eq!(apply(&mut mirror, appended).0, Some(Doubt::Replaced(key)));
+    assert_eq!(mirror.routes(&key)[0].paths.len(), 2);
+}
+
+/// A dump, and a message, tell the end of one leg.
+#[test]
+fn deleting_a_leg_of_a_route_of_which_some_leg_ends_is_a_doubt() {
+    let key = key("2001:db8:1::/48");
+    let at = std::time::Instant::now();
+    let ends = Event::SilentChange {
+        at,
+        ends: Some((key, at)),
+    };
+    let mut mirror = two_ports();
+    apply(&mut mirror, ends);
+    mirror.replace_with(two_ports());
+    for (via, doubt) in [("fe80::1", Some(Doubt::Silent)), ("fe80::2", None)] {
+        let ifindex = u32::from(via == "fe80::2") + 1;
+        let gone = Event::RouteGone {
+            key,
+            route: route(vec![leg(ifindex, via)]),
+        };
+        assert_eq!(apply(&mut mirror, gone).0, doubt);
+    }
+    assert!(mirror.ends().is_empty());
+}
+
+#[test]
 fn replacing_ipv6_legs_by_another_class_is_a_doubt() {
     let mut mirror = two_ports();
     let key = key("2001:db8::/48");
@@ -220,6 +307,32 @@ fn replacing_ipv6_legs_by_another_class_is_a_doubt() {
     };
     assert_eq!(apply(&mut mirror, event).0, Some(Doubt::Replaced(key)));
     assert_eq!(mirror.routes(&key).len(), 2);
+}
+
+/// The kernel tells `blackhole` of every route through an object that is one.
+#[test]
+fn routes_through_an_object_are_blackholes_while_it_is_one_and_in_doubt_after() {
+    let prohibit = Route {
+        kind: RouteKind::Prohibit,
+        nexthop_id: Some(21),
+        ..route(vec![])
+    };
+    let object = |id, object| Event::NextHopSet { id, object };
+    let leg = || object(9, NextHopObject::Leg(leg(1, "10.0.1.2")));
+    let mut mirror = mirror([
+        leg(),
+        object(21, NextHopObject::Group(vec![(9, 1)])),
+        set(key("10.1.0.0/16"), prohibit),
+    ]);
+    let kind = |mirror: &Mirror| mirror.routes(&key("10.1.0.0/16"))[0].kind;
+    let (doubt, changes) = apply(&mut mirror, object(9, NextHopObject::Blackhole));
+    assert_eq!((doubt, kind(&mirror)), (None, RouteKind::Blackhole));
+    assert_eq!(changes.prefixes, ["10.1.0.0/16".parse().unwrap()].into());
+    assert_eq!(apply(&mut mirror, leg()).0, Some(Doubt::Kinds(9)));
+    assert_eq!(kind(&mirror), RouteKind::Blackhole, "until the dump");
+    apply(&mut mirror, Event::NextHopGone { id: 21 });
+    apply(&mut mirror, object(9, NextHopObject::Blackhole));
+    assert_eq!(apply(&mut mirror, leg()).0, None, "no route goes there");
 }
 
 #[test]

@@ -40,6 +40,9 @@ pub struct Address {
     pub ifindex: u32,
     /// The address itself with its prefix length (host bits kept).
     pub address: IpNet,
+    /// The other end's address where an IPv4 address has one: the kernel takes a second of the same for
+    /// another end. (An IPv6 address is but one, and its other end no part of it.)
+    pub peer: Option<IpAddr>,
 }
 
 /// A route's key in the kernel: routing table and prefix (host bits zero).
@@ -79,8 +82,8 @@ pub struct Route {
     pub scope: u8,
     /// Legs in the kernel's order; empty for kinds without an output, and behind a next-hop object.
     pub paths: Vec<Path>,
-    /// RTA_NH_ID: the next-hop object it goes through, which says where to (and its kind is unicast
-    /// then, blackhole or not).
+    /// RTA_NH_ID: the next-hop object it goes through, which says where to. Behind a blackhole its kind
+    /// is one as well.
     pub nexthop_id: Option<u32>,
     /// RTA_METRICS / RTAX_MTU; absent for the device's.
     pub mtu: Option<u32>,
@@ -92,6 +95,9 @@ pub struct Route {
     pub source: Option<IpNet>,
     /// The path is encapsulated (RTA_ENCAP): only the kernel can follow it.
     pub encapsulated: bool,
+    /// The first of its IPv6 legs has ended (RTA_EXPIRES). The kernel uses all of them until it forgets
+    /// that one, unless all have ended, which it does not tell.
+    pub lapsed: bool,
 }
 
 /// How much a router wants to be used.
@@ -127,6 +133,19 @@ pub enum NextHopObject {
     Group(Vec<(u32, u16)>),
     /// Only the kernel can follow it: encapsulation (NHA_ENCAP), or a bridge's (NHA_FDB).
     Foreign,
+}
+
+impl NextHopObject {
+    /// The member of a group that has but one. A blackhole is never one of several.
+    pub fn only_member(&self) -> Option<u32> {
+        match self {
+            NextHopObject::Group(members) => match members[..] {
+                [(only, _)] => Some(only),
+                _ => None,
+            },
+            NextHopObject::Leg(_) | NextHopObject::Blackhole | NextHopObject::Foreign => None,
+        }
+    }
 }
 
 /// NUD_*: how sure the kernel is of a neighbour.
@@ -250,6 +269,8 @@ pub enum Event {
     /// The kernel will change a route at that time and not say it.
     SilentChange {
         at: Instant,
+        /// The route that ends, and when.
+        ends: Option<(RouteKey, Instant)>,
     },
     /// Messages were lost, or one made no sense: only a new dump helps.
     Doubt {

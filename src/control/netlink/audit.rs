@@ -422,6 +422,7 @@ mod tests {
             preference: Default::default(),
             source: None,
             encapsulated: false,
+            lapsed: false,
         };
         let place = Placement::default();
         Event::RouteSet { key, route, place }

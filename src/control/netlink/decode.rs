@@ -106,6 +106,7 @@ fn interface_address(message: &Message<'_>) -> Result<Option<Event>, DecodeError
     let address = Address {
         ifindex: header.index,
         address: net(header.family, ip, header.prefix_len)?,
+        peer: peer.filter(|peer| peer.is_ipv4() && *peer != ip),
     };
     Ok(Some(if message.kind == libc::RTM_NEWADDR {
         Event::AddressSet(address)

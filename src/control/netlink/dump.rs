@@ -22,7 +22,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::NetlinkError;
 use super::decode::decode;
-use super::expiry::recheck;
+use super::expiry::silent_change;
 use super::message::{Message, Messages};
 use super::nexthop::RTM_GETNEXTHOP;
 use super::socket::{self, Datagram};
@@ -349,14 +349,16 @@ fn load(
         if matches!(message.kind, NLMSG_DONE | NLMSG_ERROR) {
             break;
         }
-        match decode(&message) {
+        let event = decode(&message);
+        let silent = silent_change(&message, event.as_ref());
+        match event {
             // Better one entry unknown than all: a new dump would say the same.
             Some(Event::Doubt { why }) => unread.entry(table.name).or_insert((0, why)).0 += 1,
             Some(event) => mirror.load(event),
             None => {}
         }
-        if let Some(at) = recheck(&message) {
-            mirror.load(Event::SilentChange { at });
+        if let Some(silent) = silent {
+            mirror.load(silent);
         }
     }
     Ok(())

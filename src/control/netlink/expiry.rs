@@ -7,14 +7,15 @@ use netlink_packet_core::{DecodeError, parse_i32};
 
 use super::attributes::attributes;
 use super::message::Message;
+use crate::control::mirror::Event;
 
-const ROUTE_HEADER: usize = 12;
+pub(super) const ROUTE_HEADER: usize = 12;
 /// rta_cacheinfo.rta_expires
 const EXPIRES: std::ops::Range<usize> = 8..12;
 /// Of rta_expires, in ticks of USER_HZ.
 const TICK: Duration = Duration::from_millis(10);
 /// The kernel counts in ticks and says nothing of a fraction: two of them after the end it is over.
-const MARGIN: Duration = Duration::from_millis(20);
+pub(super) const MARGIN: Duration = Duration::from_millis(20);
 /// RTPROT_RA
 const RTPROT_RA: u8 = 9;
 /// Exceptions (path MTU, redirects), which the mirror does not keep.
@@ -43,8 +44,23 @@ pub(super) fn end(cacheinfo: &[u8]) -> Result<End, DecodeError> {
     })
 }
 
-/// When to look again at what a message told, if the kernel will not say it.
-pub(super) fn recheck(message: &Message<'_>) -> Option<Instant> {
+/// When to look again at what a message told, if the kernel will not say it; `event` is the message's.
+pub(super) fn silent_change(message: &Message<'_>, event: Option<&Event>) -> Option<Event> {
+    let Recheck { at, end } = recheck(message)?;
+    let ends = match event {
+        Some(Event::RouteSet { key, .. }) => end.map(|end| (*key, end)),
+        _ => None,
+    };
+    Some(Event::SilentChange { at, ends })
+}
+
+/// When a route is to be looked at, and when it ends.
+struct Recheck {
+    at: Instant,
+    end: Option<Instant>,
+}
+
+fn recheck(message: &Message<'_>) -> Option<Recheck> {
     const IPV6: u8 = 10;
     let header = message.payload.get(..ROUTE_HEADER)?;
     let flags = u32::from_ne_bytes(header[8..].try_into().ok()?);
@@ -65,7 +81,11 @@ pub(super) fn recheck(message: &Message<'_>) -> Option<Instant> {
         true => Some(ends.unwrap_or(ADVERTISED).min(ADVERTISED)),
         false => ends,
     };
-    Instant::now().checked_add(first?)
+    let now = Instant::now();
+    Some(Recheck {
+        at: now.checked_add(first?)?,
+        end: ends.and_then(|ends| now.checked_add(ends)),
+    })
 }
 
 #[cfg(test)]
@@ -92,7 +112,7 @@ mod tests {
             sequence,
             payload: &payload,
         });
-        at.map(|at| at - before)
+        at.map(|recheck| recheck.at - before)
     }
 
     #[test]

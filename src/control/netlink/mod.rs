@@ -9,6 +9,7 @@ mod audit;
 mod decode;
 mod dump;
 mod expiry;
+mod lifetimes;
 mod message;
 mod monitor;
 mod neighbours;

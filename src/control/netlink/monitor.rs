@@ -14,7 +14,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{AsyncSocket, TokioSocket};
 
 use super::decode::decode;
-use super::expiry::recheck;
+use super::expiry::silent_change;
 use super::message::Messages;
 use super::socket::{self, Datagram};
 use super::{NetlinkError, Settings, Unknown};
@@ -219,8 +219,10 @@ fn take(datagram: &[u8], received: &mut Received) -> Vec<Event> {
         match message {
             Ok(message) => {
                 received.unknown.count(&message);
-                events.extend(decode(&message));
-                events.extend(recheck(&message).map(|at| Event::SilentChange { at }));
+                let event = decode(&message);
+                let silent = silent_change(&message, event.as_ref());
+                events.extend(event);
+                events.extend(silent);
             }
             Err(error) => events.push(Event::Doubt {
                 why: error.to_string(),

@@ -66,13 +66,9 @@ pub(super) fn route(message: &Message<'_>) -> Result<Option<Event>, DecodeError>
         table: found.table.unwrap_or_else(|| u32::from(header.table)),
         prefix: net(family, destination, length)?.trunc(),
     };
-    // A next-hop object alone says where its routes lead: what the message carries of that may be out
-    // of date, or missing (nexthop_compat_mode).
-    let kind = match found.nexthop_id {
-        Some(_) => RouteKind::Unicast,
-        None => kind(header.kind),
-    };
+    let kind = kind(header.kind);
     let expired = found.expired;
+    let joined = found.nexthop_id.is_none() && found.legs.len() > 1;
     let route = Route {
         kind,
         metric: found.metric,
@@ -85,22 +81,26 @@ pub(super) fn route(message: &Message<'_>) -> Result<Option<Event>, DecodeError>
         preference: found.preference,
         source,
         encapsulated: found.encapsulated,
+        lapsed: expired && joined,
         paths: paths(kind, family, header.flags, found),
     };
-    // Of a route that has expired the kernel keeps no more than its memory.
-    Ok(Some(if message.kind == libc::RTM_DELROUTE || expired {
-        Event::RouteGone { key, route }
-    } else {
-        Event::RouteSet {
-            key,
-            route,
-            place: Placement {
-                replace: message.flags & NLM_F_REPLACE != 0,
-                append: message.flags & NLM_F_APPEND != 0,
-                exclusive: message.flags & NLM_F_EXCL != 0,
-            },
-        }
-    }))
+    // Of a route that has expired the kernel keeps no more than its memory; of several legs it tells
+    // the end of the first only.
+    Ok(Some(
+        if message.kind == libc::RTM_DELROUTE || expired && !joined {
+            Event::RouteGone { key, route }
+        } else {
+            Event::RouteSet {
+                key,
+                route,
+                place: Placement {
+                    replace: message.flags & NLM_F_REPLACE != 0,
+                    append: message.flags & NLM_F_APPEND != 0,
+                    exclusive: message.flags & NLM_F_EXCL != 0,
+                },
+            }
+        },
+    ))
 }
 
 fn read(payload: &[u8]) -> Result<Attributes, DecodeError> {
@@ -198,6 +198,8 @@ fn paths(
     flags: RouteFlags,
     mut found: Attributes,
 ) -> Vec<Path> {
+    // A next-hop object alone says where its routes lead: what the message carries of that may be out
+    // of date, or missing (nexthop_compat_mode).
     if found.nexthop_id.is_some() {
         return Vec::new();
     }

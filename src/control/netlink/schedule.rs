@@ -119,4 +119,27 @@ mod tests {
         assert_eq!(schedule.answered(), Some(now));
         assert_eq!((schedule.oldest(), schedule.due()), (None, None));
     }
+
+    /// The kernel announces a link's change before it has flushed all that goes with it.
+    #[test]
+    fn after_a_doubt_about_an_interface_a_dump_with_news_is_repeated() {
+        let now = Instant::now();
+        let mut schedule = Schedule::new(now);
+        schedule.confirm(true, now);
+        assert_eq!(schedule.due(), None, "nobody doubted an interface");
+        schedule.note(&Doubt::Interface(7), now);
+        for _ in 0..2 {
+            // The dump that answers begins, and ends with news.
+            schedule.begin();
+            schedule.confirm(true, now);
+            assert!(schedule.due().is_some());
+        }
+        schedule.begin();
+        schedule.confirm(false, now);
+        assert_eq!(schedule.due(), None, "the last found nothing");
+        schedule.note(&Doubt::Silent, now);
+        schedule.begin();
+        schedule.confirm(true, now);
+        assert_eq!(schedule.due(), None, "no doubt of an interface");
+    }
 }

@@ -13,6 +13,7 @@ use tokio::time::sleep_until;
 
 use super::audit::Audit;
 use super::dump::{Dump, Dumper};
+use super::lifetimes::Lifetimes;
 use super::monitor::Monitor;
 use super::schedule::Schedule;
 use super::{NetlinkError, Received, Unknown};
@@ -90,6 +91,7 @@ pub struct Keeper {
     dump_began: Instant,
     schedule: Schedule,
     audit: Audit,
+    lifetimes: Lifetimes,
     /// The running dump is an audit's: it settles no doubt.
     auditing: bool,
     /// The first dump has been taken over.
@@ -119,6 +121,7 @@ impl Keeper {
             task: None,
             dump_began: now,
             audit: Audit::new(settings.audit, now),
+            lifetimes: Lifetimes::open(now)?,
             auditing: false,
             schedule: Schedule::new(now),
             synced: false,
@@ -200,7 +203,8 @@ impl Keeper {
     /// When to act next of its own accord.
     fn due(&self) -> Option<Instant> {
         let silent = self.mirror.silent_change();
-        [self.schedule.due(), silent, self.audit_due()]
+        let ends = self.lifetimes.due(&self.mirror);
+        [self.schedule.due(), silent, self.audit_due(), ends]
             .into_iter()
             .flatten()
             .min()
@@ -221,6 +225,9 @@ impl Keeper {
         let come = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if come(self.mirror.silent_change()) {
             self.mirror.forget_silent_changes(now);
+            self.schedule.note(&Doubt::Silent, now);
+        }
+        if come(self.lifetimes.due(&self.mirror)) && self.lifetimes.poll(&mut self.mirror, now) {
             self.schedule.note(&Doubt::Silent, now);
         }
         if come(self.schedule.due()) {
@@ -419,6 +426,8 @@ fn replay(fresh: &mut Mirror, events: Vec<Event>, followed: bool) -> Vec<Doubt> 
             Event::RouteGone { key, .. } if replaced.contains(key) => {
                 doubts.push(Doubt::Replaced(*key));
             }
+            // One of two that are equal, of which the dump may have the other.
+            Event::RuleGone(rule) => doubts.push(Doubt::Rule(rule.clone())),
             Event::AddressGone(address) if !followed => {
                 doubts.push(Doubt::Interface(address.ifindex));
             }

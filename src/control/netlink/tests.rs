@@ -152,6 +152,71 @@ fn ipv4_through_ipv6_is_read_alone_and_among_legs() {
 }
 
 #[test]
+fn a_route_through_an_object_keeps_its_type_and_no_legs() {
+    for (wire, kind) in [
+        (1, RouteKind::Unicast),
+        (2, RouteKind::Local),
+        (6, RouteKind::Blackhole),
+        (8, RouteKind::Prohibit),
+        (9, RouteKind::Throw),
+    ] {
+        let mut header = ipv4_route(16, 0);
+        header[7] = wire;
+        let attributes: [(u16, &[u8]); 4] = [
+            (libc::RTA_DST, &[10, 46, 0, 0]),
+            (libc::RTA_OIF, &3u32.to_ne_bytes()),
+            (libc::RTA_GATEWAY, &[10, 0, 1, 2]),
+            (30, &77u32.to_ne_bytes()),
+        ];
+        let event = decode_built(libc::RTM_NEWROUTE, &header, &attributes);
+        let (_, route) = route_of(event);
+        assert_eq!((route.kind, route.nexthop_id), (kind, Some(77)));
+        assert_eq!(route.paths, []);
+    }
+}
+
+#[test]
+fn the_end_of_an_ipv6_routes_first_leg_ends_it_only_if_it_is_the_last() {
+    let leg = |last: u8| {
+        let mut leg = vec![28, 0, 0, 0, 3, 0, 0, 0];
+        let mut gateway = [0; 16];
+        (gateway[0], gateway[1], gateway[15]) = (0xfe, 0x80, last);
+        leg.extend(attribute(libc::RTA_GATEWAY, &gateway));
+        leg
+    };
+    let mut ended = [0; 32];
+    ended[8..12].copy_from_slice(&(-5i32).to_ne_bytes());
+    let header = [10, 0, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0];
+    let route = |legs: &[u8]| {
+        let attributes = [
+            (libc::RTA_MULTIPATH, legs),
+            (libc::RTA_CACHEINFO, &ended[..]),
+        ];
+        decode_built(libc::RTM_NEWROUTE, &header, &attributes)
+    };
+    let (_, two) = route_of(route(&[leg(1), leg(2)].concat()));
+    assert!(two.lapsed && two.paths.len() == 2);
+    let one = route(&leg(1));
+    assert!(matches!(one, Some(Event::RouteGone { .. })), "{one:?}");
+}
+
+#[test]
+fn the_other_end_is_part_of_an_ipv4_address_only() {
+    let peer = |family: u8, own: &[u8], other: &[u8]| {
+        let header = [family, 32, 0, 0, 3, 0, 0, 0];
+        let attributes = [(libc::IFA_LOCAL, own), (libc::IFA_ADDRESS, other)];
+        match decode_built(libc::RTM_NEWADDR, &header, &attributes) {
+            Some(Event::AddressSet(address)) => address.peer,
+            other => panic!("{other:?}"),
+        }
+    };
+    let (own, other) = ([10, 0, 1, 1], [10, 0, 1, 2]);
+    assert_eq!(peer(2, &own, &other), Some(other.into()));
+    assert_eq!(peer(2, &own, &own), None);
+    assert_eq!(peer(10, &[1; 16], &[2; 16]), None);
+}
+
+#[test]
 fn metrics_source_and_large_tables_are_read() {
     let step = recorded()
         .into_iter()

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::Resolver;
 use super::route::{self, Meaning};
-use crate::control::mirror::{Mirror, Route};
+use crate::control::mirror::{Mirror, Route, RouteKind};
 
 impl Resolver {
     /// The route of a prefix that the kernel would use. It asks all of the local table first: what
@@ -31,9 +31,19 @@ impl Resolver {
         let hidden = |length| length < prefix.prefix_len();
         let route = match prefix {
             IpNet::V4(_) if self.local_around(prefix).is_some_and(hidden) => &route::KERNELS_CHOICE,
+            _ if self.passes_on(prefix, route) => &route::KERNELS_CHOICE,
+            route::ALL_IPV4 if route::neighbours_choose(mirror) => &route::KERNELS_CHOICE,
             _ => route,
         };
         route::meaning(route, mirror)
+    }
+
+    /// A route that sends the kernel on to a table which has more to say: from local to main (or, while
+    /// IPv4 has them as one, beyond both), from main to IPv4's default table.
+    fn passes_on(&self, prefix: IpNet, route: &Route) -> bool {
+        let is_local = self.local_around(prefix) == Some(prefix.prefix_len());
+        let beyond = self.last_table && matches!(prefix, IpNet::V4(_));
+        route.kind == RouteKind::Throw && (is_local || beyond)
     }
 
     /// How long the longest prefix of the local table is that holds this one.
@@ -49,9 +59,13 @@ impl Resolver {
     pub(super) fn follow_last_table(&mut self, mirror: &Mirror) {
         let mut routes = mirror.prefixes_within(route::DEFAULT, route::ALL_IPV4);
         let has_routes = routes.next().is_some();
-        if std::mem::replace(&mut self.last_table, has_routes) != has_routes {
-            self.choose(route::ALL_IPV4, mirror);
+        if std::mem::replace(&mut self.last_table, has_routes) == has_routes {
+            return;
         }
+        self.choose(route::ALL_IPV4, mirror);
+        let throws = mirror.routes_with(&|route| route.kind == RouteKind::Throw);
+        let throws = throws.filter(|key| matches!(key.prefix, IpNet::V4(_)));
+        throws.for_each(|key| self.choose(key.prefix, mirror));
     }
 
     /// Keeps up with which prefixes the local table takes; true when that is news.

@@ -32,6 +32,7 @@ pub(super) static KERNELS_CHOICE: Route = Route {
     preference: Preference::Medium,
     source: None,
     encapsulated: false,
+    lapsed: false,
 };
 
 /// A route in the fast path's terms.
@@ -56,7 +57,36 @@ pub(super) fn usable(mirror: &Mirror, table: u32, prefix: IpNet) -> Option<&Rout
     if let Some(specific) = routes.iter().find(|route| route.source.is_some()) {
         return Some(specific);
     }
-    let mut leading = routes.iter().filter(|route| {
+    let mut leading = leading(mirror, table, prefix);
+    let first = leading.next()?;
+    let equal = leading.take_while(|route| route.metric == first.metric);
+    Some(equal.fold(first, |best, route| {
+        match route.preference > best.preference {
+            true => route,
+            false => best,
+        }
+    }))
+}
+
+/// Of IPv4 default routes of equal metric the kernel prefers one whose gateway it reaches
+/// (fib_select_default).
+pub(super) fn neighbours_choose(mirror: &Mirror) -> bool {
+    let has_gateway = |route: &Route| {
+        let first = route.paths.first();
+        let by_address = first.is_some_and(|path| path.via.is_some());
+        route.kind == RouteKind::Unicast && (route.nexthop_id.is_some() || by_address)
+    };
+    let mut leading = leading(mirror, MAIN, ALL_IPV4);
+    leading.next().is_some_and(|first| {
+        let mut equal = leading.take_while(|route| route.metric == first.metric);
+        has_gateway(first) && first.paths.len() < 2 && equal.any(has_gateway)
+    })
+}
+
+/// The routes of a key that lead anywhere.
+fn leading(mirror: &Mirror, table: u32, prefix: IpNet) -> impl Iterator<Item = &Route> {
+    let routes = mirror.routes(&RouteKey { table, prefix });
+    routes.iter().filter(move |route| {
         let leads = || live_paths(&route.paths, mirror).next().is_some();
         let by_object = route.nexthop_id.is_some();
         let needs_way = match route.kind {
@@ -67,15 +97,7 @@ pub(super) fn usable(mirror: &Mirror, table: u32, prefix: IpNet) -> Option<&Rout
             _ => false,
         };
         by_object || !needs_way || is_left_to_kernel(route) || leads()
-    });
-    let first = leading.next()?;
-    let equal = leading.take_while(|route| route.metric == first.metric);
-    Some(equal.fold(first, |best, route| {
-        match route.preference > best.preference {
-            true => route,
-            false => best,
-        }
-    }))
+    })
 }
 
 /// What a route asks of the fast path.
@@ -101,7 +123,7 @@ pub(super) fn meaning(route: &Route, mirror: &Mirror) -> Meaning {
         RouteKind::Blackhole => SpecAction::Drop(DropReason::Blackhole),
         RouteKind::Unreachable => SpecAction::Punt(PuntReason::Unreachable),
         RouteKind::Prohibit => SpecAction::Punt(PuntReason::Prohibit),
-        // The kernel goes on to the next table, and there is none that has more to say.
+        // The kernel goes on to the next table; here there is none that has more to say.
         RouteKind::Throw => SpecAction::Punt(PuntReason::NoRoute),
         RouteKind::Other(_) => SpecAction::Punt(PuntReason::KernelRoute),
         RouteKind::Unicast => {
@@ -124,7 +146,10 @@ pub(super) fn object(id: u32, mirror: &Mirror) -> SpecAction {
         Some(NextHopObject::Leg(path)) => Some(*path),
         _ => None,
     };
-    let paths: Option<Vec<Path>> = match mirror.nexthop(id) {
+    let object = mirror.nexthop(id);
+    let only = object.and_then(NextHopObject::only_member);
+    let object = only.map_or(object, |only| mirror.nexthop(only));
+    let paths: Option<Vec<Path>> = match object {
         Some(NextHopObject::Blackhole) => return SpecAction::Drop(DropReason::Blackhole),
         Some(NextHopObject::Leg(path)) => Some(vec![*path]),
         Some(NextHopObject::Group(members)) => members
@@ -160,9 +185,10 @@ fn forward<'a>(paths: impl Iterator<Item = &'a Path>) -> SpecAction {
     SpecAction::Forward(legs)
 }
 
-/// Routes that say more than destination and next hop: by TOS, by source, into a tunnel.
+/// Routes that say more than destination and next hop, by TOS, by source, into a tunnel; or less, with
+/// legs that may have ended.
 fn is_left_to_kernel(route: &Route) -> bool {
-    route.tos != 0 || route.source.is_some() || route.encapsulated
+    route.tos != 0 || route.source.is_some() || route.encapsulated || route.lapsed
 }
 
 /// The legs that the kernel would use: alive, behind an interface that is up.

@@ -227,6 +227,7 @@ fn route(kind: RouteKind, paths: Vec<Path>) -> Route {
         preference: Default::default(),
         source: None,
         encapsulated: false,
+        lapsed: false,
     }
 }
 

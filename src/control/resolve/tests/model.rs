@@ -22,7 +22,7 @@ pub(super) fn way(mirror: &Mirror, ports: &ModelPorts, address: IpAddr) -> Way {
     });
     let mut ways = candidates
         .iter()
-        .filter_map(|(key, list)| Some((key.table, choose(list, mirror, ports, address)?)));
+        .filter_map(|(key, list)| Some((key.table, choose(*key, list, mirror, ports, address)?)));
     match ways.next() {
         // Or so IPv4 did until there was a rule: from then on it asks as IPv6 does.
         Some((MAIN, _)) if address.is_ipv4() && ways.any(|(table, _)| table == LOCAL) => {
@@ -35,7 +35,13 @@ pub(super) fn way(mirror: &Mirror, ports: &ModelPorts, address: IpAddr) -> Way {
 
 /// What a list does: its first route that does anything, or a later one of the same metric that is
 /// preferred to it. Routes for some sources hide all others.
-fn choose(list: &[Route], mirror: &Mirror, ports: &ModelPorts, address: IpAddr) -> Option<Way> {
+fn choose(
+    key: RouteKey,
+    list: &[Route],
+    mirror: &Mirror,
+    ports: &ModelPorts,
+    address: IpAddr,
+) -> Option<Way> {
     if list.iter().any(|route| route.source.is_some()) {
         return Some(Way::Punt(PuntReason::KernelRoute));
     }
@@ -49,23 +55,39 @@ fn choose(list: &[Route], mirror: &Mirror, ports: &ModelPorts, address: IpAddr) 
         .position(|(route, _)| route.metric != metric)
         .unwrap_or(does.len());
     does.truncate(end);
+    // Of default routes alike IPv4 takes one whose neighbour answers.
+    let has_gateway = |route: &Route| {
+        let by_address = || route.paths.first().is_some_and(|path| path.via.is_some());
+        route.kind == RouteKind::Unicast && (route.nexthop_id.is_some() || by_address())
+    };
+    let (first, others) = (does[0].0, &does[1..]);
+    if (key.table, key.prefix) == (MAIN, "0.0.0.0/0".parse().unwrap())
+        && has_gateway(first)
+        && first.paths.len() < 2
+        && others.iter().any(|(route, _)| has_gateway(route))
+    {
+        return Some(Way::Punt(PuntReason::KernelRoute));
+    }
     // Stable: the first of those that are preferred alike.
     does.sort_by_key(|(route, _)| std::cmp::Reverse(route.preference));
-    does.into_iter().next().map(|(_, way)| way)
+    let (route, way) = does.into_iter().next()?;
+    // The next table, or for IPv4 perhaps the one after.
+    if route.kind == RouteKind::Throw && key.table == LOCAL {
+        return Some(Way::Punt(PuntReason::KernelRoute));
+    }
+    Some(way)
 }
 
 /// `None` when the kernel looks further: no leg of the route is alive.
 fn decide(route: &Route, mirror: &Mirror, ports: &ModelPorts, address: IpAddr) -> Option<Way> {
     let to_kernel = Some(Way::Punt(PuntReason::KernelRoute));
-    if route.tos != 0 || route.source.is_some() || route.encapsulated {
+    if route.tos != 0 || route.source.is_some() || route.encapsulated || route.lapsed {
         return to_kernel;
     }
-    if let Some(id) = route.nexthop_id {
+    if let (RouteKind::Unicast, Some(id)) = (route.kind, route.nexthop_id) {
         return match paths_of(id, mirror) {
             Some(paths) => forward(route, &paths, mirror, ports, address).or(to_kernel),
-            None if mirror.nexthop(id) == Some(&NextHopObject::Blackhole) => {
-                Some(Way::Drop(DropReason::Blackhole))
-            }
+            None if is_blackhole(id, mirror) => Some(Way::Drop(DropReason::Blackhole)),
             None => to_kernel,
         };
     }
@@ -90,6 +112,18 @@ fn decide(route: &Route, mirror: &Mirror, ports: &ModelPorts, address: IpAddr) -
         RouteKind::Other(_) => Way::Punt(PuntReason::KernelRoute),
         RouteKind::Unicast => return forward(route, &route.paths, mirror, ports, address),
     })
+}
+
+fn is_blackhole(id: u32, mirror: &Mirror) -> bool {
+    match mirror.nexthop(id) {
+        Some(NextHopObject::Group(members)) => {
+            let [(only, _)] = members[..] else {
+                return false;
+            };
+            mirror.nexthop(only) == Some(&NextHopObject::Blackhole)
+        }
+        object => object == Some(&NextHopObject::Blackhole),
+    }
 }
 
 /// The legs of a next-hop object.

@@ -112,15 +112,45 @@ fn an_object_drops_or_leaves_to_the_kernel_what_goes_through_it() {
     let to_kernel = Way::Punt(PuntReason::KernelRoute);
     assert_eq!(lab.way("172.17.0.1"), to_kernel, "not heard of yet");
     for (object, expected) in [
-        (NextHopObject::Blackhole, Way::Drop(DropReason::Blackhole)),
         (NextHopObject::Foreign, to_kernel.clone()),
         (NextHopObject::Group(vec![(99, 1)]), to_kernel),
+        (NextHopObject::Blackhole, Way::Drop(DropReason::Blackhole)),
     ] {
         lab.event(Event::NextHopSet { id: 1, object });
         assert_eq!(lab.way("172.16.0.1"), expected);
     }
     lab.event(object(77, leg(1, Some("10.0.1.9"), 1)));
     assert_eq!(lab.way("172.17.0.1"), to(resolved(1)));
+}
+
+#[test]
+fn a_group_of_one_blackhole_drops() {
+    let mut lab = lab();
+    let id = 9;
+    let object = NextHopObject::Blackhole;
+    lab.event(Event::NextHopSet { id, object });
+    lab.event(group(11, &[(9, 1)]));
+    lab.set("172.16.0.0/16", through(11));
+    assert_eq!(lab.way("172.16.0.1"), Way::Drop(DropReason::Blackhole));
+}
+
+#[test]
+fn a_route_that_refuses_does_so_whatever_object_it_names() {
+    for (kind, expected) in [
+        (RouteKind::Blackhole, Way::Drop(DropReason::Blackhole)),
+        (RouteKind::Prohibit, Way::Punt(PuntReason::Prohibit)),
+        (RouteKind::Unreachable, Way::Punt(PuntReason::Unreachable)),
+        (RouteKind::Throw, Way::Punt(PuntReason::NoRoute)),
+        (RouteKind::Local, Way::Punt(PuntReason::Local)),
+        (RouteKind::Multicast, Way::Punt(PuntReason::Multicast)),
+    ] {
+        let mut lab = lab();
+        for prefix in ["172.16.0.0/16", "2001:db8:f::/48"] {
+            lab.set(prefix, Route { kind, ..through(1) });
+        }
+        assert_eq!(lab.way("172.16.0.1"), expected);
+        assert_eq!(lab.way("2001:db8:f::1"), expected);
+    }
 }
 
 #[test]

@@ -157,6 +157,7 @@ fn own_ipv4_addresses_are_the_sources_that_nobody_else_may_use() {
     let own = |ifindex, text: &str| Address {
         ifindex,
         address: text.parse().unwrap(),
+        peer: None,
     };
     let holds = |lab: &Lab, a: [u8; 4]| lab.world.locals.contains(u32::from_be_bytes(a));
     lab.event(Event::AddressSet(own(1, "10.0.1.1/24")));

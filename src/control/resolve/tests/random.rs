@@ -87,7 +87,7 @@ fn routes() -> impl Strategy<Value = Event> {
         3 => prop::collection::vec(path.clone(), 1),
         1 => prop::collection::vec(path, 0..4),
     ];
-    let special = prop_oneof![9 => Just(0u8), 2 => 1u8..8];
+    let special = prop_oneof![9 => Just(0u8), 2 => 1u8..9];
     let table = prop_oneof![6 => Just(MAIN), 1 => Just(LOCAL), 1 => Just(100u32)];
     let mtu = prop::option::weighted(0.2, Just(1400u32));
     let flags = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.3));
@@ -134,8 +134,8 @@ fn built(key: RouteKey, (kind, paths, special, mtu, metric): What) -> Route {
         1 if v4 => route.tos = 8,
         1 | 2 if !v4 => route.source = Some("2001:db8:f::/48".parse::<IpNet>().unwrap()),
         3 => route.encapsulated = true,
+        8 => route.lapsed = true,
         4..8 => {
-            route.kind = RouteKind::Unicast;
             route.nexthop_id = Some(u32::from(special) - 3);
             route.paths.clear();
         }
@@ -194,6 +194,7 @@ fn addresses() -> impl Strategy<Value = Event> {
         let address = Address {
             ifindex,
             address: own.parse().unwrap(),
+            peer: None,
         };
         if set {
             Event::AddressSet(address)

@@ -221,6 +221,41 @@ fn more_legs_than_a_group_holds_are_left_to_the_kernel() {
 }
 
 #[test]
+fn among_ipv4_default_routes_of_equal_metric_the_kernel_chooses() {
+    let mut lab = Lab::new();
+    let kernel = Way::Punt(PuntReason::KernelRoute);
+    lab.set("0.0.0.0/0", via(1, "10.0.1.9"));
+    lab.set("0.0.0.0/0", with_metric(10, via(2, "10.0.2.9")));
+    lab.set("::/0", via(1, "fe80::9"));
+    assert_eq!(lab.way("172.16.0.1"), to(unresolved(1)));
+    let key = key(MAIN, "0.0.0.0/0");
+    let place = Placement {
+        append: true,
+        ..Placement::default()
+    };
+    let other = via(2, "10.0.2.9");
+    let route = other.clone();
+    lab.event(Event::RouteSet { key, route, place });
+    assert_eq!(lab.way("172.16.0.1"), kernel);
+    lab.gone("0.0.0.0/0", other);
+    assert_eq!(lab.way("172.16.0.1"), to(unresolved(1)));
+    // One without a gateway is no choice, nor is one behind a link that is down.
+    let route = on_link(2);
+    lab.event(Event::RouteSet { key, route, place });
+    assert_eq!(lab.way("172.16.0.1"), to(unresolved(1)));
+    assert_eq!(lab.way("2001:db8:f::1"), to(unresolved(1)));
+}
+
+#[test]
+fn a_route_of_which_the_first_leg_has_ended_is_left_to_the_kernel() {
+    let mut lab = Lab::new();
+    let legs = multipath(&[(1, "fe80::9", 1), (2, "fe80::9", 1)]);
+    let lapsed = true;
+    lab.set("2001:db8:f::/48", Route { lapsed, ..legs });
+    assert_eq!(lab.way("2001:db8:f::1"), Way::Punt(PuntReason::KernelRoute));
+}
+
+#[test]
 fn routes_that_say_more_than_the_fast_path_knows_are_left_to_the_kernel() {
     let plain = || via(1, "fe80::9");
     let source = Some("2001:db8:9::/48".parse().unwrap());

@@ -88,6 +88,37 @@ fn the_table_that_is_asked_last_is_the_kernels_where_main_has_no_route() {
 }
 
 #[test]
+fn a_throw_route_leads_to_the_table_that_is_asked_last() {
+    const LAST: u32 = 253;
+    let mut lab = Lab::new();
+    let throw = || route(RouteKind::Throw, vec![]);
+    let kernel = Way::Punt(PuntReason::KernelRoute);
+    let nowhere = Way::Punt(PuntReason::NoRoute);
+    lab.set("172.16.0.0/16", throw());
+    lab.set("2001:db8:f::/48", throw());
+    lab.set("172.17.0.0/16", route(RouteKind::Blackhole, vec![]));
+    assert_eq!(lab.way("172.16.0.1"), nowhere);
+    let last = via(1, "10.0.1.9");
+    lab.set_in(LAST, "172.16.0.0/24", last.clone());
+    assert_eq!(lab.way("172.16.0.1"), kernel);
+    assert_eq!(lab.way("2001:db8:f::1"), nowhere);
+    assert_eq!(lab.way("172.17.0.1"), Way::Drop(DropReason::Blackhole));
+    lab.event(Event::RouteGone {
+        key: key(LAST, "172.16.0.0/24"),
+        route: last,
+    });
+    assert_eq!(lab.way("172.16.0.1"), nowhere);
+    // What the next table is, IPv4 does not tell.
+    for (prefix, host) in [
+        ("172.16.0.0/16", "172.16.0.1"),
+        ("2001:db8:f::/48", "2001:db8:f::1"),
+    ] {
+        lab.set_in(LOCAL, prefix, throw());
+        assert_eq!(lab.way(host), kernel);
+    }
+}
+
+#[test]
 fn a_dump_tells_of_the_last_table_too() {
     let mut mirror = Lab::new().mirror;
     mirror.load(set_event(key(253, "0.0.0.0/0"), via(1, "10.0.1.9")));

@@ -1,0 +1,157 @@
+//! When IPv6 routes end may change without a word: by a router advertisement of a shorter lifetime, or
+//! when what is there is added again with another end. So the kernel is asked, once a second, after the
+//! routes that are known to end.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::Ipv6Addr;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use netlink_packet_core::{Emitable, NLM_F_REQUEST, NetlinkHeader};
+use netlink_sys::Socket;
+use netlink_sys::protocols::NETLINK_ROUTE;
+
+use super::NetlinkError;
+use super::attributes::attributes;
+use super::expiry::{self, End, MARGIN, ROUTE_HEADER};
+use super::message::{Message, Messages};
+use super::socket;
+use crate::control::mirror::{Changes, Event, Mirror, RouteKey};
+
+const PERIOD: Duration = Duration::from_secs(1);
+/// Routes that are asked after, some microseconds each.
+const MOST: usize = 256;
+/// The kernel counts in ticks: ends this close are the same.
+const SLACK: Duration = Duration::from_millis(30);
+const RECEIVE_BUFFER: usize = 256 << 10;
+const RT_TABLE_MAIN: u32 = 254;
+const RTM_F_FIB_MATCH: u32 = 0x2000;
+
+/// Where an IPv6 lookup ends.
+struct Found {
+    /// The prefix's.
+    length: u8,
+    end: End,
+}
+
+/// A socket to ask by, and when to.
+pub(super) struct Lifetimes {
+    socket: Socket,
+    sequence: u32,
+    buffer: Vec<u8>,
+    next: Instant,
+    /// Routes that the kernel did not find, of which a dump has been asked for.
+    missed: BTreeSet<RouteKey>,
+}
+
+impl Lifetimes {
+    pub(super) fn open(now: Instant) -> Result<Lifetimes, NetlinkError> {
+        let mut socket = Socket::new(NETLINK_ROUTE).map_err(NetlinkError::Open)?;
+        socket::prepare(&mut socket, RECEIVE_BUFFER).map_err(NetlinkError::Open)?;
+        // The kernel has answered when the question is sent.
+        socket.set_non_blocking(true).map_err(NetlinkError::Open)?;
+        Ok(Lifetimes {
+            socket,
+            sequence: 0,
+            buffer: Vec::with_capacity(socket::DATAGRAM),
+            next: now,
+            missed: BTreeSet::new(),
+        })
+    }
+
+    /// When to ask, if there is anything to ask after.
+    pub(super) fn due(&self, mirror: &Mirror) -> Option<Instant> {
+        (!mirror.ends().is_empty()).then_some(self.next)
+    }
+
+    /// Asks, and notes ends that come sooner; true when a route has gone of which only a dump can tell.
+    pub(super) fn poll(&mut self, mirror: &mut Mirror, now: Instant) -> bool {
+        self.next = now + PERIOD;
+        self.missed.retain(|key| mirror.ends().contains_key(key));
+        // Only by the default rules a route of main is what a lookup finds.
+        if !mirror.rules().are_default(true) {
+            return false;
+        }
+        let ends = mirror.ends().iter().map(|(key, end)| (*key, *end));
+        let of_main = ends.filter(|(key, _)| key.table == RT_TABLE_MAIN);
+        let known: Vec<(RouteKey, Instant)> = of_main.take(MOST).collect();
+        let mut missed = false;
+        for (key, end) in known {
+            let IpNet::V6(net) = key.prefix else {
+                continue;
+            };
+            // Most likely of all to lie in no longer prefix.
+            let Ok(found) = self.ask(net.broadcast()) else {
+                continue;
+            };
+            match found {
+                Some(found) if found.length > net.prefix_len() => {}
+                Some(found) if found.length == net.prefix_len() => {
+                    self.missed.remove(&key);
+                    if let End::In(rest) = found.end
+                        && now + rest + MARGIN + SLACK < end
+                    {
+                        let at = now + rest + MARGIN;
+                        let ends = Some((key, at));
+                        mirror.apply(Event::SilentChange { at, ends }, &mut Changes::default());
+                    }
+                }
+                Some(_) | None => missed |= self.missed.insert(key),
+            }
+        }
+        missed
+    }
+
+    /// Asks the kernel for the route of an address (RTM_F_FIB_MATCH); `None` when there is none.
+    fn ask(&mut self, address: Ipv6Addr) -> io::Result<Option<Found>> {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.socket.send(&request(address, self.sequence), 0)?;
+        loop {
+            match socket::receive(&self.socket, &mut self.buffer)? {
+                socket::Datagram::Whole => {}
+                socket::Datagram::Foreign | socket::Datagram::Cut => continue,
+            }
+            let mut messages = Messages::new(&self.buffer).flatten();
+            // What is left of an earlier question is not its answer.
+            let answer = messages.find(|message| message.sequence == self.sequence);
+            if let Some(message) = answer {
+                return Ok(found(&message));
+            }
+        }
+    }
+}
+
+fn found(message: &Message<'_>) -> Option<Found> {
+    if message.kind != libc::RTM_NEWROUTE {
+        return None;
+    }
+    let cacheinfo = attributes(message.payload, ROUTE_HEADER)
+        .flatten()
+        .find(|attribute| attribute.kind() == libc::RTA_CACHEINFO);
+    let end = cacheinfo.and_then(|attribute| expiry::end(attribute.value()).ok());
+    Some(Found {
+        length: *message.payload.get(1)?,
+        end: end.unwrap_or(End::Never),
+    })
+}
+
+fn request(address: Ipv6Addr, sequence: u32) -> Vec<u8> {
+    const IPV6: u8 = 10;
+    let mut route = [0; ROUTE_HEADER];
+    (route[0], route[1]) = (IPV6, 128);
+    route[8..].copy_from_slice(&RTM_F_FIB_MATCH.to_ne_bytes());
+    let mut header = NetlinkHeader::default();
+    let length = header.buffer_len() + ROUTE_HEADER + 20;
+    header.length = u32::try_from(length).unwrap_or(u32::MAX);
+    header.message_type = libc::RTM_GETROUTE;
+    header.flags = NLM_F_REQUEST;
+    header.sequence_number = sequence;
+    let mut bytes = vec![0; header.buffer_len()];
+    header.emit(&mut bytes);
+    bytes.extend(route);
+    bytes.extend(20u16.to_ne_bytes());
+    bytes.extend(libc::RTA_DST.to_ne_bytes());
+    bytes.extend(address.octets());
+    bytes
+}
