@@ -13,13 +13,14 @@ mod tests;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
 use arrayvec::ArrayVec;
 
 pub use self::attachment::{Attachment, Injections};
 use self::clock::Clock;
-use self::idle::Patience;
+use self::idle::Restful;
 use super::bell::Bell;
 use super::forward::{Arrival, Pipeline, Verdicts};
 use super::mem::{Holder, Pool};
@@ -71,8 +72,56 @@ pub fn run(setup: Setup) {
     // Refused by the kernel only if the core has gone offline since it was checked: the worker is
     // slower then, not wrong.
     core_affinity::set_for_current(core_affinity::CoreId { id: setup.core });
-    let worker = Worker::new(setup.pool, setup.counters, setup.hits);
-    worker.run(setup.idle, setup.world, &setup.commands, &setup.bell);
+    let mut shift = Shift {
+        worker: Worker::new(setup.pool, setup.counters, setup.hits),
+        worlds: Cache::new(setup.world),
+        commands: setup.commands,
+        bell: setup.bell,
+    };
+    idle::run(&mut shift, setup.idle);
+    shift.worker.close_all();
+}
+
+/// A worker with everything that it looks at between bursts.
+struct Shift {
+    worker: Worker,
+    worlds: Worlds,
+    commands: Receiver<Command>,
+    bell: Arc<Bell>,
+}
+
+impl Restful for Shift {
+    fn turn(&mut self) -> Option<bool> {
+        let goes_on = self.worker.obey(&self.commands);
+        goes_on.then(|| self.worker.turn(&mut self.worlds))
+    }
+
+    fn now(&self) -> Duration {
+        self.worker.clock.now()
+    }
+
+    fn arm(&mut self) {
+        self.bell.arm();
+        // A packet that waits already is for the turn to find.
+        self.worker.queues().for_each(|queue| {
+            queue.arm();
+        });
+    }
+
+    fn sleep(&mut self) {
+        let worker = &mut self.worker;
+        worker.counters.sleeps.add(1);
+        idle::sleep(
+            &self.bell,
+            worker.ports.iter().flatten().map(|port| &**port),
+        );
+        worker.clock.turn(false, &worker.counters);
+    }
+
+    fn disarm(&mut self) {
+        self.bell.disarm();
+        self.worker.queues().for_each(PortQueue::disarm);
+    }
 }
 
 /// Everything of a worker but its thread: tests and benches turn it by hand.
@@ -116,42 +165,6 @@ impl Worker {
             rest: ArrayVec::new(),
             scratch: vec![0; MAX_PACKET].into_boxed_slice(),
             turns: 0,
-        }
-    }
-
-    fn run(
-        mut self,
-        idle: Idle,
-        world: Arc<ArcSwap<World>>,
-        commands: &Receiver<Command>,
-        bell: &Bell,
-    ) {
-        let mut worlds = Cache::new(world);
-        let mut patience = Patience::default();
-        let mut armed = false;
-        while self.obey(commands) {
-            let busy = self.turn(&mut worlds);
-            if std::mem::take(&mut armed) {
-                // This was the look after arming: whatever comes from here on wakes the sleeper.
-                if !busy {
-                    self.counters.sleeps.add(1);
-                    idle::sleep(bell, self.ports.iter().flatten().map(|port| &**port));
-                    self.clock.turn(false, &self.counters);
-                }
-                bell.disarm();
-                self.queues().for_each(PortQueue::disarm);
-                patience = Patience::default();
-            } else if idle == Idle::Adaptive && patience.is_spent(busy, self.clock.now()) {
-                bell.arm();
-                // A packet that waits already is for the turn to find.
-                self.queues().for_each(|queue| {
-                    queue.arm();
-                });
-                armed = true;
-            }
-        }
-        for port in self.active.clone() {
-            self.close(port);
         }
     }
 
@@ -207,6 +220,12 @@ impl Worker {
         }
         attachment.queue.drain(&mut self.pool);
         Some(attachment)
+    }
+
+    fn close_all(&mut self) {
+        for port in self.active.clone() {
+            self.close(port);
+        }
     }
 
     fn close(&mut self, port: PortId) {

@@ -1,7 +1,8 @@
 //! The worker's bookkeeping, turn by turn in the test's own thread; `threads` and
-//! `interrupts` run real ones.
+//! `interrupts` run real ones, `model` its way to sleep.
 
 mod interrupts;
+mod model;
 mod threads;
 
 use std::collections::BTreeSet;
