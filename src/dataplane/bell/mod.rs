@@ -13,8 +13,9 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use self::flag::Flag;
 
-/// One sleeper, any number of ringers.
+/// One sleeper, any number of ringers. Read whenever something is brought, so on a line of its own.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Bell {
     armed: Flag,
     /// Both ends of a pipe: a descriptor that any event loop takes.
