@@ -6,6 +6,7 @@ mod cpu;
 mod packets;
 mod rate;
 mod subject;
+mod wake;
 
 use std::env;
 use std::process::ExitCode;
@@ -71,12 +72,13 @@ fn cpu() -> Result<()> {
 /// Times of single packets, one way and there and back.
 fn latency() -> Result<()> {
     let mut times: Vec<[Vec<Duration>; 3]> = Subject::ALL.map(|_| Default::default()).into();
-    let (mut sleeps, mut lost) = (0, 0);
+    let (mut bare, mut sleeps, mut lost) = (Vec::new(), 0, 0);
     for _ in 0..ROUNDS {
+        bare.extend(wake::times(PACKETS, QUIET)?);
         for (subject, [first, paced, flood]) in Subject::ALL.iter().zip(&mut times) {
             let lab = subject.lab()?;
             let asleep = subject.sleeps(&lab)?;
-            let crossings = on_first_core(|| Crossing::open(&lab)?.times(PACKETS, QUIET))?;
+            let crossings = on_core(0, || Crossing::open(&lab)?.times(PACKETS, QUIET))?;
             sleeps += subject.sleeps(&lab)? - asleep;
             lost += PACKETS - crossings.len();
             first.extend(crossings);
@@ -95,8 +97,10 @@ fn latency() -> Result<()> {
         println!("| {what} | {} |", cells.collect::<Vec<_>>().join(" | "));
     }
     println!(
-        "\n{lost} packets lost; the adaptive worker slept {sleeps} times for {} of them",
-        PACKETS * ROUNDS
+        "\n{lost} of {} packets lost; the adaptive worker slept {sleeps} times for its third of them.\n\
+         The machine wakes a thread on the worker's core, asleep in `poll(2)`, in {}.",
+        PACKETS * ROUNDS * Subject::ALL.len(),
+        quantiles(&mut bare)
     );
     Ok(())
 }
@@ -145,15 +149,14 @@ fn pings(lab: &Lab, pace: &[&str]) -> Result<Vec<Duration>> {
     Ok(times.collect())
 }
 
-/// Where the lab's worker is not. A thread of its own, as what a pinned thread starts is pinned, too.
-fn on_first_core<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+/// On a thread of its own, as what a pinned thread starts is pinned, too.
+fn on_core<T: Send>(core: usize, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     thread::scope(|scope| {
         let pinned = scope.spawn(|| {
-            let mut first = CpuSet::new();
-            first
-                .set(0)
-                .and_then(|()| sched_setaffinity(Pid::from_raw(0), &first))
-                .map_err(Error::io("run on the first core"))?;
+            let mut set = CpuSet::new();
+            set.set(core)
+                .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))
+                .map_err(Error::io(format!("run on core {core}")))?;
             work()
         });
         let ended = pinned.join();
