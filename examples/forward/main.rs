@@ -10,17 +10,19 @@ mod world;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Barrier;
+use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
-use ixmap::control::args;
+use ixmap::control::{args, config};
 use ixmap::shared::fib::{Exhausted, GroupId, Path, World};
 use ixmap_tables::{Address, Addresses, Route, Routes};
 use serde::Serialize;
 
 use crate::naive::Naive;
 use crate::packet::{Family, Packet};
-use crate::router::Router;
+use crate::router::{Published, Router};
 
 /// The largest id in files.
 const LARGEST_ID: u32 = GroupId::MAX_SLOT - 1;
@@ -32,7 +34,8 @@ const MOST: usize = 1 << 20;
 /// 64-byte packets to the destinations, in the order of the file, lie in frames of the worker's pool.
 /// They arrive at the first port, go the way of every packet of ixmapd, and leave by the second, from
 /// where they arrive again. First, one pass is checked, every byte of it, against a forwarder that is
-/// slow and evidently right. Prints a line of JSON, the median over passes.
+/// slow and evidently right. Prints a line of JSON, the median over passes; with several cores the sum
+/// of their workers, which run at the same time.
 #[derive(Parser, Debug)]
 #[command(name = "forward")]
 struct Arguments {
@@ -54,6 +57,28 @@ struct Arguments {
     /// Run on this core
     #[arg(long, value_name = "C")]
     core: Option<usize>,
+    /// Run a worker on each of these cores, such as 0-1: each has frames and ports of its own
+    #[arg(long, value_name = "CORES", value_parser = cores, conflicts_with = "core")]
+    cores: Option<Cores>,
+}
+
+/// `--cores`: one argument, several cores.
+#[derive(Clone, Debug)]
+struct Cores(Vec<usize>);
+
+fn cores(text: &str) -> Result<Cores, String> {
+    let list = config::core_list(text).map_err(|fault| fault.to_string());
+    list.map(Cores)
+}
+
+impl Arguments {
+    /// Where each worker runs.
+    fn workers(&self) -> Vec<Option<usize>> {
+        match &self.cores {
+            Some(Cores(cores)) => cores.iter().copied().map(Some).collect(),
+            None => vec![self.core],
+        }
+    }
 }
 
 #[derive(thiserror::Error, Debug)]
@@ -70,6 +95,8 @@ enum Error {
     Core(usize),
     #[error("{0}")]
     Wrong(String),
+    #[error("a worker has panicked")]
+    Died,
 }
 
 #[derive(Serialize)]
@@ -82,6 +109,17 @@ struct Report {
     routes: usize,
     /// Of a pass: addresses without a route.
     not_forwarded: usize,
+    workers: Vec<Share>,
+}
+
+/// What one worker did.
+#[derive(Serialize)]
+struct Share {
+    core: Option<usize>,
+    mpps: f64,
+    ns_per_packet: f64,
+    #[serde(skip)]
+    not_forwarded: usize,
 }
 
 fn main() -> ExitCode {
@@ -93,18 +131,16 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("forward: {error}");
-            let input = matches!(error, Error::Input(_) | Error::NoDestinations(_));
+            let input = matches!(
+                error,
+                Error::Input(_) | Error::NoDestinations(_) | Error::Core(_)
+            );
             ExitCode::from(if input { 2 } else { 1 })
         }
     }
 }
 
 fn run(arguments: &Arguments) -> Result<(), Error> {
-    if let Some(id) = arguments.core
-        && !core_affinity::set_for_current(core_affinity::CoreId { id })
-    {
-        return Err(Error::Core(id));
-    }
     match Routes::read(&arguments.table, LARGEST_ID)? {
         Routes::Ipv4(routes) => {
             let ipv4 = world::load(&routes)?;
@@ -112,7 +148,7 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
                 ipv4,
                 ..World::default()
             };
-            measure(arguments, &routes, world)
+            measure(arguments, &routes, &world)
         }
         Routes::Ipv6(routes) => {
             let ipv6 = world::load(&routes)?;
@@ -120,7 +156,7 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
                 ipv6,
                 ..World::default()
             };
-            measure(arguments, &routes, world)
+            measure(arguments, &routes, &world)
         }
     }
 }
@@ -128,7 +164,7 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
 fn measure<A: Family + Address>(
     arguments: &Arguments,
     routes: &[Route<A>],
-    world: World,
+    world: &World,
 ) -> Result<(), Error> {
     let mut destinations: Vec<A> = Vec::new();
     Addresses::open(&arguments.destinations)?.fill(&mut destinations, MOST)?;
@@ -142,27 +178,78 @@ fn measure<A: Family + Address>(
         .take(frames)
         .map(|destination| (*destination, destination.packet()))
         .collect();
-    let mut router = Router::new(
-        world,
-        routes,
-        arguments.frames,
-        usize::from(arguments.burst),
-    )?;
-    let naive = Naive::new(routes);
-    let not_forwarded = router.check(&packets, &naive).map_err(Error::Wrong)?;
-    let ns_per_packet = router.measure(&packets, Duration::from_secs(arguments.seconds));
+    let published = Published::new(world, routes)?;
+    let workers = share_out(arguments, &published, &Naive::new(routes), &packets)?;
+    let mpps = workers.iter().map(|worker| worker.mpps).sum();
     let report = Report {
-        mpps: rounded(1e3 / ns_per_packet),
-        ns_per_packet: rounded(ns_per_packet),
+        mpps: rounded(mpps),
+        ns_per_packet: rounded(1e3 / mpps),
         frames: arguments.frames,
         burst: arguments.burst,
         path: Path::best().to_string(),
         routes: routes.len(),
-        not_forwarded,
+        not_forwarded: workers.first().map_or(0, |worker| worker.not_forwarded),
+        workers,
     };
     // Numbers and words: nothing that JSON cannot say.
     println!("{}", serde_json::to_string(&report).unwrap_or_default());
     Ok(())
+}
+
+/// Runs all workers at once, each on a thread and with frames of its own.
+fn share_out<A: Family + Address>(
+    arguments: &Arguments,
+    published: &Published,
+    naive: &Naive,
+    packets: &[(A, Packet)],
+) -> Result<Vec<Share>, Error> {
+    let cores = arguments.workers();
+    let together = Barrier::new(cores.len());
+    let time = Duration::from_secs(arguments.seconds);
+    let work = |core| {
+        let checked = checked(arguments, core, published, naive, packets);
+        // Also with an error: the others wait for everybody.
+        together.wait();
+        let (mut router, not_forwarded) = checked?;
+        let ns_per_packet = router.measure(packets, time);
+        Ok(Share {
+            core,
+            mpps: rounded(1e3 / ns_per_packet),
+            ns_per_packet: rounded(ns_per_packet),
+            not_forwarded,
+        })
+    };
+    thread::scope(|scope| {
+        let work = &work;
+        let threads = cores
+            .into_iter()
+            .map(|core| scope.spawn(move || work(core)));
+        let threads: Vec<_> = threads.collect();
+        let shares = threads.into_iter().map(|thread| thread.join());
+        shares
+            .map(|share| share.unwrap_or(Err(Error::Died)))
+            .collect()
+    })
+}
+
+/// A worker on this thread, which is pinned first so that its memory is near, and what one pass of it
+/// does not forward.
+fn checked<A: Family + Address>(
+    arguments: &Arguments,
+    core: Option<usize>,
+    published: &Published,
+    naive: &Naive,
+    packets: &[(A, Packet)],
+) -> Result<(Router, usize), Error> {
+    if let Some(id) = core
+        && !core_affinity::set_for_current(core_affinity::CoreId { id })
+    {
+        return Err(Error::Core(id));
+    }
+    let burst = usize::from(arguments.burst);
+    let mut router = Router::new(published, arguments.frames, burst)?;
+    let not_forwarded = router.check(packets, naive).map_err(Error::Wrong)?;
+    Ok((router, not_forwarded))
 }
 
 fn rounded(value: f64) -> f64 {

@@ -22,25 +22,45 @@ const FRAME_SIZE: u32 = 2048;
 /// Passes between two times that packets are written anew: each takes one off their TTL of 64.
 const PASSES: usize = 60;
 
+/// What all workers forward by.
+pub(crate) struct Published {
+    ingress: PortId,
+    egress: PortId,
+    /// Its next hops have MACs of their own,
+    distinct: Arc<ArcSwap<World>>,
+    /// or the router's: what leaves can arrive again as it is.
+    circular: Arc<ArcSwap<World>>,
+}
+
+impl Published {
+    pub(crate) fn new<A: Address>(world: &World, routes: &[Route<A>]) -> io::Result<Published> {
+        let port = |slot| PortId::new(slot).ok_or_else(|| io::Error::other("no such port"));
+        let (ingress, egress) = (port(0)?, port(1)?);
+        let largest = routes.iter().map(|route| route.id).max().unwrap_or(0);
+        let furnished = |mac: fn(u32) -> [u8; 6]| {
+            let world = furnish(world.clone(), largest, ingress, egress, mac);
+            Arc::new(ArcSwap::from_pointee(world))
+        };
+        Ok(Published {
+            ingress,
+            egress,
+            distinct: furnished(neighbour),
+            circular: furnished(|_| OWN),
+        })
+    }
+}
+
 pub(crate) struct Router {
     worker: Worker,
     ingress: PortId,
     egress: PortId,
-    /// Its next hops have MACs of their own,
     distinct: Worlds,
-    /// or the router's: what leaves can arrive again as it is.
     circular: Worlds,
 }
 
 impl Router {
-    pub(crate) fn new<A: Address>(
-        world: World,
-        routes: &[Route<A>],
-        frames: u32,
-        burst: usize,
-    ) -> io::Result<Router> {
-        let port = |slot| PortId::new(slot).ok_or_else(|| io::Error::other("no such port"));
-        let (ingress, egress) = (port(0)?, port(1)?);
+    pub(crate) fn new(published: &Published, frames: u32, burst: usize) -> io::Result<Router> {
+        let (ingress, egress) = (published.ingress, published.egress);
         let (arena, _) = Arena::new(frames, FRAME_SIZE)?;
         let pool = Pool::new(Arc::new(arena)).ok_or_else(|| io::Error::other("a second pool"))?;
         let mut worker = Worker::new(pool, Arc::default(), Arc::default());
@@ -48,17 +68,12 @@ impl Router {
             let queue = memory::Queue::new(frames as usize).with_burst(burst);
             worker.attach(attachment(port, queue)?);
         }
-        let largest = routes.iter().map(|route| route.id).max().unwrap_or(0);
-        let furnished = |mac: fn(u32) -> [u8; 6]| {
-            let world = furnish(world.clone(), largest, ingress, egress, mac);
-            Cache::new(Arc::new(ArcSwap::from_pointee(world)))
-        };
         Ok(Router {
             worker,
             ingress,
             egress,
-            distinct: furnished(neighbour),
-            circular: furnished(|_| OWN),
+            distinct: Cache::new(Arc::clone(&published.distinct)),
+            circular: Cache::new(Arc::clone(&published.circular)),
         })
     }
 

@@ -135,6 +135,7 @@ mod tests {
         Machine {
             cores: vec![0, 1, 2, 3],
             groups: [("ixmap".to_owned(), 998)].into(),
+            ..Machine::default()
         }
     }
 

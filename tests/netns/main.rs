@@ -26,3 +26,4 @@ mod routes;
 mod rules;
 mod service;
 mod suite;
+mod workers;

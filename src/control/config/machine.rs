@@ -2,13 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use super::value::core_list;
 use crate::control::fault::Fault;
+
+/// Where the kernel lists the cores that there are, and those that run.
+const CORES: &str = "/sys/devices/system/cpu";
 
 /// The machine as a configuration sees it.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Machine {
     /// Cores that this process may run on, ascending.
     pub cores: Vec<usize>,
+    /// Cores that run, for this process or not.
+    pub online: Vec<usize>,
+    /// Cores that are plugged in, online or not.
+    pub present: Vec<usize>,
     /// Groups by name.
     pub groups: BTreeMap<String, u32>,
 }
@@ -24,8 +32,14 @@ impl Machine {
             .map(|core| core.id)
             .collect();
         cores.sort_unstable();
+        let listed = |file| {
+            let list = std::fs::read_to_string(format!("{CORES}/{file}")).unwrap_or_default();
+            core_list(list.trim()).unwrap_or_default()
+        };
         Machine {
             cores,
+            online: listed("online"),
+            present: listed("present"),
             groups: parse_groups(&std::fs::read_to_string("/etc/group").unwrap_or_default()),
         }
     }
@@ -50,13 +64,25 @@ impl Machine {
                 ));
             }
             if !self.cores.contains(core) {
-                return Err(Fault::new(
-                    format!("no core {core} here"),
-                    format!("use some of {}", ranges(&self.cores)),
-                ));
+                return Err(self.absent(*core));
             }
         }
         Ok(())
+    }
+
+    /// Why no worker can run on a core.
+    fn absent(&self, core: usize) -> Fault {
+        let others = format!("use some of {}", ranges(&self.cores));
+        let (wrong, remedy) = if self.online.contains(&core) {
+            let way = "widen its CPUAffinity=, cpuset or `taskset`";
+            ("is not for this process", format!("{way}, or {others}"))
+        } else if self.present.contains(&core) {
+            let way = format!("`echo 1 > {CORES}/cpu{core}/online`");
+            ("is offline", format!("{way}, or {others}"))
+        } else {
+            return Fault::new(format!("no core {core} here"), others);
+        };
+        Fault::new(format!("core {core} {wrong}"), remedy)
     }
 }
 
@@ -105,9 +131,36 @@ mod tests {
     }
 
     #[test]
+    fn a_core_that_is_there_and_cannot_be_used_is_told_from_one_that_is_not() {
+        let machine = Machine {
+            cores: vec![0, 1],
+            online: vec![0, 1, 2],
+            present: vec![0, 1, 2, 3],
+            ..Machine::default()
+        };
+        for (core, line) in [
+            (
+                2,
+                "core 2 is not for this process: widen its CPUAffinity=, cpuset or `taskset`, or use \
+                 some of 0-1",
+            ),
+            (
+                3,
+                "core 3 is offline: `echo 1 > /sys/devices/system/cpu/cpu3/online`, or use some of 0-1",
+            ),
+            (4, "no core 4 here: use some of 0-1"),
+        ] {
+            let fault = machine.check_cores(&[0, core]).unwrap_err();
+            assert_eq!(fault.to_string(), line);
+        }
+    }
+
+    #[test]
     fn this_machine_has_a_core_and_a_root_group() {
         let machine = Machine::read();
         assert!(!machine.cores.is_empty());
+        let online = |core| machine.online.contains(core) && machine.present.contains(core);
+        assert!(machine.cores.iter().all(online), "{machine:?}");
         assert_eq!(machine.group("root"), Ok(0));
     }
 }

@@ -14,8 +14,8 @@ use crate::control::fault::Fault;
 use crate::shared::config::Config;
 
 pub use machine::Machine;
-pub use value::{Conflict, check_ports, port_spec};
-pub(crate) use value::{core_list, metrics, socket, split_port};
+pub use value::{Conflict, check_ports, core_list, port_spec};
+pub(crate) use value::{metrics, socket, split_port};
 
 /// Where the file is unless `-c` says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/ixmap/ixmap.toml";

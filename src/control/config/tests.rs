@@ -9,6 +9,7 @@ fn machine() -> Machine {
     Machine {
         cores: vec![0, 1, 2, 3],
         groups: [("ixmap".to_owned(), 998)].into(),
+        ..Machine::default()
     }
 }
 

@@ -204,7 +204,7 @@ pub(super) fn core(value: i64) -> Result<usize, Fault> {
 }
 
 /// A list of core ids: `1`, `2-5`, `2,4`.
-pub(crate) fn core_list(text: &str) -> Result<Vec<usize>, Fault> {
+pub fn core_list(text: &str) -> Result<Vec<usize>, Fault> {
     let wrong = || {
         Fault::new(
             format!("\"{text}\" is no list of cores"),

@@ -6,6 +6,7 @@
 //! serving sockets) runs in tasks of its own.
 
 mod answers;
+mod cores;
 mod look;
 mod ports;
 mod reload;
@@ -17,7 +18,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rtnetlink::Handle;
-use rustix::thread::{CpuSet, sched_setaffinity};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -101,8 +101,8 @@ pub struct Options {
 
 /// Runs the daemon until a signal stops it or it cannot go on.
 pub fn run(options: Options) -> Result<(), StartError> {
-    let cores = worker_cores(&options);
-    keep_off(&cores, &options.machine);
+    let cores = cores::of_workers(&options.config, &options.machine);
+    cores::keep_off(&cores, &options.machine);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("ixmap-control")
@@ -115,25 +115,6 @@ pub fn run(options: Options) -> Result<(), StartError> {
         daemon.stop().await;
         ended
     })
-}
-
-/// The configured cores, or else the last one.
-fn worker_cores(options: &Options) -> Vec<usize> {
-    match options.config.cores.as_slice() {
-        [] => options.machine.cores.last().copied().into_iter().collect(),
-        cores => cores.to_vec(),
-    }
-}
-
-/// Keeps this thread, and all that it starts, off the workers' cores where there are others.
-fn keep_off(workers: &[usize], machine: &Machine) {
-    let others = machine.cores.iter().filter(|core| !workers.contains(core));
-    let mut set = CpuSet::new();
-    others.for_each(|core| set.set(*core));
-    // Refused for the empty set, when workers have every core: control shares them then.
-    if let Err(error) = sched_setaffinity(None, &set) {
-        tracing::debug!("control shares the workers' cores: {error}");
-    }
 }
 
 /// What init and operators send.
@@ -432,7 +413,7 @@ impl Daemon {
         port.follow_carrier().await;
         port.watch(&self.newsroom);
         if self.ready {
-            port.introduce();
+            port.introduce(&self.workers);
         }
         self.ports[id.index()] = Some(port);
         self.refresh_facts(id);

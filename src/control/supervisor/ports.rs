@@ -9,11 +9,13 @@ use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::cores;
 use super::workers::Worker;
 use crate::control::resolve::PortFacts;
 use crate::control::tap::{Carrier, Tap, TapError, TapRings};
 use crate::dataplane::bell::Bell;
-use crate::dataplane::port::{Device, OpenError};
+use crate::dataplane::mem::node_of_core;
+use crate::dataplane::port::{Device, OpenError, numa_node};
 use crate::dataplane::ring::packet_ring;
 use crate::dataplane::worker::{Attachment, Injections};
 use crate::shared::config::PortConfig;
@@ -228,7 +230,7 @@ impl Port {
     }
 
     /// Tells the log what the port is, and what an operator should know about its device.
-    pub(super) fn introduce(&self) {
+    pub(super) fn introduce(&self, workers: &[Worker]) {
         let facts = self.device.facts();
         tracing::info!(
             "port {}: {} ({} mode, queues {}, mtu {}), link {}",
@@ -242,7 +244,11 @@ impl Port {
         if let Some(module) = self.device.module() {
             tracing::info!("port {}: {module}", self.config.name);
         }
-        for line in self.device.warnings() {
+        let nodes = workers
+            .iter()
+            .map(|worker| (&*worker.name, node_of_core(worker.core)));
+        let far = numa_node(&self.config).and_then(|node| cores::far(node, nodes));
+        for line in self.device.warnings().into_iter().chain(far) {
             tracing::warn!("port {}: {line}", self.config.name);
         }
     }

@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
-use super::ports::{Port, PortError};
+use super::ports::PortError;
 use super::workers::{Worker, memory_warnings};
-use super::{Daemon, Options, Signals, StartError};
+use super::{Daemon, Options, Signals, StartError, cores};
 use crate::control::ctl;
 use crate::control::metrics::{self, Times};
 use crate::control::neighbours::Neighbours;
@@ -145,10 +145,12 @@ impl Daemon {
     pub(super) fn introduce(&mut self) {
         self.ready = true;
         tracing::info!("ixmapd {} forwards", env!("CARGO_PKG_VERSION"));
-        for line in memory_warnings(&self.workers) {
-            tracing::warn!("{line}");
-        }
-        self.ports.iter().flatten().for_each(Port::introduce);
+        let cores: Vec<usize> = self.workers.iter().map(|worker| worker.core).collect();
+        let mut lines = cores::warnings(&cores, &self.options.machine);
+        lines.extend(memory_warnings(&self.workers));
+        lines.iter().for_each(|line| tracing::warn!("{line}"));
+        let ports = self.ports.iter().flatten();
+        ports.for_each(|port| port.introduce(&self.workers));
         self.warn_of_forwarding();
         self.warn_of_addresses();
         self.tell_rules();

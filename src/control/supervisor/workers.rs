@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use super::StartError;
+use super::{StartError, cores};
 use crate::dataplane::bell::Bell;
-use crate::dataplane::mem::{Arena, Pool, Shortfall, node_of_core};
+use crate::dataplane::mem::{Arena, Shortfall, node_of_core};
 use crate::dataplane::port::PortQueue;
 use crate::dataplane::worker::{self, Attachment, Command, Setup};
 use crate::shared::api::WorkerState;
@@ -66,12 +66,10 @@ impl Worker {
         let counters = Arc::new(WorkerCounters::default());
         let hits = Arc::new(Hits::default());
         let (commands, receiver) = channel();
-        let pool = Pool::new(Arc::clone(&arena))
-            .ok_or_else(|| failed(std::io::Error::other("its packet memory is taken")))?;
         let setup = Setup {
             core,
             idle,
-            pool,
+            arena: Arc::clone(&arena),
             world,
             commands: receiver,
             bell: Arc::clone(&bell),
@@ -79,10 +77,7 @@ impl Worker {
             hits: Arc::clone(&hits),
         };
         let name = format!("core{core}");
-        let thread = std::thread::Builder::new()
-            .name(format!("ixmap-{name}"))
-            .spawn(move || worker::run(setup))
-            .map_err(failed)?;
+        let thread = worker::start(cores::thread_name(core), setup).map_err(failed)?;
         let health = Health {
             busy_ns: 0,
             total_ns: 0,

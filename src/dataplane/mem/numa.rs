@@ -22,6 +22,17 @@ fn node_of_core_at(sysfs: &Path, core: usize) -> Option<u32> {
     nodes(&sysfs.join(format!("devices/system/cpu/cpu{core}"))).next()
 }
 
+/// The NUMA node that a netdev's device is attached to; `None` for one that is on none.
+pub fn node_of_netdev(name: &str) -> Option<u32> {
+    node_of_netdev_at(Path::new("/sys"), name)
+}
+
+fn node_of_netdev_at(sysfs: &Path, name: &str) -> Option<u32> {
+    let file = sysfs.join(format!("class/net/{name}/device/numa_node"));
+    // -1 for none.
+    fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
 /// Whether the machine has more than one node.
 pub(super) fn has_several_nodes(sysfs: &Path) -> bool {
     nodes(&sysfs.join("devices/system/node")).nth(1).is_some()
@@ -82,6 +93,20 @@ mod tests {
         }
         assert_eq!(node_of_core_at(root.path(), 3), Some(12));
         assert_eq!(node_of_core_at(root.path(), 4), None);
+    }
+
+    #[test]
+    fn the_node_of_a_netdev_is_its_device_s() {
+        let root = tempfile::tempdir().unwrap();
+        let device = root.path().join("class/net/eth0/device");
+        fs::create_dir_all(&device).unwrap();
+        let node = |text| {
+            fs::write(device.join("numa_node"), text).unwrap();
+            node_of_netdev_at(root.path(), "eth0")
+        };
+        assert_eq!(node("-1\n"), None);
+        assert_eq!(node("1\n"), Some(1));
+        assert_eq!(node_of_netdev_at(root.path(), "veth0"), None, "no device");
     }
 
     #[test]

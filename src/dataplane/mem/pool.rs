@@ -188,6 +188,16 @@ impl Pool {
         true
     }
 
+    /// Where the records of frames lie.
+    #[cfg(test)]
+    pub(crate) fn tables(&self) -> [std::ops::Range<usize>; 2] {
+        let place = |start: usize, bytes| start..start + bytes;
+        [
+            place(self.free.as_ptr().addr(), self.free.capacity() * 4),
+            place(self.holder.as_ptr().addr(), self.holder.len()),
+        ]
+    }
+
     fn token(&self, index: u32, offset: u16, len: u16) -> Frame {
         Frame {
             arena: self.arena.id(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::pci::bind::{self, BindError, Bound};
 use super::pci::{Sysfs, lender};
 use super::{PortQueue, afxdp, ixgbe};
-use crate::dataplane::mem::Arena;
+use crate::dataplane::mem::{Arena, node_of_netdev};
 use crate::shared::api::Interrupt;
 use crate::shared::config::{Driver, PortConfig};
 use crate::shared::mac::MacAddr;
@@ -88,6 +88,14 @@ impl Needs {
             largest_frame_size,
             huge_rings: None,
         })
+    }
+}
+
+/// The NUMA node that the device of a port is attached to; `None` where there is but one.
+pub fn numa_node(config: &PortConfig) -> Option<u32> {
+    match config.driver {
+        Driver::Afxdp => node_of_netdev(&config.device),
+        Driver::Ixgbe => Sysfs::default().numa_node(config.device.parse().ok()?),
     }
 }
 

@@ -9,7 +9,7 @@ pub mod ixgbe;
 pub mod memory;
 pub mod pci;
 
-pub use self::device::{Device, Facts, Needs, OpenError, bind_card};
+pub use self::device::{Device, Facts, Needs, OpenError, bind_card, numa_node};
 
 use std::os::fd::BorrowedFd;
 

@@ -19,8 +19,10 @@ pub struct Injections {
     pub room: Arc<Bell>,
 }
 
-/// Made by control, owned by the worker until the port goes.
+/// Made by control, owned by the worker until the port goes: on cache lines that no other worker's
+/// begins or ends on.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Attachment {
     pub(super) port: PortId,
     pub(super) queue: PortQueue,

@@ -11,18 +11,22 @@ mod idle;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
 use arrayvec::ArrayVec;
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 pub use self::attachment::{Attachment, Injections};
 use self::clock::Clock;
-use self::idle::Patience;
+use self::idle::Restful;
 use super::bell::Bell;
 use super::forward::{Arrival, Pipeline, Verdicts};
-use super::mem::{Holder, Pool};
+use super::mem::{Arena, Holder, Pool};
 use super::port::{Burst, PortQueue, TransmitList};
 use super::ring::MAX_PACKET;
 use crate::shared::config::Idle;
@@ -54,7 +58,8 @@ pub enum Command {
 pub struct Setup {
     pub core: usize,
     pub idle: Idle,
-    pub pool: Pool,
+    /// Whose frames are the worker's.
+    pub arena: Arc<Arena>,
     pub world: Arc<ArcSwap<World>>,
     pub commands: Receiver<Command>,
     /// Rung by whoever brings commands or packets to send.
@@ -66,13 +71,96 @@ pub struct Setup {
 /// A worker's look at the published world.
 pub type Worlds = Cache<Arc<ArcSwap<World>>, Arc<World>>;
 
-/// Runs a worker until it is told to stop. To be called on a thread of its own.
-pub fn run(setup: Setup) {
-    // Refused by the kernel only if the core has gone offline since it was checked: the worker is
-    // slower then, not wrong.
-    core_affinity::set_for_current(core_affinity::CoreId { id: setup.core });
-    let worker = Worker::new(setup.pool, setup.counters, setup.hits);
-    worker.run(setup.idle, setup.world, &setup.commands, &setup.bell);
+/// Starts a worker on a thread of its own, which it keeps until it is told to stop. Returns once it
+/// is on its core.
+pub fn start(name: String, setup: Setup) -> io::Result<JoinHandle<()>> {
+    let (tell, told) = sync_channel(1);
+    let thread = thread::Builder::new().name(name).spawn(move || {
+        let idle = setup.idle;
+        match Shift::begin(setup) {
+            Ok(mut shift) => {
+                // Whoever starts it waits.
+                let _ = tell.send(Ok(()));
+                idle::run(&mut shift, idle);
+                shift.worker.close_all();
+            }
+            Err(error) => {
+                let _ = tell.send(Err(error));
+            }
+        }
+    })?;
+    let begun = told.recv();
+    begun.unwrap_or_else(|_| Err(io::Error::other("it panicked")))?;
+    Ok(thread)
+}
+
+/// Keeps this thread on one core.
+fn pin(core: usize) -> io::Result<()> {
+    let refused = || io::Error::other("it is offline, or not for this process: see `lscpu -e`");
+    if core >= CpuSet::MAX_CPU {
+        return Err(refused());
+    }
+    let mut set = CpuSet::new();
+    set.set(core);
+    sched_setaffinity(None, &set).map_err(|_| refused())
+}
+
+/// A worker with everything that it looks at between bursts.
+struct Shift {
+    worker: Worker,
+    worlds: Worlds,
+    commands: Receiver<Command>,
+    bell: Arc<Bell>,
+}
+
+impl Shift {
+    /// On its core before it makes anything: what a worker writes is then in its thread's own heap,
+    /// apart from all others', and on its core's NUMA node.
+    fn begin(setup: Setup) -> io::Result<Shift> {
+        pin(setup.core)?;
+        let taken = || io::Error::other("its packet memory is another worker's");
+        let pool = Pool::new(setup.arena).ok_or_else(taken)?;
+        Ok(Shift {
+            worker: Worker::new(pool, setup.counters, setup.hits),
+            worlds: Cache::new(setup.world),
+            commands: setup.commands,
+            bell: setup.bell,
+        })
+    }
+}
+
+impl Restful for Shift {
+    fn turn(&mut self) -> Option<bool> {
+        let goes_on = self.worker.obey(&self.commands);
+        goes_on.then(|| self.worker.turn(&mut self.worlds))
+    }
+
+    fn now(&self) -> Duration {
+        self.worker.clock.now()
+    }
+
+    fn arm(&mut self) {
+        self.bell.arm();
+        // A packet that waits already is for the turn to find.
+        self.worker.queues().for_each(|queue| {
+            queue.arm();
+        });
+    }
+
+    fn sleep(&mut self) {
+        let worker = &mut self.worker;
+        worker.counters.sleeps.add(1);
+        idle::sleep(
+            &self.bell,
+            worker.ports.iter().flatten().map(|port| &**port),
+        );
+        worker.clock.turn(false, &worker.counters);
+    }
+
+    fn disarm(&mut self) {
+        self.bell.disarm();
+        self.worker.queues().for_each(PortQueue::disarm);
+    }
 }
 
 /// Everything of a worker but its thread: tests and benches turn it by hand.
@@ -116,42 +204,6 @@ impl Worker {
             rest: ArrayVec::new(),
             scratch: vec![0; MAX_PACKET].into_boxed_slice(),
             turns: 0,
-        }
-    }
-
-    fn run(
-        mut self,
-        idle: Idle,
-        world: Arc<ArcSwap<World>>,
-        commands: &Receiver<Command>,
-        bell: &Bell,
-    ) {
-        let mut worlds = Cache::new(world);
-        let mut patience = Patience::default();
-        let mut armed = false;
-        while self.obey(commands) {
-            let busy = self.turn(&mut worlds);
-            if std::mem::take(&mut armed) {
-                // This was the look after arming: whatever comes from here on wakes the sleeper.
-                if !busy {
-                    self.counters.sleeps.add(1);
-                    idle::sleep(bell, self.ports.iter().flatten().map(|port| &**port));
-                    self.clock.turn(false, &self.counters);
-                }
-                bell.disarm();
-                self.queues().for_each(PortQueue::disarm);
-                patience = Patience::default();
-            } else if idle == Idle::Adaptive && patience.is_spent(busy, self.clock.now()) {
-                bell.arm();
-                // A packet that waits already is for the turn to find.
-                self.queues().for_each(|queue| {
-                    queue.arm();
-                });
-                armed = true;
-            }
-        }
-        for port in self.active.clone() {
-            self.close(port);
         }
     }
 
@@ -207,6 +259,12 @@ impl Worker {
         }
         attachment.queue.drain(&mut self.pool);
         Some(attachment)
+    }
+
+    fn close_all(&mut self) {
+        for port in self.active.clone() {
+            self.close(port);
+        }
     }
 
     fn close(&mut self, port: PortId) {

@@ -1,7 +1,9 @@
 //! The worker's bookkeeping, turn by turn in the test's own thread; `threads` and
-//! `interrupts` run real ones.
+//! `interrupts` run real ones, `model` its way to sleep; `lines` is about where its memory lies.
 
 mod interrupts;
+mod lines;
+mod model;
 mod threads;
 
 use std::collections::BTreeSet;

@@ -37,8 +37,9 @@ pub struct Queue {
     bad_descriptors: u64,
 }
 
-/// A socket and what it holds.
+/// A socket and what it holds, on cache lines of its own: control makes those of all workers.
 #[derive(Debug)]
+#[repr(align(128))]
 struct Lane {
     socket: Socket,
     /// Frames in the fill and receive rings.

@@ -117,6 +117,7 @@ pub(super) struct Buffers {
 /// no longer touches a frame; the frames that they held are the pool's again by
 /// `pool.reclaim(queue.holder())` after that. A pool may have one queue a port.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Queue<R: Registers = Bar> {
     registers: R,
     receive: Vec<ReceiveQueue>,

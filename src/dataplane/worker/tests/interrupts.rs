@@ -53,7 +53,7 @@ fn a_sleeping_worker_has_the_card_wake_it() {
         counters: Arc::default(),
         last_resort: LastResort::new(|| ()),
     });
-    let rig = Rig::with_pool(Idle::Adaptive, Pool::new(arena).unwrap());
+    let rig = Rig::with_arena(Idle::Adaptive, arena);
     let (punts, _punted) = packet_ring(1 << 12);
     rig.command(Command::Attach(Box::new(Attachment::new(
         port(0),

@@ -26,16 +26,17 @@ pub(super) struct Rig {
 
 impl Rig {
     fn start(idle: Idle) -> Rig {
-        Rig::with_pool(idle, pool(FRAMES))
+        let (arena, _) = Arena::new(FRAMES, 2048).unwrap();
+        Rig::with_arena(idle, Arc::new(arena))
     }
 
-    pub(super) fn with_pool(idle: Idle, pool: Pool) -> Rig {
+    pub(super) fn with_arena(idle: Idle, arena: Arc<Arena>) -> Rig {
         let (commands, received) = channel();
         let (bell, counters) = (Arc::new(Bell::new().unwrap()), Arc::default());
         let setup = Setup {
             core: 0,
             idle,
-            pool,
+            arena,
             world: Arc::new(ArcSwap::from_pointee(world())),
             commands: received,
             bell: Arc::clone(&bell),
@@ -46,7 +47,7 @@ impl Rig {
             commands,
             bell,
             counters,
-            thread: std::thread::spawn(move || run(setup)),
+            thread: start("worker".to_owned(), setup).unwrap(),
         }
     }
 

@@ -1,16 +1,23 @@
 //! A doorbell between threads: the sleeper arms it, looks once more for work, then waits on its
 //! descriptor; whoever brings work rings, which costs a system call only while it is armed.
 
+mod flag;
+#[cfg(test)]
+pub(crate) mod model;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic as atomics;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
-/// One sleeper, any number of ringers.
+use self::flag::Flag;
+
+/// One sleeper, any number of ringers. Read whenever something is brought, so on a line of its own.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct Bell {
-    armed: AtomicBool,
+    armed: Flag,
     /// Both ends of a pipe: a descriptor that any event loop takes.
     reader: OwnedFd,
     writer: OwnedFd,
@@ -20,7 +27,7 @@ impl Bell {
     pub fn new() -> io::Result<Bell> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         Ok(Bell {
-            armed: AtomicBool::new(false),
+            armed: Flag::new(),
             reader,
             writer,
         })
@@ -29,15 +36,12 @@ impl Bell {
     /// Announces a sleep. After this every `ring` makes the descriptor readable; work brought
     /// before it must be looked for once more, now.
     pub fn arm(&self) {
-        self.armed.store(true, Ordering::Relaxed);
-        // Pairs with the fence in `ring`: either the ringer sees `armed`, or the sleeper's next look
-        // sees the ringer's work.
-        fence(Ordering::SeqCst);
+        self.armed.raise();
     }
 
     /// Ends the announcement and swallows rings that came meanwhile.
     pub fn disarm(&self) {
-        self.armed.store(false, Ordering::Relaxed);
+        self.armed.lower();
         let mut rings = [0; 16];
         // EAGAIN means that nobody rang. At most one ring an arming is ever written.
         let _ = rustix::io::read(&self.reader, &mut rings);
@@ -45,8 +49,7 @@ impl Bell {
 
     /// Wakes the sleeper if there is one. Call it after the work is in place.
     pub fn ring(&self) {
-        fence(Ordering::SeqCst);
-        if self.armed.load(Ordering::Relaxed) && self.armed.swap(false, Ordering::Relaxed) {
+        if self.armed.take() {
             // A full pipe (EAGAIN) is readable already, which is all that matters.
             let _ = rustix::io::write(&self.writer, &[1]);
         }
@@ -64,7 +67,7 @@ mod tests {
     use super::*;
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use std::sync::Arc;
-    use std::sync::atomic::AtomicU64;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     fn rang(bell: &Bell) -> bool {
         let mut fds = [PollFd::new(bell, PollFlags::IN)];
