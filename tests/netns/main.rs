@@ -25,4 +25,5 @@ mod reachability;
 mod routes;
 mod rules;
 mod service;
+mod slow_port;
 mod suite;
