@@ -19,8 +19,9 @@ use crate::ospf;
 /// Twice as long as any neighbour may be silent (4 s, 3 s).
 const FLOOD: Duration = Duration::from_secs(8);
 
-/// Frames sent at once. An unoptimised worker takes no flood at line rate: it gets no more at once
-/// than its receive ring holds. Hellos that are lost there, no limit can save.
+/// Frames sent at once, some 25 ms apart. An unoptimised worker takes no flood at line rate: it gets no
+/// more at once than its receive ring holds. Hellos that find that ring full are lost, and no limit can
+/// save them.
 const BURST: u32 = if cfg!(debug_assertions) {
     1 << 10
 } else {
