@@ -32,6 +32,12 @@ impl TokenBucket {
         }
     }
 
+    /// Puts back what was not used, as far as there is room for it.
+    fn give_back(&mut self, billionths: u64) {
+        let most = u64::from(self.burst) * NANO;
+        self.level = self.level.saturating_add(billionths).min(most);
+    }
+
     /// Takes one token if there is one.
     pub fn take(&mut self, now: Duration) -> bool {
         let elapsed = now.saturating_sub(self.last);
@@ -72,6 +78,9 @@ impl Default for PuntLimits {
     }
 }
 
+/// Tokens of which a frame that was joined with others on its way to the kernel gets all but one back.
+const JOINED_SHARE: u64 = 8;
+
 /// Packets a second and burst of a class: what the kernel digests through one TAP with room to
 /// spare, and no more of the cheap-to-forge kinds than its own ICMP limits let it answer.
 fn class_bucket(class: PuntClass) -> TokenBucket {
@@ -98,6 +107,13 @@ impl PuntLimits {
             }
         }
         self.classes[class.index()].take(now)
+    }
+
+    /// So many frames that had been admitted, segments of TCP to the router, were joined with others.
+    /// The kernel took them as part of one frame, so they cost an eighth of one each.
+    pub fn give_back(&mut self, joined: u32) {
+        let tokens = u64::from(joined) * NANO / JOINED_SHARE * (JOINED_SHARE - 1);
+        self.classes[PuntClass::Local.index()].give_back(tokens);
     }
 
     /// Whether a packet that turns back on its port is shown to the kernel (which forwards it and
@@ -127,6 +143,23 @@ mod tests {
         let now = Duration::from_secs(1);
         while limits.admit(PuntReason::Local, 0, now) {}
         assert!(limits.admit(PuntReason::Routing, 0, now));
+    }
+
+    #[test]
+    fn frames_that_were_joined_cost_an_eighth() {
+        let mut limits = PuntLimits::default();
+        let now = Duration::from_secs(1);
+        let admitted = |limits: &mut PuntLimits| {
+            let admitted =
+                std::iter::from_fn(|| limits.admit(PuntReason::Local, 0, now).then_some(()));
+            u32::try_from(admitted.count()).unwrap()
+        };
+        let burst = admitted(&mut limits);
+        limits.give_back(8000);
+        assert_eq!(admitted(&mut limits), 7000);
+        limits.give_back(u32::MAX);
+        assert_eq!(admitted(&mut limits), burst, "never more than the burst");
+        assert!(limits.admit(PuntReason::Routing, 0, now), "another class");
     }
 
     #[test]

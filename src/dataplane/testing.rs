@@ -1,7 +1,8 @@
 //! What the tests of the fast path share: ports and MACs of the lab, packet memory, and builders of
 //! frames. The builders lay out headers by themselves, so that a fault in `wire` cannot hide.
 
-use std::sync::Arc;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, LazyLock};
 
 use super::mem::{Arena, Frame, Pool};
 use crate::shared::port::PortId;
@@ -23,8 +24,70 @@ pub(crate) fn neighbour_mac(slot: u8) -> [u8; 6] {
 
 /// A pool of `frames` frames of 2 KiB.
 pub(crate) fn pool(frames: u32) -> Pool {
-    let (arena, _) = Arena::new(frames, 2048).unwrap();
+    pool_of(frames, 2048)
+}
+
+/// A pool of `frames` frames of `size` bytes.
+pub(crate) fn pool_of(frames: u32, size: u32) -> Pool {
+    let (arena, _) = Arena::new(frames, size).unwrap();
     Pool::new(Arc::new(arena)).unwrap()
+}
+
+/// The longest frame of a jumbo link: 9000 bytes of packet.
+pub(crate) const JUMBO: usize = 9014;
+
+/// Every length of a frame from none to jumbo, by the smallest frames of a pool that it fits.
+pub(crate) fn every_length() -> Vec<(u32, RangeInclusive<usize>)> {
+    let mut next = 0;
+    let sizes = [2048, 4096, 16_384];
+    let lengths = sizes.map(|size| {
+        let longest = pool_of(1, size).capacity().min(JUMBO);
+        let lengths = next..=longest;
+        next = longest + 1;
+        (size, lengths)
+    });
+    lengths.to_vec()
+}
+
+/// Frames of exactly `length` bytes for the router's port 0: packets of both families that fill the
+/// frame, that claim a byte more than there is, and that leave padding; headers that are garbage;
+/// nothing but garbage.
+pub(crate) fn of_length(length: usize) -> Vec<Vec<u8>> {
+    static NOISE: LazyLock<Vec<u8>> =
+        LazyLock::new(|| (0u8..=250).cycle().step_by(167).take(JUMBO + 100).collect());
+    let payload = |headers: usize| ports(4000, 5000, length.saturating_sub(headers));
+    let ipv4 = |payload| {
+        let destination = [20, 0, 0, 1];
+        V4 {
+            payload,
+            ..v4(destination)
+        }
+        .frame()
+    };
+    let ipv6 = |payload| {
+        let destination = address(0x2001_0d14, 1);
+        V6 {
+            payload,
+            ..v6(destination)
+        }
+        .frame()
+    };
+    let noise = &NOISE[length % 100..];
+    let mut frames = vec![
+        ipv4(payload(34)),
+        ipv4(payload(33)),
+        ipv4(payload(64)),
+        ipv6(payload(54)),
+        ipv6(payload(53)),
+        ipv6(payload(84)),
+        ethernet(own_mac(0), 0x0800, noise),
+        ethernet(own_mac(0), 0x86dd, noise),
+        noise.to_vec(),
+    ];
+    frames
+        .iter_mut()
+        .for_each(|frame| frame.resize(length, 0xee));
+    frames
 }
 
 /// A frame of `pool` with these bytes.

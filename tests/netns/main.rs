@@ -25,5 +25,6 @@ mod reachability;
 mod routes;
 mod rules;
 mod service;
+mod slow_port;
 mod suite;
 mod workers;

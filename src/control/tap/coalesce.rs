@@ -34,8 +34,8 @@ struct Segment {
 }
 
 /// The segments joined so far.
-#[derive(Debug)]
-pub(super) struct Coalescer {
+#[derive(Debug, Default)]
+pub struct Coalescer {
     bytes: Vec<u8>,
     first: Option<Segment>,
     count: u16,
@@ -45,19 +45,16 @@ pub(super) struct Coalescer {
 }
 
 impl Coalescer {
-    pub(super) fn new() -> Coalescer {
+    pub fn new() -> Coalescer {
         Coalescer {
             bytes: Vec::with_capacity(MAX_FRAME),
-            first: None,
-            count: 0,
-            push: false,
-            short: false,
+            ..Coalescer::default()
         }
     }
 
     /// Takes a frame that follows on what is held, or that can be the first of a row. False: send
     /// what is held, if anything, and offer it once more; refused by an empty one it goes alone.
-    pub(super) fn take(&mut self, frame: &[u8]) -> bool {
+    pub fn take(&mut self, frame: &[u8]) -> bool {
         let Some(segment) = Segment::read(frame) else {
             return false;
         };
@@ -80,14 +77,15 @@ impl Coalescer {
         }
     }
 
-    /// What is held, ready for the kernel; valid until the next [`Self::take`].
-    pub(super) fn release(&mut self) -> Option<(VnetHeader, &[u8])> {
+    /// What is held, ready for the kernel, and of how many segments; valid until the next
+    /// [`Self::take`].
+    pub fn release(&mut self) -> Option<(VnetHeader, &[u8], u16)> {
         let first = self.first.take()?;
         if self.count == 1 {
-            return Some((VnetHeader::default(), &self.bytes));
+            return Some((VnetHeader::default(), &self.bytes, 1));
         }
         let header = first.seal(&mut self.bytes, self.push)?;
-        Some((header, &self.bytes))
+        Some((header, &self.bytes, self.count))
     }
 
     fn follows(&self, first: &Segment, next: &Segment, frame: &[u8]) -> bool {

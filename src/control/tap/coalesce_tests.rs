@@ -23,7 +23,7 @@ fn join(frames: &[Vec<u8>]) -> Vec<(VnetHeader, Vec<u8>)> {
 
 fn released(row: &mut Coalescer) -> Option<(VnetHeader, Vec<u8>)> {
     row.release()
-        .map(|(header, frame)| (header, frame.to_vec()))
+        .map(|(header, frame, _)| (header, frame.to_vec()))
 }
 
 /// What was joined, cut again.
@@ -31,7 +31,7 @@ fn cut(given: Vec<(VnetHeader, Vec<u8>)>) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     for (header, mut frame) in given {
         let mut segments = Segments::new(header, &mut frame).unwrap();
-        while let Some(segment) = segments.next() {
+        while let Some(segment) = segments.next_segment() {
             frames.push(segment.to_vec());
         }
     }

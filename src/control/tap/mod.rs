@@ -23,10 +23,10 @@ use rtnetlink::{Handle, LinkUnspec};
 use tokio::net::unix::pipe;
 use tokio::task::JoinHandle;
 
-use self::coalesce::Coalescer;
+pub use self::coalesce::Coalescer;
 use self::queue::Queue;
-use self::segment::Segments;
-use self::vnet::VnetHeader;
+pub use self::segment::Segments;
+pub use self::vnet::VnetHeader;
 use crate::dataplane::bell::Bell;
 use crate::dataplane::ring::{MAX_PACKET, PacketReceiver, PacketSender};
 use crate::shared::mac::MacAddr;
@@ -228,26 +228,12 @@ async fn deliver(
     bell: Arc<Bell>,
 ) -> io::Result<()> {
     let sleeper = Sleeper::new(bell)?;
-    let mut buffer = vec![0; MAX_PACKET];
+    let mut scratch = vec![0; MAX_PACKET];
     let mut row = Coalescer::new();
     loop {
         let mut moved = false;
         for ring in &mut punts {
-            for _ in 0..BUDGET {
-                let Some(len) = ring.pop(&mut buffer) else {
-                    break;
-                };
-                moved = true;
-                let frame = &buffer[..len];
-                if row.take(frame) {
-                    continue;
-                }
-                release(&queue, &mut row).await?;
-                if !row.take(frame) {
-                    write(&queue, VnetHeader::default(), frame).await?;
-                }
-            }
-            release(&queue, &mut row).await?;
+            moved |= drain(&queue, ring, &mut row, &mut scratch).await?;
         }
         if moved {
             tokio::task::yield_now().await;
@@ -259,11 +245,40 @@ async fn deliver(
     }
 }
 
-async fn release(queue: &Queue, row: &mut Coalescer) -> io::Result<()> {
-    match row.release() {
-        Some((header, frame)) => write(queue, header, frame).await,
-        None => Ok(()),
+/// Writes up to [`BUDGET`] frames of a ring; whether there were any.
+async fn drain(
+    queue: &Queue,
+    ring: &mut PacketReceiver,
+    row: &mut Coalescer,
+    scratch: &mut [u8],
+) -> io::Result<bool> {
+    let (mut moved, mut joined) = (false, 0);
+    for _ in 0..BUDGET {
+        let Some(packet) = ring.peek(scratch) else {
+            break;
+        };
+        moved = true;
+        let frame = packet.bytes();
+        if !row.take(frame) {
+            joined += release(queue, row).await?;
+            if !row.take(frame) {
+                write(queue, VnetHeader::default(), frame).await?;
+            }
+        }
+        packet.done();
     }
+    joined += release(queue, row).await?;
+    ring.note_joined(joined);
+    Ok(moved)
+}
+
+/// Writes what is held, and returns how many frames were spared by joining it.
+async fn release(queue: &Queue, row: &mut Coalescer) -> io::Result<u32> {
+    let Some((header, frame, count)) = row.release() else {
+        return Ok(0);
+    };
+    write(queue, header, frame).await?;
+    Ok(u32::from(count) - 1)
 }
 
 /// Writes a frame; an error only when the TAP is gone.
@@ -304,7 +319,7 @@ async fn inject(
             tracing::debug!("the TAP gave a frame that does not fit its header");
             continue;
         };
-        while let Some(segment) = segments.next() {
+        while let Some(segment) = segments.next_segment() {
             if segment.len() > MAX_PACKET {
                 tracing::debug!("the TAP gave a frame longer than any port sends");
                 continue;

@@ -24,7 +24,7 @@ const CWR: u8 = 0x80;
 
 /// A frame from the kernel as the frames that may leave by a device, one after the other.
 #[derive(Debug)]
-pub(super) struct Segments<'a> {
+pub struct Segments<'a> {
     frame: &'a mut [u8],
     /// `None`: the frame goes as it is, once.
     plan: Option<Plan>,
@@ -49,7 +49,7 @@ struct Plan {
 
 impl<'a> Segments<'a> {
     /// `None` when header and frame do not fit together: such a frame cannot be sent.
-    pub(super) fn new(header: VnetHeader, frame: &'a mut [u8]) -> Option<Segments<'a>> {
+    pub fn new(header: VnetHeader, frame: &'a mut [u8]) -> Option<Segments<'a>> {
         let plan = match header.gso_type & !GSO_ECN {
             GSO_NONE => {
                 if header.flags & NEEDS_CSUM != 0 {
@@ -70,7 +70,7 @@ impl<'a> Segments<'a> {
     }
 
     /// The next frame to send.
-    pub(super) fn next(&mut self) -> Option<&[u8]> {
+    pub fn next_segment(&mut self) -> Option<&[u8]> {
         if self.ended {
             return None;
         }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 fn collect(header: VnetHeader, frame: &mut [u8]) -> Option<Vec<Vec<u8>>> {
     let mut segments = Segments::new(header, frame)?;
     let mut all = Vec::new();
-    while let Some(segment) = segments.next() {
+    while let Some(segment) = segments.next_segment() {
         all.push(segment.to_vec());
     }
     Some(all)

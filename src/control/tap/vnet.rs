@@ -15,21 +15,21 @@ pub(super) const GSO_TCPV6: u8 = 4;
 pub(super) const GSO_ECN: u8 = 0x80;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct VnetHeader {
-    pub(super) flags: u8,
-    pub(super) gso_type: u8,
+pub struct VnetHeader {
+    pub flags: u8,
+    pub gso_type: u8,
     /// Bytes of all headers; a hint.
-    pub(super) hdr_len: u16,
+    pub hdr_len: u16,
     /// Payload bytes of each segment but the last.
-    pub(super) gso_size: u16,
+    pub gso_size: u16,
     /// Where summing begins, from the start of the frame.
-    pub(super) csum_start: u16,
+    pub csum_start: u16,
     /// Where the checksum is, from `csum_start`.
-    pub(super) csum_offset: u16,
+    pub csum_offset: u16,
 }
 
 impl VnetHeader {
-    pub(super) fn from_bytes(bytes: &[u8; HEADER_LEN]) -> VnetHeader {
+    pub fn from_bytes(bytes: &[u8; HEADER_LEN]) -> VnetHeader {
         let word = |at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
         VnetHeader {
             flags: bytes[0],
@@ -41,7 +41,7 @@ impl VnetHeader {
         }
     }
 
-    pub(super) fn to_bytes(self) -> [u8; HEADER_LEN] {
+    pub fn to_bytes(self) -> [u8; HEADER_LEN] {
         let mut bytes = [self.flags, self.gso_type, 0, 0, 0, 0, 0, 0, 0, 0];
         let words = [
             self.hdr_len,

@@ -1,6 +1,7 @@
 //! A port as one worker has it: its queues, its counters, its two packet rings to control.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::dataplane::bell::Bell;
 use crate::dataplane::limit::PuntLimits;
@@ -55,6 +56,18 @@ impl Attachment {
             bell,
             limits: PuntLimits::default(),
             outgoing: TransmitList::new(),
+        }
+    }
+
+    /// Whether the limits let a packet go to the kernel.
+    pub(super) fn admits(&mut self, reason: PuntReason, next_hop: u32, now: Duration) -> bool {
+        if self.limits.admit(reason, next_hop, now) {
+            return true;
+        }
+        // An empty bucket is when it matters what came of the frames before.
+        reason.class() == PuntClass::Local && {
+            self.limits.give_back(self.punts.take_joined());
+            self.limits.admit(reason, next_hop, now)
         }
     }
 

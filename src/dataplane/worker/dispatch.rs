@@ -54,7 +54,7 @@ impl Worker {
             Verdict::Redirect => (Ok(PuntReason::Redirect), true),
             Verdict::Punt(reason, next_hop) => {
                 let now = self.clock.now();
-                (Ok(reason), port.limits.admit(reason, next_hop, now))
+                (Ok(reason), port.admits(reason, next_hop, now))
             }
         };
         match reason {
@@ -117,7 +117,7 @@ impl Worker {
         };
         let mut any = false;
         for _ in 0..BURST {
-            let Some(len) = injections.frames.pop(&mut self.scratch) else {
+            let Some(packet) = injections.frames.peek(&mut self.scratch) else {
                 break;
             };
             any = true;
@@ -125,9 +125,12 @@ impl Worker {
                 port.counters
                     .inject_dropped(InjectDropReason::NoBuffer)
                     .add(1);
+                packet.done();
                 continue;
             };
-            if self.pool.fill(&mut frame, &self.scratch[..len]) {
+            let fits = self.pool.fill(&mut frame, packet.bytes());
+            packet.done();
+            if fits {
                 port.outgoing.push(frame);
             } else {
                 port.counters

@@ -1,6 +1,7 @@
 //! The worker's bookkeeping, turn by turn in the test's own thread; `threads` and
 //! `interrupts` run real ones, `model` its way to sleep; `lines` is about where its memory lies.
 
+mod bad_input;
 mod interrupts;
 mod lines;
 mod model;
@@ -62,8 +63,12 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
+        Bench::of(pool(FRAMES))
+    }
+
+    fn of(pool: Pool) -> Bench {
         Bench {
-            worker: Worker::new(pool(FRAMES), Arc::default(), Arc::default()),
+            worker: Worker::new(pool, Arc::default(), Arc::default()),
             worlds: Cache::new(Arc::new(ArcSwap::from_pointee(world()))),
         }
     }

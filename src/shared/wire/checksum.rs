@@ -9,19 +9,21 @@ pub fn fold(mut sum: u64) -> u16 {
     u16::try_from(sum).unwrap_or(u16::MAX)
 }
 
-/// The one's complement sum of `bytes` as big-endian words, unfolded; an odd last byte counts as
-/// the high half of a word.
+/// The one's complement sum of `bytes` as big-endian words, not inverted; an odd last byte counts as
+/// the high half of a word. Summed in the machine's own order, which RFC 1071 section 2 allows and
+/// which leaves nothing to be swapped but the result.
 #[inline]
 pub fn sum(bytes: &[u8]) -> u64 {
     let mut chunks = bytes.chunks_exact(4);
     let mut sum: u64 = 0;
     for word in &mut chunks {
-        sum += u64::from(u32::from_be_bytes([word[0], word[1], word[2], word[3]]));
+        sum += u64::from(u32::from_ne_bytes([word[0], word[1], word[2], word[3]]));
     }
     let mut tail = [0; 4];
     let rest = chunks.remainder();
     tail[..rest.len()].copy_from_slice(rest);
-    sum + u64::from(u32::from_be_bytes(tail))
+    sum += u64::from(u32::from_ne_bytes(tail));
+    u64::from(u16::from_be(fold(sum)))
 }
 
 /// The checksum of `bytes`: zero over data that carries its own correct checksum.

@@ -11,6 +11,7 @@
 
 mod daemon;
 mod error;
+mod flood;
 mod host;
 mod metrics;
 mod names;
@@ -22,6 +23,7 @@ mod wait;
 
 pub use daemon::{Daemon, Exit};
 pub use error::{Error, Result};
+pub use flood::Flood;
 pub use host::{Family, Host};
 pub use metrics::Metrics;
 pub use names::unique_name;

@@ -74,6 +74,8 @@ enum Damage {
     None,
     Padding(usize),
     Cut(Index),
+    /// Noise from anywhere on.
+    Garbage(Index, usize, u64),
     /// Up to four bytes of the first 80.
     Bytes(Vec<(Index, u8)>),
 }
@@ -84,6 +86,12 @@ impl Damage {
             Damage::None => {}
             Damage::Padding(bytes) => frame.extend(std::iter::repeat_n(0xee, bytes)),
             Damage::Cut(at) => frame.truncate(at.index(frame.len() + 1)),
+            Damage::Garbage(at, len, seed) => {
+                let at = at.index(frame.len() + 1);
+                for (slot, byte) in frame[at..].iter_mut().zip(noise(len, seed)) {
+                    *slot = byte;
+                }
+            }
             Damage::Bytes(changes) => {
                 let reach = frame.len().min(80);
                 for (at, byte) in changes {
@@ -103,6 +111,8 @@ fn damage() -> impl Strategy<Value = Damage> {
         12 => Just(Damage::None),
         3 => (1usize..50).prop_map(Damage::Padding),
         1 => any::<Index>().prop_map(Damage::Cut),
+        2 => (any::<Index>(), 1..=LONGEST, any::<u64>())
+            .prop_map(|(at, len, seed)| Damage::Garbage(at, len, seed)),
         2 => vec((any::<Index>(), any::<u8>()), 1..=4).prop_map(Damage::Bytes),
     ]
 }
@@ -219,7 +229,7 @@ fn ipv6() -> impl Strategy<Value = V6> {
     ];
     // Discovery is rare among random bytes.
     let discovery = (130u8..140).prop_map(|kind| (58, vec![kind, 0, 0, 0, 0, 0, 0, 0]));
-    let upper = prop_oneof![8 => upper(), 1 => discovery];
+    let upper = prop_oneof![4 => upper(), 1 => discovery];
     let extensions = prop_oneof![
         4 => Just(Vec::new()),
         1 => vec(select(vec![60, 43, 44]), 1..4),

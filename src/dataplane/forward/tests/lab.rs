@@ -131,6 +131,16 @@ impl Router {
         self
     }
 
+    /// With links that carry jumbo frames.
+    pub(super) fn jumbo(mut self) -> Router {
+        for next_hop in &mut self.next_hops {
+            if let NextHop::Known { mtu, .. } = next_hop {
+                *mtu = 9000;
+            }
+        }
+        self
+    }
+
     /// The same router as the pipeline sees it.
     pub(super) fn world(&self, hash: HashFields) -> World {
         let mut groups: Vec<Group> = World::default().groups.iter().cloned().collect();
@@ -236,9 +246,14 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new() -> Bench {
+        Bench::of(pool(64))
+    }
+
+    /// With packet memory for a burst.
+    pub(super) fn of(pool: Pool) -> Bench {
         Bench {
             pipeline: Pipeline::default(),
-            pool: pool(64),
+            pool,
             hits: Hits::default(),
         }
     }

@@ -12,7 +12,7 @@ use super::lab::{Bench, router, spent_redirects};
 use crate::dataplane::forward::reference::Outcome;
 use crate::dataplane::limit::PuntLimits;
 use crate::dataplane::port::BURST;
-use crate::dataplane::testing::ethernet;
+use crate::dataplane::testing::{ethernet, every_length, of_length, pool_of};
 use crate::shared::fib::HashFields;
 use crate::shared::reason::{DropReason, PuntReason};
 
@@ -75,6 +75,29 @@ proptest! {
         let router = router().with_default();
         let outcome = Bench::new().run(&router.world(HashFields::FiveTuple), std::slice::from_ref(&frame));
         prop_assert!(router.judge(&frame).contains(&outcome[0]));
+    }
+}
+
+#[test]
+fn frames_of_every_length_fare_as_the_reference_says() {
+    for (size, lengths) in every_length() {
+        let router = match size {
+            2048 => router(),
+            _ => router().jumbo(),
+        };
+        let world = router.world(HashFields::FiveTuple);
+        let mut bench = Bench::of(pool_of(64, size));
+        for length in lengths {
+            let burst = of_length(length);
+            for (frame, outcome) in burst.iter().zip(bench.run(&world, &burst)) {
+                let right = router.judge(frame);
+                assert!(
+                    right.contains(&outcome),
+                    "{length} bytes, {:02x?}...\nbecame {outcome:02x?}\nand should be {right:02x?}",
+                    &frame[..length.min(60)]
+                );
+            }
+        }
     }
 }
 
