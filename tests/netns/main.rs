@@ -16,6 +16,7 @@ mod exhausted;
 mod frames;
 mod freshness;
 mod icmp;
+mod jumbo;
 mod lifecycle;
 mod local;
 mod neighbours;
