@@ -22,6 +22,7 @@ mod local;
 mod neighbours;
 mod packet;
 mod ports;
+mod queues;
 mod reachability;
 mod routes;
 mod rules;
