@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use super::frame::{Layout, Outstanding};
 use super::partial;
 use super::socket::{Kick, RX_ENTRIES, Socket, TX_ENTRIES};
-use crate::dataplane::mem::{Arena, Frame, Holder, Pool, prefetch};
+use crate::dataplane::mem::{Arena, Frame, Holder, Pool};
 use crate::dataplane::port::{BURST, Burst, TransmitList};
 
 /// The most frames that one socket (one hardware queue) holds: what a pool must have for each.
@@ -123,7 +123,7 @@ impl Queue {
                 continue;
             };
             // Another core wrote them: the headers of a whole burst come over together.
-            prefetch(pool.bytes(&frame));
+            pool.prefetch(&frame);
             let goes_on = descriptor.options & libc::XDP_PKT_CONTD != 0;
             if let Some(packet) = lane.gather(pool, frame, goes_on) {
                 burst.push(packet);
