@@ -29,6 +29,9 @@ use ixmap::shared::config::{Driver, PortConfig};
 use ixmap::shared::port::PortId;
 
 const FRAMES: u32 = 16384;
+/// Of 16 KiB each, for two ports.
+const JUMBO_FRAMES: u32 = 10240;
+const JUMBO_MTU: u16 = 9000;
 
 fn run(command: &str) -> String {
     let mut words = command.split_whitespace();
@@ -105,6 +108,13 @@ fn config(device: &str) -> PortConfig {
 
 fn open(device: &str) -> Device {
     Device::open(&config(device), 2048).unwrap()
+}
+
+/// Opens a port for packets of several buffers.
+fn open_jumbo(device: &str) -> Device {
+    let mut jumbo = config(device);
+    jumbo.mtu = Some(JUMBO_MTU);
+    Device::open(&jumbo, 16384).unwrap()
 }
 
 fn pool() -> Pool {
@@ -221,6 +231,65 @@ fn every_datagram_arrives_with_a_valid_checksum() {
         }
     });
     bridge(&mut pool, &mut ports, work);
+}
+
+/// Two hosts, each behind a port for packets of several buffers.
+fn jumbo_hosts() -> (Host, Host, Pool, [Device; 2], [PortQueue; 2]) {
+    own_network();
+    let (a, b) = (Host::new("p0", "10.0.0.1"), Host::new("p1", "10.0.0.2"));
+    for host in [&a, &b] {
+        let name = &host.name;
+        run(&format!("ip -n {name} link set wire mtu {JUMBO_MTU}"));
+    }
+    let pool = Pool::new(Arc::new(Arena::new(JUMBO_FRAMES, 16384).unwrap().0)).unwrap();
+    let mut devices = ["p0", "p1"].map(open_jumbo);
+    let [p0, p1] = &mut devices;
+    assert_eq!(p0.facts().mode, Mode::Native);
+    let mut ports = [attach(p0, &pool, 0), attach(p1, &pool, 1)];
+    let mut pool = pool;
+    bridge(&mut pool, &mut ports, thread::spawn(|| ()));
+    (a, b, pool, devices, ports)
+}
+
+#[test]
+fn tcp_in_packets_of_several_buffers_comes_whole_in_both_directions() {
+    let (a, b, mut pool, _devices, mut ports) = jumbo_hosts();
+    for (client, server, address) in [(&a, &b, "10.0.0.2:7000"), (&b, &a, "10.0.0.1:7000")] {
+        let work = tcp_transfer(client, server, address);
+        let (intact, frames, longest) = bridge(&mut pool, &mut ports, work);
+        assert!(intact);
+        assert!(frames > 4_000_000 / 8960, "{frames} frames");
+        assert_eq!(longest, 9014);
+    }
+    for port in ports {
+        close(port, &mut pool);
+    }
+    assert_eq!(pool.available(), JUMBO_FRAMES as usize);
+}
+
+#[test]
+fn a_datagram_of_any_number_of_buffers_arrives_as_it_was() {
+    let (a, b, mut pool, _devices, mut ports) = jumbo_hosts();
+    let receiver = b.thread(|| UdpSocket::bind("10.0.0.2:7000").unwrap());
+    let receiver = receiver.join().unwrap();
+    let work = a.thread(move || {
+        let sender = UdpSocket::bind("10.0.0.1:0").unwrap();
+        let mut got = [0; 10_000];
+        // Headers are 42 bytes; a first buffer holds 3840 bytes of a packet, as any other does.
+        let edges = [3840, 4096, 7680, 8192].map(|edge| edge - 42);
+        let around = edges.map(|edge| edge - 2..edge + 3).into_iter().flatten();
+        for len in (0..8972usize).step_by(97).chain(around).chain([8972]) {
+            let payload: Vec<u8> = (0..len).map(|at| (at * 7 + len).to_le_bytes()[0]).collect();
+            sender.send_to(&payload, "10.0.0.2:7000").unwrap();
+            let received = receiver.recv(&mut got).unwrap();
+            assert!(got[..received] == payload, "{len} bytes");
+        }
+    });
+    bridge(&mut pool, &mut ports, work);
+    for port in ports {
+        close(port, &mut pool);
+    }
+    assert_eq!(pool.available(), JUMBO_FRAMES as usize);
 }
 
 #[test]

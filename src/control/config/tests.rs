@@ -207,8 +207,8 @@ fn a_wrong_value_of_a_port_is_one_line() {
             "f.toml:5: port.mtu: 65537 is no MTU that ixmap can use: use 68 to 9710",
         ),
         (
-            "mtu = 9000",
-            "f.toml:5: port.mtu: 9000 is more than a port with driver afxdp can have: use at most 3818",
+            "mtu = 9711",
+            "f.toml:5: port.mtu: 9711 is no MTU that ixmap can use: use 68 to 9710",
         ),
         (
             "mtu = \"1500\"",

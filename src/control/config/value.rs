@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::control::fault::{Fault, nearest};
-use crate::dataplane::port::{afxdp, ixgbe};
+use crate::dataplane::port::ixgbe;
 use crate::shared::config::{
     AUDIT_SECONDS, Driver, FIB_MEMORY_MIB, Idle, KernelDriver, PortConfig,
 };
@@ -289,40 +289,12 @@ pub fn check_ports(ports: &[PortConfig]) -> Result<(), Conflict> {
             let wrong = format!("\"{}\" already belongs to \"{}\"", port.device, other.name);
             return conflict("device", wrong, "give each port a device of its own");
         }
-        let most = largest_mtu(port.driver);
-        if let Some(mtu) = port.mtu.map(u32::from).filter(|mtu| *mtu > most) {
-            let wrong = format!(
-                "{mtu} is more than a port with driver {} can have",
-                port.driver
-            );
-            return conflict("mtu", wrong, &format!("use at most {most}"));
-        }
-        let is_afxdp = |port: &PortConfig| port.driver == Driver::Afxdp;
-        if let Some(mtu) = port.mtu.map(u32::from)
-            && port.driver == Driver::Ixgbe
-            && ixgbe::frame_size_for(mtu).is_some_and(|size| size > afxdp::MAX_FRAME_SIZE)
-            && ports.iter().any(is_afxdp)
-        {
-            // Frames move between ports.
-            let wrong = format!("{mtu} takes larger frames than ports with driver afxdp can have");
-            let most = ixgbe::max_mtu(afxdp::MAX_FRAME_SIZE);
-            let remedy = format!("use at most {most}, or run the ports in two daemons");
-            return conflict("mtu", wrong, &remedy);
-        }
         if ports.iter().any(|other| other.name == port.device) {
             let wrong = format!("\"{}\" is the name of a port's TAP", port.device);
             return conflict("device", wrong, "give the port another name than a device");
         }
     }
     Ok(())
-}
-
-/// The largest MTU that a driver's frames carry.
-fn largest_mtu(driver: Driver) -> u32 {
-    match driver {
-        Driver::Afxdp => afxdp::max_mtu(afxdp::MAX_FRAME_SIZE),
-        Driver::Ixgbe => ixgbe::MAX_MTU,
-    }
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ use super::neighbours::Neighbours;
 use super::netlink::{Keeper, NetlinkError, Update};
 use super::resolve::Resolver;
 use crate::dataplane::mem::Shortfall;
-use crate::shared::config::{Config, Driver, PortConfig};
+use crate::shared::config::{Config, PortConfig};
 use crate::shared::fib::{Exhausted, Publisher, World};
 use crate::shared::port::{MAX_PORTS, PortId};
 
@@ -61,16 +61,6 @@ pub enum StartError {
     Worker { core: usize, source: std::io::Error },
     #[error("port {name}: {source}")]
     Port { name: String, source: PortError },
-    #[error(
-        "port {name}: {driver} carries frames of at most {largest} bytes, and the mtu of another port \
-         takes {wanted}: lower that mtu, or run the ports in two daemons"
-    )]
-    FrameSize {
-        name: String,
-        driver: Driver,
-        wanted: u32,
-        largest: u32,
-    },
     #[error(
         "what ports with driver ixgbe and their workers read and write must lie in hugepages: {0} \
          (docs/hardware.md)"

@@ -214,7 +214,9 @@ fn start_workers(
         frames = frames.saturating_add(need.frames);
         needs.push(need);
     }
-    let frame_size = frame_size(&needs, config)?;
+    // Frames move between ports.
+    let frame_size = needs.iter().map(|need| need.frame_size).max();
+    let frame_size = frame_size.unwrap_or(DEFAULT_FRAME_SIZE);
     check_hugepages(&needs, cores, frames, frame_size)?;
     let start =
         |core: &usize| Worker::start(*core, config.idle, frames, frame_size, publisher.current());
@@ -238,21 +240,5 @@ fn check_hugepages(
     match Shortfall::of_all(arenas.chain(rings)) {
         Some(shortfall) => Err(StartError::Hugepages(shortfall)),
         None => Ok(()),
-    }
-}
-
-/// The size that suits every port: frames move between them.
-fn frame_size(needs: &[Needs], config: &Config) -> Result<u32, StartError> {
-    let wanted = needs.iter().map(|need| need.frame_size).max();
-    let wanted = wanted.unwrap_or(DEFAULT_FRAME_SIZE);
-    let mut ports = config.ports.iter().zip(needs);
-    match ports.find(|(_, need)| need.largest_frame_size < wanted) {
-        None => Ok(wanted),
-        Some((port, need)) => Err(StartError::FrameSize {
-            name: port.name.clone(),
-            driver: port.driver,
-            wanted,
-            largest: need.largest_frame_size,
-        }),
     }
 }

@@ -171,6 +171,12 @@ impl Pool {
         }
     }
 
+    /// Has the packet's first bytes come nearer, for a look at them soon.
+    #[inline]
+    pub fn prefetch(&self, frame: &Frame) {
+        prefetch(self.bytes(frame).as_ptr());
+    }
+
     /// Makes `frame` a copy of `packet`, behind the headroom and as many cache lines as the frame's
     /// index says and there is room for; false (and nothing done) when it is longer than
     /// [`Self::capacity`].
@@ -196,6 +202,18 @@ impl Pool {
             place(self.free.as_ptr().addr(), self.free.capacity() * 4),
             place(self.holder.as_ptr().addr(), self.holder.len()),
         ]
+    }
+
+    /// Appends the packet in `more` to the one in `frame`, as far as the frame has room for it.
+    pub fn append(&self, frame: &mut Frame, more: &Frame) {
+        let start = frame.len();
+        let room = self.arena.frame_size() as usize - usize::from(frame.offset) - start;
+        let count = more.len().min(room);
+        let Ok(len) = u16::try_from(start + count) else {
+            return;
+        };
+        frame.len = len;
+        self.bytes_mut(frame)[start..].copy_from_slice(&self.bytes(more)[..count]);
     }
 
     fn token(&self, index: u32, offset: u16, len: u16) -> Frame {
@@ -331,5 +349,24 @@ mod tests {
         frame.truncate(60);
         assert_eq!(frame.len(), 60);
         pool.give(frame);
+    }
+
+    #[test]
+    fn a_packet_is_appended_as_far_as_the_frame_goes() {
+        let mut pool = pool(2);
+        let (mut frame, mut more) = (pool.take().unwrap(), pool.take().unwrap());
+        assert!(pool.fill(&mut frame, b"hello "));
+        assert!(pool.fill(&mut more, b"world"));
+        pool.append(&mut frame, &more);
+        assert_eq!(pool.bytes(&frame), b"hello world");
+        assert!(pool.fill(&mut frame, &[1; 1000]));
+        assert!(pool.fill(&mut more, &[2; 1000]));
+        pool.append(&mut frame, &more);
+        let room = 2048 - usize::from(frame.offset);
+        assert_eq!(frame.len(), room);
+        assert_eq!(pool.bytes(&frame)[998..1002], [1, 1, 2, 2]);
+        assert_eq!(pool.bytes(&more), [2; 1000]);
+        pool.append(&mut frame, &more);
+        assert_eq!(frame.len(), room, "full");
     }
 }

@@ -34,8 +34,6 @@ pub struct Needs {
     pub frames: u32,
     /// Bytes of a frame, at least.
     pub frame_size: u32,
-    /// The largest frames that the driver can use.
-    pub largest_frame_size: u32,
     /// The rings of a card that works in hugepages only: their bytes, and the NUMA node to have them on.
     pub huge_rings: Option<(usize, Option<u32>)>,
 }
@@ -67,7 +65,6 @@ impl Needs {
         Ok(Needs {
             frames: ixgbe::frames(queues.div_ceil(workers)),
             frame_size,
-            largest_frame_size: ixgbe::MAX_FRAME_SIZE,
             huge_rings: Some((ixgbe::ring_bytes(queues), sysfs.numa_node(address))),
         })
     }
@@ -75,9 +72,8 @@ impl Needs {
     fn of_netdev(config: &PortConfig, workers: u32) -> Result<Needs, OpenError> {
         let (device_mtu, queues) = afxdp::survey(&config.device)?;
         let mtu = config.mtu.map_or(device_mtu, u32::from);
-        let largest_frame_size = afxdp::MAX_FRAME_SIZE;
         let frame_size = afxdp::frame_size_for(mtu).ok_or_else(|| {
-            let max = afxdp::max_mtu(largest_frame_size);
+            let max = afxdp::MAX_MTU;
             let way = format!(", or `ip link set {} mtu {max}`", config.device);
             OpenError::MtuTooLarge { mtu, max, way }
         })?;
@@ -85,7 +81,6 @@ impl Needs {
         Ok(Needs {
             frames: queues.saturating_mul(afxdp::FRAMES_PER_SOCKET),
             frame_size,
-            largest_frame_size,
             huge_rings: None,
         })
     }

@@ -54,8 +54,10 @@ impl Daemon {
         let workers = last_core().to_string();
         let mut words = vec![text(binary)];
         words.extend(arguments.iter().map(String::as_str));
-        words.extend(["--workers", &workers, "--socket", text(&socket)]);
-        words.extend(["--metrics", METRICS_ADDRESS]);
+        if !words.contains(&"--workers") {
+            words.extend(["--workers", &workers]);
+        }
+        words.extend(["--socket", text(&socket), "--metrics", METRICS_ADDRESS]);
         let child = router
             .command(&words)
             .env("NOTIFY_SOCKET", &notify)

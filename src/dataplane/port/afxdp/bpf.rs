@@ -21,6 +21,8 @@ const BPF_MAP_TYPE_XSKMAP: u32 = 17;
 const BPF_PROG_TYPE_XDP: u32 = 6;
 /// The attach type of XDP programs.
 const BPF_XDP: u32 = 37;
+/// The program does not mind that a packet goes on in further buffers.
+const BPF_F_XDP_HAS_FRAGS: u32 = 1 << 5;
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 const BPF_FUNC_REDIRECT_MAP: i32 = 51;
@@ -190,8 +192,9 @@ impl SocketMap {
     }
 }
 
-/// Loads the program for `sockets`; the verifier's words go into the error.
-fn load(device: &str, sockets: &SocketMap) -> Result<OwnedFd, OpenError> {
+/// Loads the program for `sockets`, which drivers may run on packets in several buffers if it is to be
+/// `multi_buffer`; the verifier's words go into the error.
+fn load(device: &str, sockets: &SocketMap, multi_buffer: bool) -> Result<OwnedFd, OpenError> {
     #[repr(C)]
     struct Attributes {
         prog_type: u32,
@@ -218,7 +221,7 @@ fn load(device: &str, sockets: &SocketMap) -> Result<OwnedFd, OpenError> {
         log_size: LOG_BYTES,
         log: log.as_mut_ptr(),
         kernel_version: 0,
-        flags: 0,
+        flags: if multi_buffer { BPF_F_XDP_HAS_FRAGS } else { 0 },
         name: NAME,
         ifindex: 0,
         expected_attach_type: BPF_XDP,
@@ -256,10 +259,15 @@ pub(super) struct Program {
 impl Program {
     /// Loads the program for queues `0..queues` of the netdev and attaches it: in the driver if it
     /// can, else in the stack.
-    pub(super) fn attach(device: &str, ifindex: u32, queues: u32) -> Result<Program, OpenError> {
+    pub(super) fn attach(
+        device: &str,
+        ifindex: u32,
+        queues: u32,
+        multi_buffer: bool,
+    ) -> Result<Program, OpenError> {
         let failed = |what| move |source| OpenError::system(device, what, source);
         let sockets = SocketMap::create(queues).map_err(failed("make a map of sockets"))?;
-        let program = load(device, &sockets)?;
+        let program = load(device, &sockets, multi_buffer)?;
         let program = program.as_fd();
         let (link, refusal) = match link(program, ifindex, XDP_FLAGS_DRV_MODE) {
             Ok(link) => (link, None),

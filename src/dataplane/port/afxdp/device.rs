@@ -5,36 +5,16 @@ use std::sync::{Arc, Weak};
 
 use super::bpf::{Mode, Program};
 use super::error::OpenError;
+use super::frame::{Layout, max_mtu};
 use super::netdev::Netdev;
 use super::queue::Queue;
 use super::settings::Settings;
 use super::socket::{Socket, Statistics};
 use super::sys;
-use crate::dataplane::mem::{Arena, HEADROOM, Holder};
+use crate::dataplane::mem::{Arena, Holder};
 use crate::shared::config::PortConfig;
 use crate::shared::mac::MacAddr;
 use crate::shared::port::PortId;
-
-/// Bytes of a frame that are not the MTU's: Ethernet header and two VLAN tags.
-const LINK_HEADER: u32 = 14 + 2 * 4;
-#[allow(clippy::cast_possible_truncation, reason = "256 fits")]
-const HEADROOM_U32: u32 = HEADROOM as u32;
-
-/// The largest frames that AF_XDP takes: a page.
-pub const MAX_FRAME_SIZE: u32 = 4096;
-
-/// The largest MTU that frames of `frame_size` bytes carry: 1770 for 2048, 3818 for 4096.
-pub fn max_mtu(frame_size: u32) -> u32 {
-    frame_size.saturating_sub(HEADROOM_U32 + LINK_HEADER)
-}
-
-/// The frame size of a worker that has ports of up to `mtu`: 2048 or 4096. AF_XDP frames end with a
-/// page, and packets in several frames are not done here: `None` above 3818.
-pub fn frame_size_for(mtu: u32) -> Option<u32> {
-    [2048, MAX_FRAME_SIZE]
-        .into_iter()
-        .find(|&size| mtu <= max_mtu(size))
-}
 
 /// The MTU and receive queues that a netdev has now, for whoever must lay out packet memory before
 /// opening it.
@@ -68,6 +48,7 @@ pub struct Facts {
 pub struct Device {
     netdev: Netdev,
     facts: Facts,
+    layout: Layout,
     program: Option<Program>,
     /// Membership that lets the netdev receive what its address filter would drop.
     filter: Option<OwnedFd>,
@@ -110,6 +91,7 @@ impl Device {
         let mut device = Device {
             netdev,
             facts,
+            layout: Layout::new(frame_size),
             program: None,
             filter: None,
             settings: Settings::default(),
@@ -128,7 +110,12 @@ impl Device {
         }
         self.settings.mtu(netdev, self.facts.mtu)?;
         // From here on the netdev is ours: a second daemon is refused.
-        let program = Program::attach(netdev.name(), netdev.ifindex(), self.facts.queues)?;
+        let program = Program::attach(
+            netdev.name(),
+            netdev.ifindex(),
+            self.facts.queues,
+            self.layout.is_multi_buffer(),
+        )?;
         self.facts.mode = program.mode();
         self.program = Some(program);
         self.settings.no_ipv6(netdev)?;
@@ -210,8 +197,8 @@ impl Device {
         let native = self.facts.mode == Mode::Native;
         let mut sockets = Vec::with_capacity(queues.len());
         for &queue in queues {
-            let socket = Socket::bind(arena, self.facts.ifindex, queue, native)
-                .map_err(|source| OpenError::bind(name, source))?;
+            let socket = Socket::bind(arena, self.layout, self.facts.ifindex, queue, native)
+                .map_err(|source| OpenError::bind(name, self.layout, source))?;
             program
                 .insert(queue, socket.fd())
                 .map_err(failed("enter an AF_XDP socket in the map"))?;
@@ -219,7 +206,8 @@ impl Device {
         }
         let completes_checksums = self.facts.is_virtual || !native;
         let arena = Arc::clone(arena);
-        let queue = Queue::new(sockets, arena, Holder::port(port), completes_checksums);
+        let holder = Holder::port(port);
+        let queue = Queue::new(sockets, arena, self.layout, holder, completes_checksums);
         self.attached.retain(|socket| socket.strong_count() > 0);
         self.attached.extend(queue.socket_fds());
         Ok(queue)
@@ -260,15 +248,6 @@ impl Drop for Device {
 mod tests {
     use super::*;
     use crate::shared::config::Driver;
-
-    #[test]
-    fn a_frame_is_as_large_as_the_mtu_needs_and_no_larger() {
-        assert_eq!(frame_size_for(1500), Some(2048));
-        assert_eq!(frame_size_for(1770), Some(2048));
-        assert_eq!(frame_size_for(1771), Some(4096));
-        assert_eq!(frame_size_for(3818), Some(4096));
-        assert_eq!(frame_size_for(9000), None);
-    }
 
     #[test]
     fn a_device_that_is_not_there_or_not_ethernet_is_refused_by_name() {

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::frame::{Layout, max_mtu};
+
 /// What went wrong in [`super::Device::open`] or [`super::Device::attach_queue`].
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -38,6 +40,11 @@ pub enum OpenError {
     LockedMemory(String),
     #[error("{0} has a queue that already has an AF_XDP socket: another program's?")]
     QueueBusy(String),
+    #[error(
+        "{device}: kernel or driver carry no packets in several buffers (Linux 6.6 does, for some \
+         drivers): lower the mtu of every port to {max} or less"
+    )]
+    NoMultiBuffer { device: String, max: u32 },
     #[error("the kernel refused the XDP program: {source}; {log}")]
     Verifier { log: String, source: io::Error },
     #[error("{device}: cannot {what}: {source}")]
@@ -66,8 +73,12 @@ impl OpenError {
     }
 
     /// The error of making an AF_XDP socket for `device`.
-    pub(super) fn bind(device: &str, source: io::Error) -> OpenError {
+    pub(super) fn bind(device: &str, layout: Layout, source: io::Error) -> OpenError {
         match source.raw_os_error() {
+            Some(libc::EINVAL | libc::EOPNOTSUPP) if layout.is_multi_buffer() => {
+                let (device, max) = (device.to_owned(), max_mtu(layout.chunk_size));
+                OpenError::NoMultiBuffer { device, max }
+            }
             Some(libc::ENOBUFS) => OpenError::LockedMemory(device.to_owned()),
             Some(libc::EBUSY) => OpenError::QueueBusy(device.to_owned()),
             _ => OpenError::system(device, "bind an AF_XDP socket", source),

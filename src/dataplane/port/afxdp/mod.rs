@@ -20,6 +20,7 @@ mod bpf;
 mod device;
 mod error;
 mod ethtool;
+mod frame;
 mod netdev;
 mod partial;
 mod queue;
@@ -29,7 +30,8 @@ mod socket;
 mod sys;
 
 pub use bpf::Mode;
-pub use device::{Device, Facts, MAX_FRAME_SIZE, frame_size_for, max_mtu, survey};
+pub use device::{Device, Facts, survey};
 pub use error::OpenError;
+pub use frame::{MAX_MTU, frame_size_for, max_mtu};
 pub use queue::{FRAMES_PER_SOCKET, Queue};
 pub use socket::Statistics;

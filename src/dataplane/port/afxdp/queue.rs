@@ -7,6 +7,7 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Weak};
 
+use super::frame::{Layout, Outstanding};
 use super::partial;
 use super::socket::{Kick, RX_ENTRIES, Socket, TX_ENTRIES};
 use crate::dataplane::mem::{Arena, Frame, Holder, Pool};
@@ -31,6 +32,8 @@ pub struct Queue {
     /// The lane that the next receive starts with.
     turn: usize,
     arena: Arc<Arena>,
+    layout: Layout,
+    outstanding: Outstanding,
     holder: Holder,
     /// Complete partial checksums of received frames: the netdev has no wire before it.
     completes_checksums: bool,
@@ -44,8 +47,10 @@ struct Lane {
     socket: Socket,
     /// Frames in the fill and receive rings.
     receiving: u32,
-    /// Frames in the transmit and completion rings, or in the kernel in between.
+    /// Descriptors in the transmit and completion rings, or in the kernel in between.
     sending: u32,
+    /// The beginning of a packet that comes in several buffers.
+    begun: Option<Frame>,
 }
 
 impl Queue {
@@ -53,6 +58,7 @@ impl Queue {
     pub(super) fn new(
         sockets: Vec<Socket>,
         arena: Arc<Arena>,
+        layout: Layout,
         holder: Holder,
         completes_checksums: bool,
     ) -> Queue {
@@ -60,11 +66,14 @@ impl Queue {
             socket,
             receiving: 0,
             sending: 0,
+            begun: None,
         };
         Queue {
             lanes: sockets.into_iter().map(lane).collect(),
             turn: 0,
+            outstanding: Outstanding::new(layout, arena.frames()),
             arena,
+            layout,
             holder,
             completes_checksums,
             bad_descriptors: 0,
@@ -104,20 +113,29 @@ impl Queue {
         let lane = &mut self.lanes[at];
         let room = u32::try_from(burst.remaining_capacity()).unwrap_or(0);
         let ready = lane.socket.rx.ready(room);
+        if ready == 0 {
+            return;
+        }
+        let before = burst.len();
         for _ in 0..ready {
             let descriptor = lane.socket.rx.take();
-            let Some(mut frame) = pool.redeem(descriptor.addr, descriptor.len, self.holder) else {
+            let Some(frame) = pool.redeem(descriptor.addr, descriptor.len, self.holder) else {
                 self.bad_descriptors += 1;
                 continue;
             };
-            if self.completes_checksums {
-                partial::complete(pool.bytes_mut(&mut frame));
+            // Another core wrote them: the headers of a whole burst come over together.
+            pool.prefetch(&frame);
+            let goes_on = descriptor.options & libc::XDP_PKT_CONTD != 0;
+            if let Some(packet) = lane.gather(pool, frame, goes_on) {
+                burst.push(packet);
             }
-            burst.push(frame);
         }
-        if ready > 0 {
-            lane.socket.rx.release();
-            lane.receiving = lane.receiving.saturating_sub(ready);
+        lane.socket.rx.release();
+        lane.receiving = lane.receiving.saturating_sub(ready);
+        if self.completes_checksums {
+            for frame in &mut burst[before..] {
+                partial::complete(pool.bytes_mut(frame));
+            }
         }
     }
 
@@ -134,7 +152,7 @@ impl Queue {
         self.reap(pool);
         for _ in 0..2 {
             let lane = &mut self.lanes[0];
-            lane.send(pool, self.holder, list);
+            lane.send(pool, self.holder, self.layout, &mut self.outstanding, list);
             lane.socket.kick();
             self.reap(pool);
             if list.is_empty() {
@@ -163,6 +181,8 @@ impl Queue {
 
     /// Waits a bounded time for frames on their way out.
     pub(in crate::dataplane::port) fn drain(&mut self, pool: &mut Pool) {
+        let begun = self.lanes.iter_mut().filter_map(|lane| lane.begun.take());
+        begun.for_each(|frame| pool.give(frame));
         for _ in 0..DRAIN_TURNS {
             if !self.tend(pool) {
                 break;
@@ -182,6 +202,9 @@ impl Queue {
         let done = lane.socket.completion.ready(TX_ENTRIES);
         for _ in 0..done {
             let addr = lane.socket.completion.take();
+            if !self.outstanding.remove(addr) {
+                continue;
+            }
             match pool.redeem(addr, 0, self.holder) {
                 Some(frame) => pool.give(frame),
                 None => self.bad_descriptors += 1,
@@ -195,6 +218,24 @@ impl Queue {
 }
 
 impl Lane {
+    /// Puts together what comes in several buffers; returns the packet when it is whole. What no frame
+    /// has room for is cut off: the packet is shorter than it says then, and dropped for that.
+    fn gather(&mut self, pool: &mut Pool, frame: Frame, goes_on: bool) -> Option<Frame> {
+        let packet = match self.begun.take() {
+            None => frame,
+            Some(mut packet) => {
+                pool.append(&mut packet, &frame);
+                pool.give(frame);
+                packet
+            }
+        };
+        if goes_on {
+            self.begun = Some(packet);
+            return None;
+        }
+        Some(packet)
+    }
+
     /// Lends frames to the fill ring, as far as the pool can spare them, when at least `least` are
     /// missing; wakes the kernel when it waits for them.
     fn refill(&mut self, pool: &mut Pool, holder: Holder, least: u32) {
@@ -218,28 +259,38 @@ impl Lane {
         self.socket.wake_fill();
     }
 
-    /// Moves frames from the front of `list` to the transmit ring.
-    fn send(&mut self, pool: &mut Pool, holder: Holder, list: &mut TransmitList) {
-        let wanted = u32::try_from(list.len()).unwrap_or(0);
-        // The completion ring has an entry for every frame on its way out.
-        let room = wanted.min(TX_ENTRIES.saturating_sub(self.sending));
-        let room = self.socket.tx.room(room);
-        for frame in list.drain(..room as usize) {
-            self.socket.tx.push(descriptor(pool, holder, frame));
+    /// Moves frames from the front of `list` to the transmit ring, each with all its descriptors.
+    fn send(
+        &mut self,
+        pool: &mut Pool,
+        holder: Holder,
+        layout: Layout,
+        outstanding: &mut Outstanding,
+        list: &mut TransmitList,
+    ) {
+        let most = |frame: &Frame| layout.most_descriptors(frame.len());
+        // The completion ring has an entry for every descriptor on its way out.
+        let wanted: u32 = list.iter().map(most).sum();
+        let wanted = wanted.min(TX_ENTRIES.saturating_sub(self.sending));
+        let mut room = self.socket.tx.room(wanted);
+        let fits = |frame: &&Frame| {
+            let left = room.checked_sub(most(frame));
+            room = left.unwrap_or(0);
+            left.is_some()
+        };
+        let count = list.iter().take_while(fits).count();
+        if count == 0 {
+            return;
         }
-        if room > 0 {
-            self.socket.tx.submit();
-            self.sending += room;
+        for frame in list.drain(..count) {
+            let len = u32::try_from(frame.len()).unwrap_or(0);
+            for descriptor in layout.descriptors(pool.lend(frame, holder), len) {
+                outstanding.add(descriptor.addr);
+                self.socket.tx.push(descriptor);
+                self.sending += 1;
+            }
         }
-    }
-}
-
-fn descriptor(pool: &mut Pool, holder: Holder, frame: Frame) -> libc::xdp_desc {
-    let len = u32::try_from(frame.len()).unwrap_or(0);
-    libc::xdp_desc {
-        addr: pool.lend(frame, holder),
-        len,
-        options: 0,
+        self.socket.tx.submit();
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use super::frame::Layout;
 use super::ring::{Consumer, Producer};
 use super::sys;
 use crate::dataplane::mem::Arena;
@@ -46,24 +47,27 @@ impl Socket {
     /// zero-copy first.
     pub(super) fn bind(
         arena: &Arc<Arena>,
+        layout: Layout,
         ifindex: u32,
         queue: u32,
         native: bool,
     ) -> io::Result<Socket> {
-        if native && let Ok(socket) = Socket::bind_as(arena, ifindex, queue, libc::XDP_ZEROCOPY) {
+        let bind = |copying| Socket::bind_as(arena, layout, ifindex, queue, copying);
+        if native && let Ok(socket) = bind(libc::XDP_ZEROCOPY) {
             return Ok(socket);
         }
-        Socket::bind_as(arena, ifindex, queue, libc::XDP_COPY)
+        bind(libc::XDP_COPY)
     }
 
     fn bind_as(
         arena: &Arc<Arena>,
+        layout: Layout,
         ifindex: u32,
         queue: u32,
         copying: libc::__u16,
     ) -> io::Result<Socket> {
         let fd = sys::socket(libc::AF_XDP, libc::SOCK_RAW)?;
-        register(fd.as_fd(), arena)?;
+        register(fd.as_fd(), arena, layout)?;
         set(fd.as_fd(), libc::XDP_UMEM_FILL_RING, RX_ENTRIES)?;
         set(fd.as_fd(), libc::XDP_UMEM_COMPLETION_RING, TX_ENTRIES)?;
         set(fd.as_fd(), libc::XDP_RX_RING, RX_ENTRIES)?;
@@ -101,7 +105,10 @@ impl Socket {
             zero_copy: copying == libc::XDP_ZEROCOPY,
             fd: Arc::new(fd),
         };
-        let flags = copying | libc::XDP_USE_NEED_WAKEUP;
+        let mut flags = copying | libc::XDP_USE_NEED_WAKEUP;
+        if layout.is_multi_buffer() {
+            flags |= libc::XDP_USE_SG;
+        }
         sys::bind_xdp(socket.fd(), ifindex, queue, flags)?;
         Ok(socket)
     }
@@ -136,11 +143,11 @@ impl Socket {
     }
 }
 
-fn register(fd: BorrowedFd<'_>, arena: &Arena) -> io::Result<()> {
+fn register(fd: BorrowedFd<'_>, arena: &Arena, layout: Layout) -> io::Result<()> {
     let umem = libc::xdp_umem_reg {
         addr: arena.base().expose_provenance() as u64,
         len: arena.len() as u64,
-        chunk_size: arena.frame_size(),
+        chunk_size: layout.chunk_size,
         headroom: 0,
         flags: 0,
         tx_metadata_len: 0,
