@@ -61,7 +61,7 @@ impl Router {
             pipeline: Pipeline::default(),
             limits: PuntLimits::default(),
             hits: Hits::default(),
-            verdicts: Verdicts::new(),
+            verdicts: Verdicts::default(),
             burst: Burst::new(),
             outgoing: TransmitList::new(),
             packets: 0,
@@ -110,18 +110,18 @@ impl Router {
         let arrival = Arrival {
             world: &self.world,
             ingress: self.ingress,
+            ahead: &[],
             limits: &mut self.limits,
             hits: &self.hits,
             now: Duration::ZERO,
         };
         self.pipeline
             .run(arrival, &self.pool, &mut self.burst, &mut self.verdicts);
-        let forwards = |verdict: &Verdict| matches!(verdict, Verdict::Forward { .. });
-        if self.verdicts.iter().all(forwards) {
+        if self.verdicts.common_egress().is_some() {
             return move_frames(&mut self.burst, &mut self.outgoing, BURST);
         }
-        for (frame, verdict) in self.burst.drain(..).zip(self.verdicts.drain(..)) {
-            if forwards(&verdict) {
+        for (slot, frame) in self.burst.drain(..).enumerate() {
+            if matches!(self.verdicts.get(slot), Verdict::Forward(_)) {
                 self.outgoing.push(frame);
             } else {
                 self.not_forwarded += 1;

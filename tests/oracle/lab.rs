@@ -314,7 +314,7 @@ impl Lab {
             && !answer.legs.is_empty()
             && is_one(answer)
         {
-            let own = self.world.groups[answer.group].mtu;
+            let own = self.world.groups.get(answer.group).unwrap().mtu;
             let limit = mtu.map_or(u16::MAX, |mtu| u16::try_from(mtu).unwrap_or(u16::MAX));
             if own != limit {
                 return Err(format!("{address}: mtu {own}, but the kernel: {kernel:?}"));

@@ -173,9 +173,10 @@ impl Heads {
             & is_global(c);
 
         let len = if is_ipv6 { ipv6_len } else { ipv4_len };
-        self.kind[slot] = u32::from(is_ipv4) * IPV4
-            | u32::from(is_ipv6) * IPV6
-            | u32::from(len + ETHERNET != frame_len) * PADDED;
+        let padded = len + ETHERNET != frame_len;
+        self.kind[slot] = (u32::from(is_ipv4) * IPV4)
+            | (u32::from(is_ipv6) * IPV6)
+            | (u32::from(padded) * PADDED);
         self.destination[slot] = e.swap_bytes();
         self.source[slot] = d.swap_bytes();
         self.len[slot] = len;
