@@ -59,18 +59,7 @@ const KINDS: [&str; 4] = ["blackhole", "unreachable", "prohibit", "throw"];
 /// Routes that no gateway is asked for.
 const OWN_KINDS: [&str; 4] = ["local", "broadcast", "anycast", "multicast"];
 const METRICS: [&str; 5] = ["", "", "", " metric 5", " metric 50"];
-const TABLES: [&str; 10] = [
-    "",
-    "",
-    "",
-    "",
-    "",
-    "",
-    "",
-    " table 100",
-    " table 1000",
-    " table 253",
-];
+const TABLES: [&str; 8] = ["", "", "", "", "", "", " table 100", " table 1000"];
 const PREFERENCES: [&str; 8] = ["", "", "", "", "", "", " pref low", " pref high"];
 /// What the rules of a family are now and then.
 const RULES: [&str; 7] = [
@@ -157,7 +146,11 @@ impl Commands {
         let prefix = *self.random.pick(prefixes);
         let action = *self.random.pick(&ACTIONS);
         let metric = *self.random.pick(&METRICS);
-        let table = *self.random.pick(&TABLES);
+        // While IPv4's table `default` has routes, much is left to the kernel.
+        let table = match self.random.once_in(100) {
+            true => " table 253",
+            false => *self.random.pick(&TABLES),
+        };
         if action == "del" && self.random.once_in(2) {
             let action = if ipv6 && self.random.once_in(4) {
                 "flush"
@@ -168,8 +161,9 @@ impl Commands {
         }
         if self.random.once_in(8) {
             let kind = self.random.pick(&KINDS);
-            // Of a route through a blackhole, id 9, IPv4 tells no type but that.
-            let object = match self.random.once_in(3) {
+            // Of a route through a blackhole, id 9, the kernel tells no type but that. What IPv6 looked up
+            // through an object it uses for all of the object's routes.
+            let object = match !ipv6 && self.random.once_in(3) {
                 true => format!(" nhid {}", 1 + self.random.below(8)),
                 false => String::new(),
             };
@@ -178,12 +172,7 @@ impl Commands {
         if self.random.once_in(16) {
             let kind = self.random.pick(&OWN_KINDS);
             let device = self.random.pick(&DEVICES);
-            // IPv4 answers with the type of the first route that used an object.
-            let way = match ipv6 && self.random.once_in(3) {
-                true => format!("nhid {}", 5 + self.random.below(4)),
-                false => format!("dev {device}"),
-            };
-            return format!("{family}route {action} {kind} {prefix}{metric} {way}");
+            return format!("{family}route {action} {kind} {prefix}{metric} dev {device}");
         }
         let tos = if ipv6 {
             ""
