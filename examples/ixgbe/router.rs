@@ -110,7 +110,6 @@ impl Router {
         let arrival = Arrival {
             world: &self.world,
             ingress: self.ingress,
-            ahead: &[],
             limits: &mut self.limits,
             hits: &self.hits,
             now: Duration::ZERO,

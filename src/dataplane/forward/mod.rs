@@ -22,7 +22,7 @@ use self::plain::Short;
 use self::slots::{Keys, slots};
 pub use self::verdicts::Verdicts;
 use crate::dataplane::limit::PuntLimits;
-use crate::dataplane::mem::{Frame, Packets, Pool};
+use crate::dataplane::mem::{Packets, Pool};
 use crate::dataplane::port::{BURST, Burst};
 use crate::shared::fib::{GroupId, Interface, World};
 use crate::shared::hits::Hits;
@@ -67,8 +67,6 @@ impl Forwarded {
 pub struct Arrival<'a> {
     pub world: &'a World,
     pub ingress: PortId,
-    /// Frames that come after: their heads come nearer while these are worked on.
-    pub ahead: &'a [Frame],
     pub limits: &'a mut PuntLimits,
     /// The worker's: where forwarded packets leave their mark.
     pub hits: &'a Hits,

@@ -3,9 +3,9 @@
 
 use super::decide::way_back;
 use super::heads::{Heads, Mask};
-use super::slots::{Keys, Slots};
+use super::slots::Keys;
 use super::{Arrival, Verdicts, flow};
-use crate::dataplane::mem::{Frame, Packets};
+use crate::dataplane::mem::Packets;
 use crate::dataplane::port::BURST;
 use crate::shared::fib::{
     Action, Adjacency, AdjacencyId, Exit, Group, Interface, Lpm, Pack, ReversePath, Way, World,
@@ -23,7 +23,6 @@ pub(super) struct Short<'a> {
     ways: &'a [Way],
     exits: &'a [Exit],
     hits: &'a Hits,
-    ahead: &'a [Frame],
     ingress: PortId,
     reverse_path: ReversePath,
     /// Whether the packets that arrive here may take this way at all.
@@ -31,10 +30,14 @@ pub(super) struct Short<'a> {
     ipv6: bool,
 }
 
-/// Where each packet of a list leaves, and the longest IP packet that its route lets pass.
-struct Legs {
-    leg: [AdjacencyId; BURST],
-    mtu: [u16; BURST],
+/// The packets of a family, and what has been found out about them.
+struct Plain<'a, 'p, A> {
+    heads: &'a Heads,
+    keys: &'a Keys<A>,
+    /// Not to be forwarded this way.
+    refused: Mask,
+    packets: &'a mut Packets<'p, BURST>,
+    verdicts: &'a mut Verdicts,
 }
 
 impl<'a> Short<'a> {
@@ -45,7 +48,6 @@ impl<'a> Short<'a> {
             ways: world.groups.packed(),
             exits: world.adjacencies.packed(),
             hits: arrival.hits,
-            ahead: arrival.ahead,
             ingress: arrival.ingress,
             reverse_path: interface.reverse_path,
             ipv4: interface.forward_ipv4 && !world.kernel_only.ipv4,
@@ -66,13 +68,17 @@ impl<'a> Short<'a> {
         if !self.ipv4 {
             return 0;
         }
-        let hash = |slot: usize| {
-            let packet = Ipv4::of_checked(&packets.bytes(slot)[HEADER_LEN..]);
-            flow::ipv4(&packet, self.world.hash.ipv4)
+        let plain = Plain {
+            heads,
+            keys,
+            refused: self.spoofed(heads) | self.astray(heads, sources),
+            packets,
+            verdicts,
         };
-        let legs = self.legs(keys, hash);
-        let refused = self.spoofed(heads) | self.astray(heads, sources);
-        self.rewrite::<22, _>(heads, keys, &legs, refused, packets, verdicts)
+        self.forward::<22, _>(plain, |packet| {
+            let packet = Ipv4::of_checked(&packet[HEADER_LEN..]);
+            flow::ipv4(&packet, self.world.hash.ipv4)
+        })
     }
 
     /// As [`Short::ipv4`].
@@ -87,12 +93,17 @@ impl<'a> Short<'a> {
         if !self.ipv6 {
             return 0;
         }
-        let hash = |slot: usize| {
-            let packet = Ipv6::of_checked(&packets.bytes(slot)[HEADER_LEN..]);
-            flow::ipv6(&packet, self.world.hash.ipv6)
+        let plain = Plain {
+            heads,
+            keys,
+            refused: 0,
+            packets,
+            verdicts,
         };
-        let legs = self.legs(keys, hash);
-        self.rewrite::<18, _>(heads, keys, &legs, 0, packets, verdicts)
+        self.forward::<18, _>(plain, |packet| {
+            let packet = Ipv6::of_checked(&packet[HEADER_LEN..]);
+            flow::ipv6(&packet, self.world.hash.ipv6)
+        })
     }
 
     /// The packets that claim to be from the router itself.
@@ -122,60 +133,54 @@ impl<'a> Short<'a> {
         })
     }
 
-    /// Where packets leave by their groups; `hash` is that of a slot's flow.
+    /// Rewrites the packets that go on, and says which; `hash` is that of a packet's flow. Those with a
+    /// single next hop come first, and cost nothing for those with several.
     #[inline]
-    fn legs<A: Lpm>(&self, keys: &Keys<A>, hash: impl Fn(usize) -> u32) -> Legs {
-        let mut legs = Legs {
-            leg: [AdjacencyId::new(0); BURST],
-            mtu: [0; BURST],
-        };
-        let mut spread = Slots::default();
-        for (at, (_, group)) in (0u8..).zip(keys.found()) {
-            let way = self.ways.get(group.index()).unwrap_or(&Group::NONE);
-            legs.leg[usize::from(at) % BURST] = way.leg;
-            legs.mtu[usize::from(at) % BURST] = way.mtu;
-            spread.push_if(way.spreads, at);
-        }
-        for at in spread.as_slice() {
-            let at = usize::from(*at) % BURST;
-            let (slot, group) = keys.at(at);
-            if let Action::Spread(buckets) = &self.world.group(group).action {
-                legs.leg[at] = buckets.pick(hash(slot));
-            }
-        }
-        legs
-    }
-
-    /// Writes the Ethernet addresses, and the word at `AGED` with one hop less, of the packets that
-    /// fit where they leave.
-    #[inline]
-    fn rewrite<const AGED: usize, A: Lpm>(
+    fn forward<const AGED: usize, A: Lpm>(
         &self,
-        heads: &Heads,
-        keys: &Keys<A>,
-        legs: &Legs,
-        refused: Mask,
-        packets: &mut Packets<'_, BURST>,
-        verdicts: &mut Verdicts,
+        mut plain: Plain<'_, '_, A>,
+        hash: impl Fn(&[u8]) -> u32,
     ) -> Mask {
-        let mut done = 0;
-        let ingress = self.ingress.slot();
-        for (at, (slot, _)) in keys.found().enumerate() {
-            if let Some(frame) = self.ahead.get(at) {
-                packets.hint(frame);
-            }
-            let leg = legs.leg[at % BURST];
-            let exit = self.exits.get(leg.index()).unwrap_or(&Adjacency::NONE);
-            let fits = heads.len[slot % BURST] <= u32::from(exit.mtu.min(legs.mtu[at % BURST]));
-            if fits & (exit.port != ingress) & (refused >> slot & 1 == 0) {
-                let head = packets.head_mut(slot);
-                head[..12].copy_from_slice(&exit.addresses);
-                head[AGED..AGED + 4].copy_from_slice(&heads.aged[slot % BURST].to_le_bytes());
-                self.hits.mark(leg);
-                verdicts.leave(slot, exit);
-                done |= 1 << slot;
+        let (keys, mut done, mut spread): (_, Mask, _) = (plain.keys, 0, false);
+        for (slot, group) in keys.found() {
+            let way = self.ways.get(group.index()).unwrap_or(&Group::NONE);
+            done |= Mask::from(self.leave::<AGED, A>(&mut plain, slot, way.leg, way.mtu)) << slot;
+            spread |= way.spreads;
+        }
+        if !spread {
+            return done;
+        }
+        for (slot, group) in keys.found() {
+            let group = self.world.group(group);
+            if let Action::Spread(buckets) = &group.action {
+                let leg = buckets.pick(hash(plain.packets.bytes(slot)));
+                done |= Mask::from(self.leave::<AGED, A>(&mut plain, slot, leg, group.mtu)) << slot;
             }
         }
         done
+    }
+
+    /// Writes the Ethernet addresses, and the word at `AGED` with one hop less, if the packet fits where
+    /// it leaves and its route's MTU.
+    #[inline(always)]
+    fn leave<const AGED: usize, A: Lpm>(
+        &self,
+        plain: &mut Plain<'_, '_, A>,
+        slot: usize,
+        leg: AdjacencyId,
+        mtu: u16,
+    ) -> bool {
+        let exit = self.exits.get(leg.index()).unwrap_or(&Adjacency::NONE);
+        let fits = plain.heads.len[slot % BURST] <= u32::from(exit.mtu.min(mtu));
+        let goes = fits & (exit.port != self.ingress.slot()) & (plain.refused >> slot & 1 == 0);
+        if goes {
+            let head = plain.packets.head_mut(slot);
+            head[..12].copy_from_slice(&exit.addresses);
+            let aged = plain.heads.aged[slot % BURST].to_le_bytes();
+            head[AGED..AGED + 4].copy_from_slice(&aged);
+            self.hits.mark(leg);
+            plain.verdicts.leave(slot, exit);
+        }
+        goes
     }
 }

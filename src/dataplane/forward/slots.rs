@@ -124,11 +124,4 @@ impl<A: Lpm> Keys<A> {
             .zip(&self.groups)
             .map(|(slot, group)| (usize::from(*slot), *group))
     }
-
-    /// One of them.
-    #[inline]
-    pub(super) fn at(&self, at: usize) -> (usize, GroupId) {
-        let slot = self.slots.slots[at % BURST];
-        (usize::from(slot), self.groups[at % BURST])
-    }
 }

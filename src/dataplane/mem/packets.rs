@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code, reason = "turns unique tokens into references")]
 
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use super::pool::prefetch;
@@ -20,7 +21,7 @@ pub struct Packets<'a, const N: usize> {
     /// Behind the last packet, again the first: any slot has a head.
     heads: [NonNull<Head>; N],
     frames: &'a mut [Frame],
-    pool: &'a Pool,
+    pool: PhantomData<&'a Pool>,
 }
 
 impl Pool {
@@ -43,7 +44,7 @@ impl Pool {
         Some(Packets {
             heads,
             frames,
-            pool: self,
+            pool: PhantomData,
         })
     }
 }
@@ -89,12 +90,6 @@ impl<const N: usize> Packets<'_, N> {
         let len = self.frames[slot].len();
         // SAFETY: as in `head_mut` and `bytes`.
         unsafe { std::slice::from_raw_parts_mut(self.heads[slot].as_ptr().cast(), len) }
-    }
-
-    /// Has the head of another frame, which is soon to be opened, come nearer.
-    #[inline]
-    pub fn hint(&self, frame: &Frame) {
-        prefetch(self.pool.head(frame).as_ptr().cast());
     }
 
     /// Cuts a packet to its first `len` bytes.

@@ -33,8 +33,7 @@ use crate::shared::config::Idle;
 use crate::shared::fib::World;
 use crate::shared::hits::Hits;
 use crate::shared::port::{MAX_PORTS, PortId};
-use crate::shared::reason::DropReason;
-use crate::shared::stats::{PortCounters, WorkerCounters};
+use crate::shared::stats::WorkerCounters;
 
 /// On a busy worker, ports are tended once in so many turns.
 const TEND_TURNS: u32 = 16;
@@ -174,11 +173,7 @@ pub struct Worker {
     clock: Clock,
     counters: Arc<WorkerCounters>,
     hits: Arc<Hits>,
-    /// Frames that `held` received and that are yet to be forwarded,
-    burst: Box<Burst>,
-    held: Option<PortId>,
-    /// and those that came after them.
-    ahead: Box<Burst>,
+    burst: Burst,
     verdicts: Verdicts,
     /// Frames that found no room in a transmit ring.
     rest: TransmitList,
@@ -197,9 +192,7 @@ impl Worker {
             clock: Clock::new(),
             counters,
             hits,
-            burst: Box::default(),
-            held: None,
-            ahead: Box::default(),
+            burst: Burst::new(),
             verdicts: Verdicts::default(),
             rest: ArrayVec::new(),
             scratch: vec![0; MAX_PACKET].into_boxed_slice(),
@@ -251,12 +244,6 @@ impl Worker {
     fn detach(&mut self, port: PortId) -> Option<Box<Attachment>> {
         self.active.retain(|active| *active != port);
         let mut attachment = self.ports[port.index()].take()?;
-        if self.held == Some(port) {
-            let gone = attachment.counters.dropped(DropReason::PortDown);
-            gone.add(self.burst.len() as u64);
-            count_received(&attachment.counters, &self.burst);
-            self.give_up();
-        }
         attachment.queue.drain(&mut self.pool);
         Some(attachment)
     }
@@ -281,15 +268,12 @@ impl Worker {
     }
 
     fn poll(&mut self, worlds: &mut Worlds) -> bool {
-        let (mut received, mut injected) = (false, false);
+        let mut busy = false;
         self.turns = self.turns.wrapping_add(1);
         for port in self.active.clone() {
-            received |= self.receive(port, worlds);
-            injected |= self.inject(port);
+            busy |= self.receive(port, worlds);
+            busy |= self.inject(port);
         }
-        // Nothing came after it that it could wait for.
-        let forwarded = !received && self.forward(worlds);
-        let mut busy = received | injected | forwarded;
         // Not only on quiet turns: a port that stands still must not wait until all others do.
         if !busy || self.turns.is_multiple_of(TEND_TURNS) {
             for port in self.ports.iter_mut().flatten() {
@@ -299,36 +283,22 @@ impl Worker {
         busy
     }
 
-    /// Receives one burst from a port, and forwards the one before meanwhile: while that is worked on,
-    /// the headers of this one come nearer.
+    /// Receives one burst from a port and carries out the verdicts on it.
     fn receive(&mut self, ingress: PortId, worlds: &mut Worlds) -> bool {
         let Some(port) = self.ports[ingress.index()].as_mut() else {
             return false;
         };
-        port.queue.receive(&mut self.pool, &mut self.ahead);
-        if self.ahead.is_empty() {
+        port.queue.receive(&mut self.pool, &mut self.burst);
+        if self.burst.is_empty() {
             return false;
         }
-        self.forward(worlds);
-        std::mem::swap(&mut self.burst, &mut self.ahead);
-        self.held = Some(ingress);
-        true
-    }
-
-    /// Runs the burst that waits through the pipeline and carries out the verdicts on it; false if
-    /// there is none.
-    fn forward(&mut self, worlds: &mut Worlds) -> bool {
-        let Some(ingress) = self.held.take() else {
-            return false;
-        };
-        let Some(port) = self.ports[ingress.index()].as_mut() else {
-            return false;
-        };
-        count_received(&port.counters, &self.burst);
+        port.counters.rx_packets.add(self.burst.len() as u64);
+        port.counters
+            .rx_bytes
+            .add(self.burst.iter().map(|frame| frame.len() as u64).sum());
         let arrival = Arrival {
             world: worlds.load(),
             ingress,
-            ahead: &self.ahead,
             limits: &mut port.limits,
             hits: &self.hits,
             now: self.clock.now(),
@@ -339,19 +309,4 @@ impl Worker {
         self.dispatch(ingress, forwarded);
         true
     }
-
-    /// Frees the frames that wait: their port goes.
-    fn give_up(&mut self) {
-        self.held = None;
-        for frame in self.burst.drain(..) {
-            self.pool.give(frame);
-        }
-    }
-}
-
-fn count_received(counters: &PortCounters, burst: &Burst) {
-    counters.rx_packets.add(burst.len() as u64);
-    counters
-        .rx_bytes
-        .add(burst.iter().map(|frame| frame.len() as u64).sum());
 }

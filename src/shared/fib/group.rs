@@ -55,7 +55,7 @@ pub struct Group {
 pub struct Way {
     /// The next hop, if it is the only one.
     pub leg: AdjacencyId,
-    /// The route's MTU; 0 where no packet is forwarded.
+    /// The route's MTU, if there is one next hop; else 0, so that no packet fits.
     pub mtu: u16,
     /// There are several next hops: the flow hash picks one.
     pub spreads: bool,
@@ -70,15 +70,13 @@ impl Pack for Group {
     };
 
     fn pack(&self) -> Way {
-        let mtu = self.mtu;
         match &self.action {
             Action::Forward(leg) => Way {
                 leg: *leg,
-                mtu,
+                mtu: self.mtu,
                 spreads: false,
             },
             Action::Spread(_) => Way {
-                mtu,
                 spreads: true,
                 ..Group::NONE
             },

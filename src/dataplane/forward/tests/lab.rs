@@ -278,7 +278,6 @@ impl Bench {
         let arrival = Arrival {
             world,
             ingress: port(0),
-            ahead: &[],
             limits,
             hits: &self.hits,
             now: NOW,
