@@ -440,6 +440,20 @@ fn an_overrun_is_counted_and_recovered_from() {
     );
 }
 
+/// A queue that overran still has what came before the gap.
+#[test]
+fn what_came_before_lost_events_is_not_followed_after_the_dump_for_them() {
+    Lab::run(Settings::default(), async |lab| {
+        for _ in 0..2 {
+            ip_batch(&burst(60_000, "add"));
+            ip_batch(&burst(60_000, "del"));
+        }
+        lab.settled().await;
+        assert_eq!(lab.burst_routes(), 0);
+        assert!(lab.keeper.counters().overruns > 0, "nothing was lost");
+    });
+}
+
 #[test]
 fn the_first_dump_during_churn_ends_in_the_kernels_state() {
     Lab::run(Settings::default(), async |lab| {

@@ -97,7 +97,14 @@ impl Lifetimes {
                         mirror.apply(Event::SilentChange { at, ends }, &mut Changes::default());
                     }
                 }
-                Some(_) | None => missed |= self.missed.insert(key),
+                Some(_) | None => {
+                    if self.missed.insert(key) {
+                        let ends = Some((key, now));
+                        let gone = Event::SilentChange { at: now, ends };
+                        mirror.apply(gone, &mut Changes::default());
+                        missed = true;
+                    }
+                }
             }
         }
         missed

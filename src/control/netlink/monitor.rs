@@ -42,6 +42,9 @@ const READS: usize = 1024;
 /// Events that wait here to be followed; beyond, they wait in the kernel.
 const AHEAD: usize = 1 << 16;
 
+/// Datagrams that are thrown away at once: several times what the largest queue holds.
+const DISCARDS: usize = 1 << 20;
+
 /// The subscribed socket.
 pub struct Monitor {
     socket: TokioSocket,
@@ -117,17 +120,22 @@ impl Monitor {
     /// # Errors
     /// The socket is broken.
     pub(super) fn discard(&mut self) -> Result<(), NetlinkError> {
+        self.empty().map_err(NetlinkError::Receive)
+    }
+
+    fn empty(&mut self) -> io::Result<()> {
         self.waiting.clear();
         (self.dry, self.more) = (None, false);
-        loop {
+        for _ in 0..DISCARDS {
             match socket::receive(self.socket.socket_ref(), &mut self.buffer) {
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(NetlinkError::Receive(error)),
+                Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 
     fn poll_receive(
@@ -201,6 +209,8 @@ impl Monitor {
             Ok(false) => {}
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                 received.overrun = true;
+                // The dump knows it all, and followed after that it would undo what was lost.
+                self.empty()?;
                 let why = "netlink events were lost".to_owned();
                 self.waiting.push_back((since, Event::Doubt { why }));
             }

@@ -301,8 +301,10 @@ impl Keeper {
             return;
         }
         let times = |key: &RouteKey| missed.get(key).copied().unwrap_or_default();
+        let ends = self.mirror.ends();
+        let has_ended = |key: &RouteKey| ends.get(key).is_some_and(|end| *end <= now);
         let kept = fresh.keep_ipv6(&self.mirror, |key| {
-            !spoken_of.contains(key) && times(key) < MISSES
+            !spoken_of.contains(key) && !has_ended(key) && times(key) < MISSES
         });
         let kept = kept.into_iter().map(|key| (key, times(&key) + 1));
         self.missed = kept.collect();

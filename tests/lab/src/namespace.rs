@@ -5,7 +5,8 @@ use std::io::Write;
 use std::panic;
 use std::path::Path;
 use std::process::{self, Child, Command, Output, Stdio};
-use std::thread;
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
@@ -181,16 +182,27 @@ pub struct Background {
 }
 
 impl Background {
-    /// Asks the process to finish (SIGINT) and returns what it printed.
+    /// Asks the process to finish and returns what it printed: by SIGINT, on which `ping` adds up, and
+    /// after a while by SIGTERM, as a suite that runs in the background has its children ignore the first.
     pub fn finish(mut self) -> Result<String> {
-        let Some(child) = self.child.take() else {
+        let Some(mut child) = self.child.take() else {
             return Ok(String::new());
         };
         let pid = i32::try_from(child.id()).map_err(|_| Error::Parse {
             what: "a process id",
             text: child.id().to_string(),
         })?;
-        kill(Pid::from_raw(pid), Signal::SIGINT).map_err(Error::io("interrupt a process"))?;
+        let ask = |signal| kill(Pid::from_raw(pid), signal).map_err(Error::io("end a process"));
+        ask(Signal::SIGINT)?;
+        let patience = Instant::now() + Duration::from_secs(3);
+        let ended = |child: &mut Child| child.try_wait().map_err(Error::io("wait for a process"));
+        while ended(&mut child)?.is_none() {
+            if Instant::now() > patience {
+                ask(Signal::SIGTERM)?;
+                break;
+            }
+            sleep(Duration::from_millis(10));
+        }
         let output = child
             .wait_with_output()
             .map_err(Error::io("wait for a process"))?;

@@ -66,7 +66,9 @@ fn build_kernel_module(machine: &Machine) -> Result<Vec<u8>> {
     make.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
     let mut headers = std::ffi::OsString::from("KDIR=");
     headers.push(&machine.headers);
-    run(make.arg(headers))?;
+    make.arg(headers);
+    // Type information for BPF, which nobody asks for here, and whose tool (pahole) may be missing.
+    run(make.arg("CONFIG_DEBUG_INFO_BTF_MODULES="))?;
     fs::read(copy.path().join("ixmap.ko")).map_err(Error::io("read ixmap.ko"))
 }
 
