@@ -25,21 +25,7 @@ fn leg(ifindex: u32, via: &str) -> Path {
 }
 
 fn route(paths: Vec<Path>) -> Route {
-    Route {
-        kind: RouteKind::Unicast,
-        metric: 0,
-        tos: 0,
-        protocol: 4,
-        scope: 0,
-        paths,
-        nexthop_id: None,
-        mtu: None,
-        preferred_source: None,
-        preference: Default::default(),
-        source: None,
-        encapsulated: false,
-        lapsed: false,
-    }
+    Route::ordinary(RouteKind::Unicast, paths)
 }
 
 fn link(index: u32) -> Link {

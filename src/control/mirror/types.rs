@@ -100,6 +100,28 @@ pub struct Route {
     pub lapsed: bool,
 }
 
+#[cfg(test)]
+impl Route {
+    /// As `ip route` makes it when nothing else is said.
+    pub(crate) fn ordinary(kind: RouteKind, paths: Vec<Path>) -> Route {
+        Route {
+            kind,
+            metric: 0,
+            tos: 0,
+            protocol: 4,
+            scope: 0,
+            paths,
+            nexthop_id: None,
+            mtu: None,
+            preferred_source: None,
+            preference: Preference::default(),
+            source: None,
+            encapsulated: false,
+            lapsed: false,
+        }
+    }
+}
+
 /// How much a router wants to be used.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub enum Preference {

@@ -410,19 +410,8 @@ mod tests {
             prefix: prefix.parse().unwrap(),
         };
         let route = Route {
-            kind: RouteKind::Blackhole,
             metric,
-            tos: 0,
-            protocol: 4,
-            scope: 0,
-            paths: Vec::new(),
-            nexthop_id: None,
-            mtu: None,
-            preferred_source: None,
-            preference: Default::default(),
-            source: None,
-            encapsulated: false,
-            lapsed: false,
+            ..Route::ordinary(RouteKind::Blackhole, Vec::new())
         };
         let place = Placement::default();
         Event::RouteSet { key, route, place }

@@ -214,21 +214,7 @@ fn neighbour(ifindex: u32, address: &str, state: NeighbourState) -> Neighbour {
 }
 
 fn route(kind: RouteKind, paths: Vec<Path>) -> Route {
-    Route {
-        kind,
-        metric: 0,
-        tos: 0,
-        protocol: 4,
-        scope: 0,
-        paths,
-        nexthop_id: None,
-        mtu: None,
-        preferred_source: None,
-        preference: Default::default(),
-        source: None,
-        encapsulated: false,
-        lapsed: false,
-    }
+    Route::ordinary(kind, paths)
 }
 
 fn leg(ifindex: u32, via: Option<&str>, weight: u16) -> Path {

@@ -167,9 +167,10 @@ impl Pipeline {
         let mut others = 0;
         self.ipv6.clear();
         for slot in slots(self.heads.ipv6) {
-            let [a, b, c, d, ..] = destination(packets, slot);
+            let destination = destination(packets, slot);
+            let [a, b, c, d, ..] = destination;
             let plain = is_global(u32::from_le_bytes([a, b, c, d]));
-            let address = u128::from_be_bytes(destination(packets, slot));
+            let address = u128::from_be_bytes(destination);
             self.ipv6
                 .push_if(plain, u8::try_from(slot).unwrap_or(0), address);
             others |= Mask::from(!plain) << slot;

@@ -113,7 +113,8 @@ impl<'a> Short<'a> {
         if locals.is_empty() {
             return 0;
         }
-        let sources = (0u32..).zip(&heads.source);
+        let end = Mask::BITS - heads.ipv4.leading_zeros();
+        let sources = (0..end).zip(&heads.source);
         sources.fold(0, |mask, (slot, source)| {
             mask | Mask::from(locals.contains(*source)) << slot
         })

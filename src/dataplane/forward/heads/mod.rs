@@ -204,11 +204,11 @@ fn sent_to_others(packets: &Packets<'_, BURST>, MacAddr(own): MacAddr) -> Mask {
         let [a, b, c, d, e, f, g, h, ..] = *packets.head(slot);
         (u64::from_le_bytes([a, b, c, d, e, f, g, h]) ^ own) << 16
     };
-    // Behind the last packet comes the first again.
-    if (0..BURST).fold(0, |all, slot| all | differ(slot)) == 0 {
+    let slots = 0..packets.count();
+    if slots.clone().fold(0, |all, slot| all | differ(slot)) == 0 {
         return 0;
     }
-    (0..BURST).fold(0, |mask, slot| mask | Mask::from(differ(slot) != 0) << slot)
+    slots.fold(0, |mask, slot| mask | Mask::from(differ(slot) != 0) << slot)
 }
 
 /// Whether the one's complement sum of a header is zero, so that its checksum is right: in whatever
