@@ -364,6 +364,30 @@ fn a_netdev_is_opened_once_and_refusals_say_why() {
 }
 
 #[test]
+fn a_closed_netdev_is_free_though_a_forked_process_still_has_copies_of_its_descriptors() {
+    own_network();
+    let _a = Host::new("p0", "10.0.0.1");
+    let first = open("p0");
+    // SAFETY: the child makes no call but two that are safe after a fork of many threads.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: take no pointers.
+        unsafe {
+            libc::pause();
+            libc::_exit(0);
+        }
+    }
+    drop(first);
+    let second = Device::open(&config("p0"), 2048);
+    // SAFETY: the child of this thread, which is waited for once; no status is asked for.
+    unsafe {
+        libc::kill(child, libc::SIGKILL);
+        libc::waitpid(child, std::ptr::null_mut(), 0);
+    }
+    second.unwrap();
+}
+
+#[test]
 fn a_port_comes_and_goes_beside_another_and_leaves_the_pool_whole() {
     own_network();
     let a = Host::new("p0", "10.0.0.1");

@@ -2,8 +2,8 @@
 //!
 //! Five instructions: look up the receive queue's socket in the XSKMAP and redirect the frame there;
 //! without a socket, drop it. It never passes a frame to the kernel's stack: the kernel sees what it
-//! is meant to see on the port's TAP. The program hangs on a BPF link, which the kernel dissolves
-//! when the last descriptor is closed: it cannot outlive the process.
+//! is meant to see on the port's TAP. The program hangs on a BPF link, which the kernel dissolves at
+//! the latest when the last descriptor is closed: it cannot outlive the process.
 
 #![allow(unsafe_code, reason = "bpf(2) has no safe wrapper")]
 
@@ -17,6 +17,7 @@ const BPF_MAP_CREATE: u32 = 0;
 const BPF_MAP_UPDATE_ELEM: u32 = 2;
 const BPF_PROG_LOAD: u32 = 5;
 const BPF_LINK_CREATE: u32 = 28;
+const BPF_LINK_DETACH: u32 = 34;
 const BPF_MAP_TYPE_XSKMAP: u32 = 17;
 const BPF_PROG_TYPE_XDP: u32 = 6;
 /// The attach type of XDP programs.
@@ -253,7 +254,7 @@ pub(super) struct Program {
     /// Why the driver did not take it, when it runs in the stack.
     refusal: Option<io::Error>,
     /// Holds the program as well.
-    _link: OwnedFd,
+    _link: Link,
 }
 
 impl Program {
@@ -320,8 +321,23 @@ fn refused(device: &str, error: io::Error) -> OpenError {
     }
 }
 
-/// Attaches `program` to the netdev for as long as the returned link is open.
-fn link(program: BorrowedFd<'_>, ifindex: u32, flags: u32) -> io::Result<OwnedFd> {
+/// What ties a program to a netdev.
+#[derive(Debug)]
+struct Link(OwnedFd);
+
+impl Drop for Link {
+    /// Takes the program off now: closing the descriptor does not while a process that was just
+    /// forked off holds a copy.
+    fn drop(&mut self) {
+        let link = field(self.0.as_fd());
+        // SAFETY: the one field of BPF_LINK_DETACH; no pointers. A netdev that is gone has no
+        // program either.
+        let _ = unsafe { bpf(BPF_LINK_DETACH, &link) };
+    }
+}
+
+/// Attaches `program` to the netdev for as long as the returned link lives.
+fn link(program: BorrowedFd<'_>, ifindex: u32, flags: u32) -> io::Result<Link> {
     #[repr(C)]
     struct Attributes {
         program: u32,
@@ -336,7 +352,7 @@ fn link(program: BorrowedFd<'_>, ifindex: u32, flags: u32) -> io::Result<OwnedFd
         flags,
     };
     // SAFETY: the fields of BPF_LINK_CREATE; no pointers.
-    unsafe { bpf_fd(BPF_LINK_CREATE, &attributes) }
+    unsafe { bpf_fd(BPF_LINK_CREATE, &attributes) }.map(Link)
 }
 
 #[cfg(test)]
