@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use ixmap::dataplane::mem::{Arena, Pool};
 use ixmap::dataplane::port::afxdp::{Device, Mode, OpenError};
-use ixmap::dataplane::port::{Burst, PortQueue, TransmitList};
+use ixmap::dataplane::port::{Burst, PortQueue};
 use ixmap::shared::config::{Driver, PortConfig};
 use ixmap::shared::port::PortId;
 
@@ -146,7 +146,7 @@ fn bridge<T>(
     work: JoinHandle<T>,
 ) -> (T, usize, usize) {
     let deadline = Instant::now() + Duration::from_secs(30);
-    let (mut burst, mut list) = (Burst::new(), TransmitList::new());
+    let (mut burst, mut list) = (Burst::new(), Burst::new());
     let (mut count, mut longest) = (0, 0);
     while !work.is_finished() {
         assert!(Instant::now() < deadline, "the hosts are stuck");
@@ -493,7 +493,7 @@ fn a_port_that_is_down_keeps_nobody_awake_and_sends_when_it_is_up_again() {
     let mut p0 = open("p0");
     let mut port = attach(&mut p0, &pool, 0);
     run("ip link set p0 down");
-    let mut list = TransmitList::new();
+    let mut list = Burst::new();
     let mut frame = pool.take().unwrap();
     assert!(pool.fill(&mut frame, &[0xff; 60]));
     list.push(frame);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ixmap::dataplane::mem::{Arena, Pool};
 use ixmap::dataplane::port::afxdp::{Device, FRAMES_PER_SOCKET};
-use ixmap::dataplane::port::{BURST, PortQueue, TransmitList};
+use ixmap::dataplane::port::{BURST, Burst, PortQueue};
 use ixmap::shared::config::{Driver, PortConfig};
 use ixmap::shared::port::PortId;
 use ixmap_lab::{Error, Family, Host, Lab, Result};
@@ -98,7 +98,7 @@ fn flood(host: &Host, packet: &[u8], over: &AtomicBool, count: &AtomicU64) -> Re
         let queue = device.attach_queue(&arena, port, &[0]).map_err(refused)?;
         let mut pool = Pool::new(arena).ok_or_else(|| refused("a second pool"))?;
         let mut queue = PortQueue::Afxdp(queue);
-        let mut list = TransmitList::new();
+        let mut list = Burst::new();
         while !over.load(Ordering::Relaxed) {
             while list.len() < BURST
                 && let Some(mut frame) = pool.take()

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ixmap::dataplane::forward::{Arrival, Pipeline, Verdict, Verdicts};
 use ixmap::dataplane::limit::PuntLimits;
 use ixmap::dataplane::mem::{Arena, Holder, Pool, move_frames};
-use ixmap::dataplane::port::{BURST, Burst, PortQueue, TransmitList};
+use ixmap::dataplane::port::{BURST, Burst, PortQueue};
 use ixmap::shared::fib::World;
 use ixmap::shared::hits::Hits;
 use ixmap::shared::port::PortId;
@@ -37,7 +37,7 @@ pub(crate) struct Router {
     hits: Hits,
     verdicts: Verdicts,
     burst: Burst,
-    outgoing: TransmitList,
+    outgoing: Burst,
     pub(crate) packets: u64,
     pub(crate) not_forwarded: u64,
 }
@@ -63,7 +63,7 @@ impl Router {
             hits: Hits::default(),
             verdicts: Verdicts::default(),
             burst: Burst::new(),
-            outgoing: TransmitList::new(),
+            outgoing: Burst::new(),
             packets: 0,
             not_forwarded: 0,
         })
@@ -113,6 +113,8 @@ impl Router {
             limits: &mut self.limits,
             hits: &self.hits,
             now: Duration::ZERO,
+            fetched: false,
+            ahead: &[],
         };
         self.pipeline
             .run(arrival, &self.pool, &mut self.burst, &mut self.verdicts);

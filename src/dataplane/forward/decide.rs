@@ -186,7 +186,7 @@ fn next_hop(
     let rewrite = match arrival.world.adjacency(leg) {
         Adjacency::Resolved(rewrite) => rewrite,
         Adjacency::Unresolved(_) => {
-            return Err(Verdict::Punt(PuntReason::NoNeighbour, leg.hash()));
+            return Err(Verdict::Punt(PuntReason::NoNeighbour, leg.number()));
         }
         Adjacency::Connected(_) => {
             return Err(Verdict::Punt(

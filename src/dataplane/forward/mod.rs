@@ -5,6 +5,7 @@ mod classify;
 mod decide;
 mod flow;
 mod heads;
+mod legs;
 mod plain;
 #[cfg(test)]
 mod reference;
@@ -18,13 +19,14 @@ use std::time::Duration;
 use self::classify::Class;
 pub use self::classify::settled;
 use self::heads::{Heads, Mask, is_global};
+use self::legs::Legs;
 use self::plain::Short;
 use self::slots::{Keys, slots};
 pub use self::verdicts::Verdicts;
 use crate::dataplane::limit::PuntLimits;
-use crate::dataplane::mem::{Packets, Pool};
+use crate::dataplane::mem::{Ahead, Frame, Packets, Pool};
 use crate::dataplane::port::{BURST, Burst};
-use crate::shared::fib::{GroupId, Interface, World};
+use crate::shared::fib::{GroupId, Interface, Path, Vectored, World};
 use crate::shared::hits::Hits;
 use crate::shared::port::PortId;
 use crate::shared::reason::{DropReason, PuntReason};
@@ -72,6 +74,31 @@ pub struct Arrival<'a> {
     pub hits: &'a Hits,
     /// The worker's clock.
     pub now: Duration,
+    /// Whether the burst was `ahead` of the one before.
+    pub fetched: bool,
+    /// The next burst, if it is there already: its heads are had come nearer.
+    pub ahead: &'a [Frame],
+}
+
+/// A burst's way through the pipeline.
+struct Run<'a, 'b> {
+    pipeline: &'a mut Pipeline,
+    path: Path,
+    arrival: Arrival<'b>,
+    pool: &'a Pool,
+    burst: &'a mut Burst,
+    verdicts: &'a mut Verdicts,
+}
+
+impl Vectored for Run<'_, '_> {
+    type Output = Forwarded;
+
+    #[inline(always)]
+    fn run(self) -> Forwarded {
+        let (path, arrival) = (self.path, self.arrival);
+        self.pipeline
+            .run_by(path, arrival, self.pool, self.burst, self.verdicts)
+    }
 }
 
 /// The pipeline with its scratch space; one a worker.
@@ -81,6 +108,7 @@ pub struct Pipeline {
     ipv4: Keys<u32>,
     ipv6: Keys<u128>,
     sources: Keys<u32>,
+    legs: Legs,
 }
 
 impl Pipeline {
@@ -88,12 +116,37 @@ impl Pipeline {
     /// one verdict a frame.
     pub fn run(
         &mut self,
+        arrival: Arrival<'_>,
+        pool: &Pool,
+        burst: &mut Burst,
+        verdicts: &mut Verdicts,
+    ) -> Forwarded {
+        let path = Path::best();
+        path.run(Run {
+            pipeline: self,
+            path,
+            arrival,
+            pool,
+            burst,
+            verdicts,
+        })
+    }
+
+    /// As [`Self::run`], by a path.
+    #[inline(always)]
+    fn run_by(
+        &mut self,
+        path: Path,
         mut arrival: Arrival<'_>,
         pool: &Pool,
         burst: &mut Burst,
         verdicts: &mut Verdicts,
     ) -> Forwarded {
         verdicts.reset(burst.len());
+        if !arrival.fetched {
+            pool.ahead(burst).fetch_rest();
+        }
+        let mut ahead = pool.ahead(arrival.ahead);
         let Some(mut packets) = pool.packets(burst) else {
             return Forwarded::default();
         };
@@ -102,16 +155,28 @@ impl Pipeline {
             verdicts.keep_all(Verdict::Drop(DropReason::PortDown));
             return Forwarded::default();
         };
-        self.heads.read(&packets, interface.mac);
+        self.heads.read(path, &packets, interface.mac, &mut ahead);
         let all = Mask::MAX >> (BURST - packets.count());
         let (ipv4, ipv6) = (self.heads.ipv4, self.heads.ipv6);
         let mut forwarded = Forwarded::default();
         if ipv4 != 0 {
-            forwarded.ipv4 += self.ipv4(&mut arrival, interface, &mut packets, verdicts);
+            forwarded.ipv4 += self.ipv4(
+                path,
+                &mut arrival,
+                interface,
+                (&mut packets, &mut ahead),
+                verdicts,
+            );
         }
         let mut rest = all & !(ipv4 | ipv6);
         if ipv6 != 0 {
-            let (count, others) = self.ipv6(&mut arrival, interface, &mut packets, verdicts);
+            let (count, others) = self.ipv6(
+                path,
+                &mut arrival,
+                interface,
+                (&mut packets, &mut ahead),
+                verdicts,
+            );
             forwarded.ipv6 += count;
             rest |= others;
         }
@@ -124,29 +189,30 @@ impl Pipeline {
     }
 
     /// Plain IPv4 packets; how many are forwarded.
-    #[inline]
+    #[inline(always)]
     fn ipv4(
         &mut self,
+        path: Path,
         arrival: &mut Arrival<'_>,
         interface: &Interface,
-        packets: &mut Packets<'_, BURST>,
+        (packets, ahead): (&mut Packets<'_, BURST>, &mut Ahead<'_>),
         verdicts: &mut Verdicts,
     ) -> u64 {
-        let short = Short::new(arrival, interface);
+        let short = Short::new(path, arrival, interface);
         self.ipv4.fill(self.heads.ipv4, &self.heads.destination);
         self.ipv4.look_up(&arrival.world.ipv4);
         let done = short.ipv4(
             &self.heads,
             &self.ipv4,
-            &mut self.sources,
-            packets,
+            (&mut self.sources, &mut self.legs),
+            (packets, ahead),
             verdicts,
         );
         self.cut(done, packets);
         let mut forwarded = u64::from(done.count_ones());
-        if done != self.heads.ipv4 {
-            let left = self.ipv4.found().filter(|(slot, _)| done >> slot & 1 == 0);
-            forwarded += long_way(left, packets, verdicts, |group, frame| {
+        let left = self.ipv4.mask() & !done;
+        if left != 0 {
+            forwarded += long_way(self.ipv4.found(left), packets, verdicts, |group, frame| {
                 decide::ipv4(arrival, interface, group, frame)
             });
         }
@@ -155,16 +221,16 @@ impl Pipeline {
 
     /// Plain IPv6 packets; how many are forwarded, and which are not plain after all, by their
     /// destinations.
-    #[inline]
+    #[inline(always)]
     fn ipv6(
         &mut self,
+        path: Path,
         arrival: &mut Arrival<'_>,
         interface: &Interface,
-        packets: &mut Packets<'_, BURST>,
+        (packets, ahead): (&mut Packets<'_, BURST>, &mut Ahead<'_>),
         verdicts: &mut Verdicts,
     ) -> (u64, Mask) {
-        let short = Short::new(arrival, interface);
-        let mut others = 0;
+        let short = Short::new(path, arrival, interface);
         self.ipv6.clear();
         for slot in slots(self.heads.ipv6) {
             let destination = destination(packets, slot);
@@ -173,22 +239,28 @@ impl Pipeline {
             let address = u128::from_be_bytes(destination);
             self.ipv6
                 .push_if(plain, u8::try_from(slot).unwrap_or(0), address);
-            others |= Mask::from(!plain) << slot;
         }
         self.ipv6.look_up(&arrival.world.ipv6);
-        let done = short.ipv6(&self.heads, &self.ipv6, packets, verdicts);
+        let done = short.ipv6(
+            &self.heads,
+            &self.ipv6,
+            &mut self.legs,
+            (packets, ahead),
+            verdicts,
+        );
         self.cut(done, packets);
         let mut forwarded = u64::from(done.count_ones());
-        if done | others != self.heads.ipv6 {
-            let left = self.ipv6.found().filter(|(slot, _)| done >> slot & 1 == 0);
-            forwarded += long_way(left, packets, verdicts, |group, frame| {
+        let left = self.ipv6.mask() & !done;
+        if left != 0 {
+            forwarded += long_way(self.ipv6.found(left), packets, verdicts, |group, frame| {
                 decide::ipv6(arrival, interface, group, frame)
             });
         }
-        (forwarded, others)
+        (forwarded, self.heads.ipv6 & !self.ipv6.mask())
     }
 
     /// Whatever is not plain.
+    #[inline(never)]
     fn rest(
         &mut self,
         arrival: &mut Arrival<'_>,
@@ -210,12 +282,18 @@ impl Pipeline {
         }
         self.ipv4.look_up(&arrival.world.ipv4);
         self.ipv6.look_up(&arrival.world.ipv6);
-        let ipv4 = long_way(self.ipv4.found(), packets, verdicts, |group, frame| {
-            decide::ipv4(arrival, interface, group, frame)
-        });
-        let ipv6 = long_way(self.ipv6.found(), packets, verdicts, |group, frame| {
-            decide::ipv6(arrival, interface, group, frame)
-        });
+        let ipv4 = long_way(
+            self.ipv4.found(self.ipv4.mask()),
+            packets,
+            verdicts,
+            |group, frame| decide::ipv4(arrival, interface, group, frame),
+        );
+        let ipv6 = long_way(
+            self.ipv6.found(self.ipv6.mask()),
+            packets,
+            verdicts,
+            |group, frame| decide::ipv6(arrival, interface, group, frame),
+        );
         Forwarded { ipv4, ipv6 }
     }
 
@@ -230,6 +308,7 @@ impl Pipeline {
 }
 
 /// Decides on packets one by one; how many are forwarded.
+#[inline(never)]
 fn long_way(
     found: impl Iterator<Item = (usize, GroupId)>,
     packets: &mut Packets<'_, BURST>,

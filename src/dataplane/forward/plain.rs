@@ -2,14 +2,13 @@
 //! yes: all else is for `decide`, which knows the reasons.
 
 use super::decide::way_back;
-use super::heads::{Heads, Mask};
-use super::slots::Keys;
+use super::heads::{Heads, LANES, Mask};
+use super::legs::{Legs, NextHops};
+use super::slots::{Keys, slots};
 use super::{Arrival, Verdicts, flow};
-use crate::dataplane::mem::Packets;
+use crate::dataplane::mem::{Ahead, Packets};
 use crate::dataplane::port::BURST;
-use crate::shared::fib::{
-    Action, Adjacency, AdjacencyId, Exit, Group, Interface, Lpm, Pack, ReversePath, Way, World,
-};
+use crate::shared::fib::{Action, Interface, Lpm, Path, ReversePath, World};
 use crate::shared::hits::Hits;
 use crate::shared::port::PortId;
 use crate::shared::wire::ethernet::HEADER_LEN;
@@ -20,8 +19,8 @@ use crate::shared::wire::ipv6::Ipv6;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Short<'a> {
     world: &'a World,
-    ways: &'a [Way],
-    exits: &'a [Exit],
+    path: Path,
+    next_hops: NextHops<'a>,
     hits: &'a Hits,
     ingress: PortId,
     reverse_path: ReversePath,
@@ -31,22 +30,24 @@ pub(super) struct Short<'a> {
 }
 
 /// The packets of a family, and what has been found out about them.
-struct Plain<'a, 'p, A> {
+struct Plain<'a, 'p, 'q, A> {
     heads: &'a Heads,
     keys: &'a Keys<A>,
-    /// Not to be forwarded this way.
-    refused: Mask,
+    /// Those that may go on.
+    mask: Mask,
+    legs: &'a mut Legs,
     packets: &'a mut Packets<'p, BURST>,
+    ahead: &'a mut Ahead<'q>,
     verdicts: &'a mut Verdicts,
 }
 
 impl<'a> Short<'a> {
-    pub(super) fn new(arrival: &Arrival<'a>, interface: &Interface) -> Short<'a> {
+    pub(super) fn new(path: Path, arrival: &Arrival<'a>, interface: &Interface) -> Short<'a> {
         let world = arrival.world;
         Short {
             world,
-            ways: world.groups.packed(),
-            exits: world.adjacencies.packed(),
+            path,
+            next_hops: NextHops::new(world, arrival.ingress.slot()),
             hits: arrival.hits,
             ingress: arrival.ingress,
             reverse_path: interface.reverse_path,
@@ -55,14 +56,14 @@ impl<'a> Short<'a> {
         }
     }
 
-    /// Rewrites those of the plain IPv4 packets that go on, and says which. `sources` is scratch.
-    #[inline]
+    /// Rewrites those of the plain IPv4 packets that go on, and says which. The pair is scratch.
+    #[inline(always)]
     pub(super) fn ipv4(
         &self,
         heads: &Heads,
         keys: &Keys<u32>,
-        sources: &mut Keys<u32>,
-        packets: &mut Packets<'_, BURST>,
+        (sources, legs): (&mut Keys<u32>, &mut Legs),
+        (packets, ahead): (&mut Packets<'_, BURST>, &mut Ahead<'_>),
         verdicts: &mut Verdicts,
     ) -> Mask {
         if !self.ipv4 {
@@ -71,8 +72,10 @@ impl<'a> Short<'a> {
         let plain = Plain {
             heads,
             keys,
-            refused: self.spoofed(heads) | self.astray(heads, sources),
+            mask: keys.mask() & !self.spoofed(heads) & !self.astray(heads, sources),
+            legs,
             packets,
+            ahead,
             verdicts,
         };
         self.forward::<22, _>(plain, |packet| {
@@ -82,12 +85,13 @@ impl<'a> Short<'a> {
     }
 
     /// As [`Short::ipv4`].
-    #[inline]
+    #[inline(always)]
     pub(super) fn ipv6(
         &self,
         heads: &Heads,
         keys: &Keys<u128>,
-        packets: &mut Packets<'_, BURST>,
+        legs: &mut Legs,
+        (packets, ahead): (&mut Packets<'_, BURST>, &mut Ahead<'_>),
         verdicts: &mut Verdicts,
     ) -> Mask {
         if !self.ipv6 {
@@ -96,8 +100,10 @@ impl<'a> Short<'a> {
         let plain = Plain {
             heads,
             keys,
-            refused: 0,
+            mask: keys.mask(),
+            legs,
             packets,
+            ahead,
             verdicts,
         };
         self.forward::<18, _>(plain, |packet| {
@@ -107,16 +113,15 @@ impl<'a> Short<'a> {
     }
 
     /// The packets that claim to be from the router itself.
-    #[inline]
+    #[inline(always)]
     fn spoofed(&self, heads: &Heads) -> Mask {
         let locals = &*self.world.locals;
-        if locals.is_empty() {
+        // Also those that are not read: what was there before does no harm.
+        if !locals.may_have_any_of(&heads.source) {
             return 0;
         }
-        let end = Mask::BITS - heads.ipv4.leading_zeros();
-        let sources = (0..end).zip(&heads.source);
-        sources.fold(0, |mask, (slot, source)| {
-            mask | Mask::from(locals.contains(*source)) << slot
+        slots(heads.ipv4).fold(0, |mask, slot| {
+            mask | Mask::from(locals.contains(heads.source[slot])) << slot
         })
     }
 
@@ -128,60 +133,59 @@ impl<'a> Short<'a> {
         }
         sources.fill(heads.ipv4, &heads.source);
         sources.look_up(&self.world.ipv4);
-        sources.found().fold(0, |mask, (slot, group)| {
+        sources.found(heads.ipv4).fold(0, |mask, (slot, group)| {
             let back = way_back(self.world, self.ingress, self.reverse_path, group);
             mask | Mask::from(back.is_err()) << slot
         })
     }
 
-    /// Rewrites the packets that go on, and says which; `hash` is that of a packet's flow. Those with a
-    /// single next hop come first, and cost nothing for those with several.
-    #[inline]
+    /// Rewrites the packets that go on, and says which; `hash` is that of a packet's flow. Those with
+    /// a single next hop come first, and cost nothing for those with several.
+    #[inline(always)]
     fn forward<const AGED: usize, A: Lpm>(
         &self,
-        mut plain: Plain<'_, '_, A>,
+        mut plain: Plain<'_, '_, '_, A>,
         hash: impl Fn(&[u8]) -> u32,
     ) -> Mask {
-        let (keys, mut done, mut spread): (_, Mask, _) = (plain.keys, 0, false);
-        for (slot, group) in keys.found() {
-            let way = self.ways.get(group.index()).unwrap_or(&Group::NONE);
-            done |= Mask::from(self.leave::<AGED, A>(&mut plain, slot, way.leg, way.mtu)) << slot;
-            spread |= way.spreads;
+        let (mut done, next_hops) = (0, self.next_hops);
+        for first in (0..BURST).step_by(LANES) {
+            let mask = plain.mask >> first & Mask::from(u16::MAX);
+            if mask == 0 {
+                continue;
+            }
+            let (groups, len) = (plain.keys.groups(), &plain.heads.len);
+            let fit = plain.legs.follow(self.path, next_hops, groups, len, first);
+            let fit = (mask & Mask::from(fit)) << first;
+            slots(fit).for_each(|slot| self.leave::<AGED, A>(&mut plain, slot));
+            done |= fit;
+            plain.ahead.fetch();
         }
-        if !spread {
-            return done;
-        }
-        for (slot, group) in keys.found() {
+        for (slot, group) in plain.keys.found(plain.mask & !done) {
             let group = self.world.group(group);
             if let Action::Spread(buckets) = &group.action {
                 let leg = buckets.pick(hash(plain.packets.bytes(slot)));
-                done |= Mask::from(self.leave::<AGED, A>(&mut plain, slot, leg, group.mtu)) << slot;
+                let (mtu, len) = (group.mtu.into(), plain.heads.len[slot]);
+                if plain.legs.take(next_hops, slot, leg, mtu, len) {
+                    self.leave::<AGED, A>(&mut plain, slot);
+                    done |= 1 << slot;
+                }
             }
         }
+        plain.verdicts.leave(done, plain.legs.ports());
         done
     }
 
-    /// Writes the Ethernet addresses, and the word at `AGED` with one hop less, if the packet fits where
-    /// it leaves and its route's MTU.
+    /// Writes the Ethernet addresses, and the word at `AGED` with one hop less.
     #[inline(always)]
-    fn leave<const AGED: usize, A: Lpm>(
-        &self,
-        plain: &mut Plain<'_, '_, A>,
-        slot: usize,
-        leg: AdjacencyId,
-        mtu: u16,
-    ) -> bool {
-        let exit = self.exits.get(leg.index()).unwrap_or(&Adjacency::NONE);
-        let fits = plain.heads.len[slot % BURST] <= u32::from(exit.mtu.min(mtu));
-        let goes = fits & (exit.port != self.ingress.slot()) & (plain.refused >> slot & 1 == 0);
-        if goes {
-            let head = plain.packets.head_mut(slot);
-            head[..12].copy_from_slice(&exit.addresses);
-            let aged = plain.heads.aged[slot % BURST].to_le_bytes();
-            head[AGED..AGED + 4].copy_from_slice(&aged);
-            self.hits.mark(leg);
-            plain.verdicts.leave(slot, exit);
-        }
-        goes
+    fn leave<const AGED: usize, A: Lpm>(&self, plain: &mut Plain<'_, '_, '_, A>, slot: usize) {
+        let leg = plain.legs.leg(slot);
+        let Some(exit) = self.next_hops.exit(leg) else {
+            return;
+        };
+        let head = plain.packets.head_mut(slot);
+        head[..12].copy_from_slice(&exit.addresses);
+        let aged = plain.heads.aged[slot % BURST].to_le_bytes();
+        head[AGED..AGED + 4].copy_from_slice(&aged);
+        self.hits.mark(leg);
     }
 }

@@ -69,7 +69,10 @@ pub(super) fn slots(mut mask: Mask) -> impl Iterator<Item = usize> {
 #[derive(Debug)]
 pub(super) struct Keys<A> {
     slots: Slots,
+    /// The same slots.
+    mask: Mask,
     addresses: [A; BURST],
+    /// By slot.
     groups: [GroupId; BURST],
 }
 
@@ -77,6 +80,7 @@ impl<A: Lpm + Default> Default for Keys<A> {
     fn default() -> Self {
         Keys {
             slots: Slots::default(),
+            mask: 0,
             addresses: [A::default(); BURST],
             groups: [GroupId::NO_ROUTE; BURST],
         }
@@ -86,21 +90,23 @@ impl<A: Lpm + Default> Default for Keys<A> {
 impl<A: Lpm> Keys<A> {
     pub(super) fn clear(&mut self) {
         self.slots.clear();
+        self.mask = 0;
     }
 
     #[inline]
     pub(super) fn push_if(&mut self, condition: bool, slot: u8, address: A) {
         self.addresses[self.slots.len % BURST] = address;
+        self.mask |= Mask::from(condition) << slot;
         self.slots.push_if(condition, slot);
     }
 
     /// Makes the list anew: the frames of a mask, with their addresses.
-    #[inline]
+    #[inline(always)]
     pub(super) fn fill(&mut self, mask: Mask, addresses: &[A; BURST]) {
-        if mask & mask.wrapping_add(1) == 0 {
-            // The first frames, all of them: the rule.
+        if is_dense(mask) {
             self.addresses = *addresses;
             self.slots = Slots::first(mask.count_ones());
+            self.mask = mask;
             return;
         }
         self.clear();
@@ -112,16 +118,37 @@ impl<A: Lpm> Keys<A> {
     /// Looks all of them up.
     #[inline]
     pub(super) fn look_up(&mut self, fib: &Fib<A>) {
-        let count = self.slots.as_slice().len();
+        let slots = self.slots.as_slice();
+        let count = slots.len();
         fib.lookup_burst(&self.addresses[..count], &mut self.groups[..count]);
+        if !is_dense(self.mask) {
+            // A slot is never before its place in the list.
+            for (place, slot) in slots.iter().enumerate().rev() {
+                self.groups[usize::from(*slot)] = self.groups[place];
+            }
+        }
     }
 
-    /// Slots with the groups that they led to.
     #[inline]
-    pub(super) fn found(&self) -> impl Iterator<Item = (usize, GroupId)> {
-        let slots = self.slots.as_slice().iter();
-        slots
-            .zip(&self.groups)
-            .map(|(slot, group)| (usize::from(*slot), *group))
+    pub(super) fn mask(&self) -> Mask {
+        self.mask
     }
+
+    /// The groups that they led to, by slot; others where nothing was looked up.
+    #[inline]
+    pub(super) fn groups(&self) -> &[GroupId; BURST] {
+        &self.groups
+    }
+
+    /// Slots of `mask` with the groups that they led to.
+    #[inline]
+    pub(super) fn found(&self, mask: Mask) -> impl Iterator<Item = (usize, GroupId)> {
+        slots(mask).map(|slot| (slot, self.groups[slot]))
+    }
+}
+
+/// Whether these are the first frames, all of them: the rule.
+#[inline]
+fn is_dense(mask: Mask) -> bool {
+    mask & mask.wrapping_add(1) == 0
 }

@@ -1,6 +1,8 @@
 //! What becomes of the frames of a burst. Those that leave, which are most, take a byte each.
 
 use super::Verdict;
+use super::heads::Mask;
+use super::slots::slots;
 use crate::dataplane::port::BURST;
 use crate::shared::fib::Exit;
 use crate::shared::port::PortId;
@@ -39,10 +41,16 @@ impl Verdicts {
         self.kept.fill(verdict);
     }
 
-    /// A frame leaves by the port of `exit`.
+    /// The frames of a mask leave by the ports of these indices.
     #[inline]
-    pub(super) fn leave(&mut self, slot: usize, exit: &Exit) {
-        self.egress[slot % BURST] = exit.port;
+    pub(super) fn leave(&mut self, frames: Mask, ports: &[u8; BURST]) {
+        if frames == Mask::MAX >> (BURST - self.count) {
+            self.egress = *ports;
+            return;
+        }
+        for slot in slots(frames) {
+            self.egress[slot] = ports[slot];
+        }
     }
 
     pub(super) fn set(&mut self, slot: usize, verdict: Verdict) {

@@ -1,19 +1,12 @@
 //! The memory behind a worker's frames: huge pages where the machine has them.
 
-#![allow(
-    unsafe_code,
-    reason = "hands out frame memory by pointer; Pool keeps the tokens unique"
-)]
-
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::pool::ADDRESS_BITS;
 use super::region::{PageKind, Region};
 use super::shortfall::Shortfall;
-
-/// Tells arenas apart, so that a frame of one is never used with the pool of another.
-static NEXT_ID: AtomicU32 = AtomicU32::new(0);
 
 /// A fixed mapping of `frames` frames of `frame_size` bytes each. Zeroed, never moved, unmapped
 /// when the last holder of the `Arc` goes.
@@ -21,7 +14,6 @@ static NEXT_ID: AtomicU32 = AtomicU32::new(0);
 pub struct Arena {
     region: Arc<Region>,
     shortfall: Option<Shortfall>,
-    id: u32,
     frames: u32,
     frame_size: u32,
     claimed: AtomicBool,
@@ -48,12 +40,14 @@ impl Arena {
         }
         let bytes = frames as usize * frame_size as usize;
         let (region, shortfall) = Region::on_node(bytes, node)?;
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        if region.base().addr() >> ADDRESS_BITS != 0 {
+            // Only where a program asks the kernel for such addresses.
+            return Err(io::Error::other("packet memory lies beyond 2^48"));
+        }
         Ok((
             Arena {
                 region: Arc::new(region),
                 shortfall,
-                id,
                 frames,
                 frame_size,
                 claimed: AtomicBool::new(false),
@@ -105,19 +99,6 @@ impl Arena {
     /// True the first time: one pool an arena, or tokens would not be unique.
     pub(super) fn claim(&self) -> bool {
         !self.claimed.swap(true, Ordering::Relaxed)
-    }
-
-    pub(super) fn id(&self) -> u32 {
-        self.id
-    }
-
-    /// Where byte `offset` of frame `index` lies. The caller checks the bounds.
-    pub(super) fn address(&self, index: u32, offset: u16) -> *mut u8 {
-        let at = index as usize * self.frame_size as usize + usize::from(offset);
-        debug_assert!(at < self.len());
-        // SAFETY: index < frames and offset < frame_size (Pool's invariants for every Frame), so
-        // `at` stays inside the mapping that `self.region` keeps alive.
-        unsafe { self.region.base().add(at) }
     }
 }
 

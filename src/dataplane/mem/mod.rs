@@ -19,7 +19,7 @@ pub use arena::Arena;
 pub use dma::DmaMap;
 pub use list::move_frames;
 pub use numa::{node_of_core, node_of_netdev};
-pub use packets::{HEAD, Head, Packets};
+pub use packets::{Ahead, HEAD, Head, Packets};
 pub use pool::{Frame, Holder, Pool};
 pub use region::{HUGE_PAGE, PageKind, Region};
 pub use shortfall::Shortfall;

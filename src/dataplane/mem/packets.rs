@@ -3,7 +3,6 @@
 #![allow(unsafe_code, reason = "turns unique tokens into references")]
 
 use std::marker::PhantomData;
-use std::ptr::NonNull;
 
 use super::pool::prefetch;
 use super::{Frame, Pool};
@@ -18,15 +17,26 @@ pub type Head = [u8; HEAD];
 /// Up to `N` packets, at least one, for reading and rewriting; `N` is a power of two.
 #[derive(Debug)]
 pub struct Packets<'a, const N: usize> {
-    /// Behind the last packet, again the first: any slot has a head.
-    heads: [NonNull<Head>; N],
+    /// Where packets begin. Behind the last one, again the first: any slot has a head.
+    heads: [u64; N],
+    /// The arena, for its provenance.
+    base: *mut u8,
     frames: &'a mut [Frame],
     pool: PhantomData<&'a Pool>,
 }
 
 impl Pool {
-    /// Opens the first `N` frames; `None` when there are none. Has their heads come nearer.
+    /// Packets that will be opened soon.
     #[inline]
+    pub fn ahead<'a>(&self, frames: &'a [Frame]) -> Ahead<'a> {
+        Ahead {
+            left: frames,
+            base: self.arena().base(),
+        }
+    }
+
+    /// Opens the first `N` frames; `None` when there are none.
+    #[inline(always)]
     pub fn packets<'a, const N: usize>(
         &'a self,
         frames: &'a mut [Frame],
@@ -35,17 +45,48 @@ impl Pool {
         let count = frames.len().min(N);
         let frames = &mut frames[..count];
         self.check_all(frames);
-        let first = self.head(frames.first()?);
-        let mut heads = [first; N];
+        let mut heads = [frames.first()?.address(); N];
         for (head, frame) in heads.iter_mut().zip(frames.iter()) {
-            *head = self.head(frame);
-            prefetch(head.as_ptr().cast());
+            *head = frame.address();
         }
+        let base = self.arena().base();
         Some(Packets {
             heads,
+            base,
             frames,
             pool: PhantomData,
         })
+    }
+}
+
+/// Packets that will be opened next. Their heads are had come nearer a few at a time, while something
+/// else is computed: a core waits once some sixteen lines are on their way.
+#[derive(Debug)]
+pub struct Ahead<'a> {
+    left: &'a [Frame],
+    base: *mut u8,
+}
+
+impl Ahead<'_> {
+    /// How many come nearer at a time.
+    const FEW: usize = 8;
+
+    /// Has a few more heads come nearer.
+    #[inline(always)]
+    pub fn fetch(&mut self) {
+        if let Some((few, left)) = self.left.split_first_chunk::<{ Ahead::FEW }>() {
+            few.iter()
+                .for_each(|frame| prefetch(at(self.base, frame.address())));
+            self.left = left;
+        }
+    }
+
+    /// Has all others come nearer.
+    #[inline]
+    pub fn fetch_rest(&mut self) {
+        for frame in std::mem::take(&mut self.left) {
+            prefetch(at(self.base, frame.address()));
+        }
     }
 }
 
@@ -53,6 +94,11 @@ impl<const N: usize> Packets<'_, N> {
     #[inline]
     pub fn count(&self) -> usize {
         self.frames.len()
+    }
+
+    #[inline]
+    fn start(&self, slot: usize) -> *mut u8 {
+        at(self.base, self.heads[slot % N])
     }
 
     /// The tokens, in the order of slots.
@@ -66,14 +112,23 @@ impl<const N: usize> Packets<'_, N> {
     pub fn head(&self, slot: usize) -> &Head {
         // SAFETY: a frame has HEAD bytes from its packet's start on (an invariant of its token), its
         // token is borrowed mutably here, and whoever writes to it borrows `self` mutably.
-        unsafe { self.heads[slot % N].as_ref() }
+        unsafe { &*self.start(slot).cast() }
+    }
+
+    /// The heads of `M` slots from `first` on, which is a multiple of `M`.
+    #[inline]
+    pub fn heads<const M: usize>(&self, first: usize) -> [&Head; M] {
+        const { assert!(N.is_multiple_of(M)) };
+        let start = first % N / M * M;
+        // SAFETY: as in `head`.
+        std::array::from_fn(|slot| unsafe { &*at(self.base, self.heads[start + slot]).cast() })
     }
 
     /// As [`Self::head`], for rewriting.
     #[inline]
     pub fn head_mut(&mut self, slot: usize) -> &mut Head {
         // SAFETY: as in `head`; two slots may have the same head, but `self` is borrowed.
-        unsafe { self.heads[slot % N].as_mut() }
+        unsafe { &mut *self.start(slot).cast() }
     }
 
     /// All bytes of a packet.
@@ -81,7 +136,7 @@ impl<const N: usize> Packets<'_, N> {
     pub fn bytes(&self, slot: usize) -> &[u8] {
         let len = self.frames[slot].len();
         // SAFETY: as in `head`: a packet lies in its frame.
-        unsafe { std::slice::from_raw_parts(self.heads[slot].as_ptr().cast(), len) }
+        unsafe { std::slice::from_raw_parts(self.start(slot), len) }
     }
 
     /// As [`Self::bytes`], for rewriting.
@@ -89,7 +144,7 @@ impl<const N: usize> Packets<'_, N> {
     pub fn bytes_mut(&mut self, slot: usize) -> &mut [u8] {
         let len = self.frames[slot].len();
         // SAFETY: as in `head_mut` and `bytes`.
-        unsafe { std::slice::from_raw_parts_mut(self.heads[slot].as_ptr().cast(), len) }
+        unsafe { std::slice::from_raw_parts_mut(self.start(slot), len) }
     }
 
     /// Cuts a packet to its first `len` bytes.
@@ -97,6 +152,12 @@ impl<const N: usize> Packets<'_, N> {
     pub fn cut(&mut self, slot: usize, len: usize) {
         self.frames[slot].truncate(len);
     }
+}
+
+/// An address of the arena that begins at `base`.
+#[inline(always)]
+fn at(base: *mut u8, address: u64) -> *mut u8 {
+    base.with_addr(usize::try_from(address).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -8,32 +8,47 @@ use std::sync::Arc;
 use super::{Arena, COLOURS, HEAD, HEADROOM, Head, LINE};
 use crate::shared::port::PortId;
 
-/// The right to touch one frame of packet memory. It cannot be copied. Dropping one leaks the buffer until the pool goes: give it back instead.
+/// The right to touch one frame of packet memory. It cannot be copied. Dropping one leaks the buffer:
+/// give it back instead.
+///
+/// Eight bytes, for lists of tokens are what is moved most: where the packet begins, with room for a
+/// [`Head`] from there on, and above these bits how long it is.
 #[derive(Debug)]
 #[must_use = "a frame that is not given back is lost to the pool"]
-pub struct Frame {
-    arena: u32,
-    index: u32,
-    /// First byte of the packet within the frame, with room for a [`Head`] from there on.
-    offset: u16,
-    /// Bytes of the packet.
-    len: u16,
-}
+#[repr(transparent)]
+pub struct Frame(u64);
+
+/// Bits of a token that are the packet's address.
+pub(super) const ADDRESS_BITS: u32 = 48;
 
 impl Frame {
+    fn new(address: u64, len: u16) -> Frame {
+        Frame(address | u64::from(len) << ADDRESS_BITS)
+    }
+
+    #[inline]
+    pub(super) fn address(&self) -> u64 {
+        self.0 & ((1 << ADDRESS_BITS) - 1)
+    }
+
     /// Bytes of the packet.
+    #[inline]
     pub fn len(&self) -> usize {
-        usize::from(self.len)
+        usize::try_from(self.0 >> ADDRESS_BITS).unwrap_or(0)
     }
 
     /// True for a packet of no bytes, as a fresh frame is.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// Cuts the packet to its first `len` bytes; longer ones stay as they are.
     pub fn truncate(&mut self, len: usize) {
-        self.len = u16::try_from(len).map_or(self.len, |len| self.len.min(len));
+        if let Ok(len) = u16::try_from(len)
+            && usize::from(len) < self.len()
+        {
+            *self = Frame::new(self.address(), len);
+        }
     }
 }
 
@@ -59,6 +74,9 @@ pub struct Pool {
     /// By frame: who holds it.
     holder: Box<[Holder]>,
     frame_shift: u32,
+    /// Where the frames lie, and how many bytes they are.
+    base: u64,
+    size: u64,
 }
 
 impl Pool {
@@ -72,6 +90,8 @@ impl Pool {
         let holder = vec![Holder::USER; frames as usize].into_boxed_slice();
         Some(Pool {
             free: (0..frames).rev().collect(),
+            base: arena.base().addr() as u64,
+            size: arena.len() as u64,
             arena,
             holder,
             frame_shift,
@@ -107,16 +127,16 @@ impl Pool {
 
     /// Puts a frame back on the free list.
     pub fn give(&mut self, frame: Frame) {
-        self.check(&frame);
-        self.free.push(frame.index);
+        let (index, _) = self.place(&frame);
+        self.free.push(index);
     }
 
     /// Lends a frame to a port's rings. Returns the byte address of the packet within the arena:
     /// what an AF_XDP descriptor carries, or the offset to add to a DMA address.
     pub fn lend(&mut self, frame: Frame, to: Holder) -> u64 {
-        self.check(&frame);
-        self.holder[frame.index as usize] = to;
-        (u64::from(frame.index) << self.frame_shift) + u64::from(frame.offset)
+        let (index, _) = self.place(&frame);
+        self.holder[index as usize] = to;
+        frame.address() - self.base
     }
 
     /// Takes back a frame that `from`'s ring returned as `addr` with `len` packet bytes there.
@@ -153,22 +173,16 @@ impl Pool {
     pub fn bytes<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
         self.check(frame);
         // SAFETY: a Frame is unique for its index (take, redeem and reclaim hand out an index only
-        // when no token has it), offset + len lies within the frame (checked where both are set),
-        // `check` ties it to this arena, and the borrow of `frame` keeps writers away.
-        unsafe {
-            let start = self.arena.address(frame.index, frame.offset);
-            std::slice::from_raw_parts(start, frame.len())
-        }
+        // when no token has it), the packet lies within the frame (checked where its start and its
+        // length are set), `check` ties it to this arena, and the borrow of `frame` keeps writers away.
+        unsafe { std::slice::from_raw_parts(self.head(frame).as_ptr().cast(), frame.len()) }
     }
 
     /// The packet's bytes, for rewriting.
     pub fn bytes_mut<'a>(&'a self, frame: &'a mut Frame) -> &'a mut [u8] {
         self.check(frame);
         // SAFETY: as in `bytes`; `&mut Frame` is the only access to a frame that nobody else holds.
-        unsafe {
-            let start = self.arena.address(frame.index, frame.offset);
-            std::slice::from_raw_parts_mut(start, frame.len())
-        }
+        unsafe { std::slice::from_raw_parts_mut(self.head(frame).as_ptr().cast(), frame.len()) }
     }
 
     /// Has the packet's first bytes come nearer, for a look at them soon.
@@ -188,8 +202,8 @@ impl Pool {
             return false;
         };
         let spare = self.capacity() - packet.len().max(HEAD);
-        frame.offset = coloured(frame.index, spare / LINE + 1);
-        frame.len = len;
+        let (index, _) = self.place(frame);
+        *frame = self.token(index, coloured(index, spare / LINE + 1), len);
         self.bytes_mut(frame).copy_from_slice(packet);
         true
     }
@@ -207,44 +221,66 @@ impl Pool {
     /// Appends the packet in `more` to the one in `frame`, as far as the frame has room for it.
     pub fn append(&self, frame: &mut Frame, more: &Frame) {
         let start = frame.len();
-        let room = self.arena.frame_size() as usize - usize::from(frame.offset) - start;
+        let (index, offset) = self.place(frame);
+        let room = self.arena.frame_size() as usize - usize::from(offset) - start;
         let count = more.len().min(room);
         let Ok(len) = u16::try_from(start + count) else {
             return;
         };
-        frame.len = len;
+        *frame = self.token(index, offset, len);
         self.bytes_mut(frame)[start..].copy_from_slice(&self.bytes(more)[..count]);
     }
 
     fn token(&self, index: u32, offset: u16, len: u16) -> Frame {
-        Frame {
-            arena: self.arena.id(),
-            index,
-            offset,
-            len,
-        }
+        let start = (u64::from(index) << self.frame_shift) + u64::from(offset);
+        Frame::new(self.base + start, len)
+    }
+
+    /// A frame's index, and where in it the packet begins.
+    fn place(&self, frame: &Frame) -> (u32, u16) {
+        self.check(frame);
+        let start = frame.address() - self.base;
+        let offset = start & (u64::from(self.arena.frame_size()) - 1);
+        // Both fit: an arena has u32 frames of at most 64 KiB.
+        (
+            u32::try_from(start >> self.frame_shift).unwrap_or(0),
+            u16::try_from(offset).unwrap_or(0),
+        )
     }
 
     /// Where the packet of a frame of this arena begins.
     #[inline]
-    pub(super) fn head(&self, frame: &Frame) -> NonNull<Head> {
-        let start = self.arena.address(frame.index, frame.offset);
+    fn head(&self, frame: &Frame) -> NonNull<Head> {
+        let address = usize::try_from(frame.address()).unwrap_or(0);
+        let start = self.arena.base().with_addr(address);
         // SAFETY: an address within a mapping is not null.
         unsafe { NonNull::new_unchecked(start.cast()) }
     }
 
-    /// A frame of another arena would reach another token's bytes.
+    /// A frame of another arena would reach another token's bytes. No arena is ever mapped where
+    /// another was that tokens still point to.
     #[inline]
     fn check(&self, frame: &Frame) {
-        assert!(frame.arena == self.arena.id(), "a frame of another arena");
+        self.check_all(std::slice::from_ref(frame));
     }
 
     /// As [`Self::check`].
     #[inline]
     pub(super) fn check_all(&self, frames: &[Frame]) {
-        let id = self.arena.id();
-        let other = frames.iter().fold(0, |all, frame| all | (frame.arena ^ id));
-        assert!(other == 0, "a frame of another arena");
+        let outside = |frame: &Frame| frame.address().wrapping_sub(self.base) >= self.size;
+        let any = frames.iter().fold(false, |any, frame| any | outside(frame));
+        assert!(!any, "a frame of another arena");
+    }
+}
+
+impl Drop for Pool {
+    /// Tokens that are still about point into the arena, which then stays mapped for good: another
+    /// arena in its place could not tell them from its own.
+    fn drop(&mut self) {
+        let lent = self.holder.iter().filter(|held| **held != Holder::USER);
+        if self.free.len() + lent.count() < self.holder.len() {
+            std::mem::forget(Arc::clone(&self.arena));
+        }
     }
 }
 
@@ -362,7 +398,7 @@ mod tests {
         assert!(pool.fill(&mut frame, &[1; 1000]));
         assert!(pool.fill(&mut more, &[2; 1000]));
         pool.append(&mut frame, &more);
-        let room = 2048 - usize::from(frame.offset);
+        let room = 2048 - usize::from(pool.place(&frame).1);
         assert_eq!(frame.len(), room);
         assert_eq!(pool.bytes(&frame)[998..1002], [1, 1, 2, 2]);
         assert_eq!(pool.bytes(&more), [2; 1000]);

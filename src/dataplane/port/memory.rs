@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::{BURST, Burst, TransmitList};
+use super::{BURST, Burst};
 use crate::dataplane::mem::{Frame, Pool, move_frames};
 use crate::dataplane::ring::{MAX_PACKET, PacketReceiver, PacketSender};
 
@@ -112,7 +112,7 @@ impl Queue {
         }
     }
 
-    pub(super) fn transmit(&mut self, pool: &mut Pool, list: &mut TransmitList) {
+    pub(super) fn transmit(&mut self, pool: &mut Pool, list: &mut Burst) {
         if let Some(wire) = &mut self.wire {
             wire.transmit(pool, list);
         }
@@ -150,7 +150,7 @@ impl Wire {
         }
     }
 
-    fn transmit(&mut self, pool: &mut Pool, list: &mut TransmitList) {
+    fn transmit(&mut self, pool: &mut Pool, list: &mut Burst) {
         let sent = list
             .iter()
             .take_while(|frame| self.leaving.push(pool.bytes(frame)))

@@ -20,12 +20,8 @@ use super::mem::{Frame, Pool};
 /// The most frames that one receive returns.
 pub const BURST: usize = 64;
 
-/// Frames received together; one port's, in arrival order.
+/// Frames received together, one port's, in arrival order; or on their way out by one port.
 pub type Burst = ArrayVec<Frame, BURST>;
-
-/// Frames on their way out by one port, in order. Twice a burst: a burst of forwarded packets and
-/// one of injected ones.
-pub type TransmitList = ArrayVec<Frame, { 2 * BURST }>;
 
 /// The queues of one port that one worker owns. All calls are made by that worker's thread.
 #[derive(Debug)]
@@ -51,7 +47,7 @@ impl PortQueue {
 
     /// Sends frames from the front of `list` and removes them; what stays found no room. Also
     /// returns completed frames to `pool`. Never blocks.
-    pub fn transmit(&mut self, pool: &mut Pool, list: &mut TransmitList) {
+    pub fn transmit(&mut self, pool: &mut Pool, list: &mut Burst) {
         match self {
             PortQueue::Afxdp(queue) => queue.transmit(pool, list),
             PortQueue::Ixgbe(queue) => queue.transmit(pool, list),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::dataplane::bell::Bell;
 use crate::dataplane::limit::PuntLimits;
 use crate::dataplane::mem::{Frame, Pool};
-use crate::dataplane::port::{PortQueue, TransmitList};
+use crate::dataplane::port::{Burst, PortQueue};
 use crate::dataplane::ring::{PacketReceiver, PacketSender};
 use crate::shared::port::PortId;
 use crate::shared::reason::{DropReason, PuntClass, PuntReason};
@@ -34,8 +34,10 @@ pub struct Attachment {
     /// Rung when a punt waits.
     bell: Arc<Bell>,
     pub(super) limits: PuntLimits,
+    /// What has been received, but is not the worker's current burst yet.
+    pub(super) ahead: Box<Burst>,
     /// Frames of the current burst that leave here.
-    pub(super) outgoing: TransmitList,
+    pub(super) outgoing: Burst,
 }
 
 impl Attachment {
@@ -55,7 +57,8 @@ impl Attachment {
             punts,
             bell,
             limits: PuntLimits::default(),
-            outgoing: TransmitList::new(),
+            ahead: Box::default(),
+            outgoing: Burst::new(),
         }
     }
 
@@ -103,16 +106,28 @@ impl Attachment {
         self.bell.ring();
     }
 
-    /// Sends `outgoing`, counts what left, and moves what found no room to `rest`.
-    pub(super) fn transmit(&mut self, pool: &mut Pool, rest: &mut TransmitList) {
-        let bytes = |list: &TransmitList| list.iter().map(|frame| frame.len() as u64).sum::<u64>();
-        let (packets, total) = (self.outgoing.len(), bytes(&self.outgoing));
-        self.queue.transmit(pool, &mut self.outgoing);
-        let (packets_left, bytes_left) = (self.outgoing.len(), bytes(&self.outgoing));
-        self.counters
-            .tx_packets
-            .add((packets - packets_left) as u64);
-        self.counters.tx_bytes.add(total - bytes_left);
-        rest.extend(self.outgoing.drain(..));
+    /// Sends frames and counts what left; what stays in `list` found no room.
+    pub(super) fn send(&mut self, pool: &mut Pool, list: &mut Burst) {
+        send(&mut self.queue, &self.counters, pool, list);
     }
+
+    /// Sends what was put into `outgoing`; returns what found no room.
+    pub(super) fn flush(&mut self, pool: &mut Pool) -> &mut Burst {
+        send(&mut self.queue, &self.counters, pool, &mut self.outgoing);
+        &mut self.outgoing
+    }
+}
+
+#[inline]
+fn send(queue: &mut PortQueue, counters: &PortCounters, pool: &mut Pool, list: &mut Burst) {
+    let (packets, total) = (list.len(), bytes(list));
+    queue.transmit(pool, list);
+    counters.tx_packets.add((packets - list.len()) as u64);
+    counters.tx_bytes.add(total - bytes(list));
+}
+
+/// Bytes of all packets.
+#[inline]
+pub(super) fn bytes(list: &[Frame]) -> u64 {
+    list.iter().map(|frame| frame.len() as u64).sum()
 }

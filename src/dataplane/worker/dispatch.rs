@@ -3,7 +3,7 @@
 
 use super::Worker;
 use crate::dataplane::forward::{Forwarded, Verdict};
-use crate::dataplane::mem::{Frame, move_frames};
+use crate::dataplane::mem::{Frame, Pool};
 use crate::dataplane::port::BURST;
 use crate::shared::port::{MAX_PORTS, PortId};
 use crate::shared::reason::{DropReason, InjectDropReason, PuntReason};
@@ -18,9 +18,10 @@ impl Worker {
             && let Some(egress) = self.ports[port.index()].as_mut()
         {
             // The rule, so it is worth a way of its own.
-            move_frames(&mut self.burst, &mut egress.outgoing, BURST);
-            self.flush(1 << port.index(), &mut forwarded);
-            return self.count(ingress, &forwarded, false);
+            egress.send(&mut self.pool, &mut self.burst);
+            let full = take_back(&self.pool, &self.burst, &mut forwarded);
+            self.free();
+            return self.count(ingress, &forwarded, full, false);
         }
         let (mut egress_ports, mut punted) = (0u64, false);
         for (slot, frame) in self.burst.take().into_iter().enumerate() {
@@ -37,8 +38,8 @@ impl Worker {
             }
             punted |= self.keep(ingress, frame, verdict);
         }
-        self.flush(egress_ports, &mut forwarded);
-        self.count(ingress, &forwarded, punted);
+        let full = self.flush(egress_ports, &mut forwarded);
+        self.count(ingress, &forwarded, full, punted);
     }
 
     /// Punts or drops a frame that is not forwarded; true when the kernel gets it.
@@ -67,25 +68,23 @@ impl Worker {
         admitted
     }
 
-    /// Sends what the burst left on the egress ports; what finds no room is no longer forwarded and
-    /// waits in `rest`.
-    fn flush(&mut self, mut egress_ports: u64, forwarded: &mut Forwarded) {
+    /// Sends what the burst left on the egress ports; how many found no room and are no longer
+    /// forwarded.
+    fn flush(&mut self, mut egress_ports: u64, forwarded: &mut Forwarded) -> u64 {
+        let mut full = 0;
         while egress_ports != 0 {
             let slot = egress_ports.trailing_zeros() as usize;
             egress_ports &= egress_ports - 1;
             if let Some(egress) = self.ports[slot].as_mut() {
-                let before = self.rest.len();
-                egress.transmit(&mut self.pool, &mut self.rest);
-                for frame in &self.rest[before..] {
-                    forwarded.take_back(self.pool.bytes(frame));
-                }
+                let left = egress.flush(&mut self.pool);
+                full += take_back(&self.pool, left, forwarded);
+                left.drain(..).for_each(|frame| self.pool.give(frame));
             }
         }
+        full
     }
 
-    fn count(&mut self, ingress: PortId, forwarded: &Forwarded, punted: bool) {
-        let full = self.rest.len() as u64;
-        self.free_rest();
+    fn count(&mut self, ingress: PortId, forwarded: &Forwarded, full: u64, punted: bool) {
         self.counters.forwarded_ipv4.add(forwarded.ipv4);
         self.counters.forwarded_ipv6.add(forwarded.ipv6);
         let Some(port) = self.ports[ingress.index()].as_ref() else {
@@ -101,8 +100,9 @@ impl Worker {
         }
     }
 
-    fn free_rest(&mut self) {
-        for frame in self.rest.drain(..) {
+    /// Gives back what is left of the burst.
+    fn free(&mut self) {
+        for frame in self.burst.drain(..) {
             self.pool.give(frame);
         }
     }
@@ -143,12 +143,21 @@ impl Worker {
             injections.room.ring();
         }
         if !port.outgoing.is_empty() {
-            port.transmit(&mut self.pool, &mut self.rest);
+            let left = port.flush(&mut self.pool);
+            let full = left.len() as u64;
+            left.drain(..).for_each(|frame| self.pool.give(frame));
             port.counters
                 .inject_dropped(InjectDropReason::TxFull)
-                .add(self.rest.len() as u64);
-            self.free_rest();
+                .add(full);
         }
         any
     }
+}
+
+/// Packets that found no room are not forwarded after all; how many they are.
+fn take_back(pool: &Pool, left: &[Frame], forwarded: &mut Forwarded) -> u64 {
+    for frame in left {
+        forwarded.take_back(pool.bytes(frame));
+    }
+    left.len() as u64
 }

@@ -21,13 +21,14 @@ use arc_swap::{ArcSwap, Cache};
 use arrayvec::ArrayVec;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
+use self::attachment::bytes;
 pub use self::attachment::{Attachment, Injections};
 use self::clock::Clock;
 use self::idle::Restful;
 use super::bell::Bell;
 use super::forward::{Arrival, Pipeline, Verdicts};
 use super::mem::{Arena, Holder, Pool};
-use super::port::{Burst, PortQueue, TransmitList};
+use super::port::{BURST, Burst, PortQueue};
 use super::ring::MAX_PACKET;
 use crate::shared::config::Idle;
 use crate::shared::fib::World;
@@ -37,6 +38,9 @@ use crate::shared::stats::WorkerCounters;
 
 /// On a busy worker, ports are tended once in so many turns.
 const TEND_TURNS: u32 = 16;
+
+/// Packets of a burst that is followed by another, as a rule.
+const LARGE: usize = BURST / 2;
 
 /// What control asks of a worker.
 #[derive(Debug)]
@@ -173,10 +177,8 @@ pub struct Worker {
     clock: Clock,
     counters: Arc<WorkerCounters>,
     hits: Arc<Hits>,
-    burst: Burst,
+    burst: Box<Burst>,
     verdicts: Verdicts,
-    /// Frames that found no room in a transmit ring.
-    rest: TransmitList,
     scratch: Box<[u8]>,
     turns: u32,
 }
@@ -192,9 +194,8 @@ impl Worker {
             clock: Clock::new(),
             counters,
             hits,
-            burst: Burst::new(),
+            burst: Box::default(),
             verdicts: Verdicts::default(),
-            rest: ArrayVec::new(),
             scratch: vec![0; MAX_PACKET].into_boxed_slice(),
             turns: 0,
         }
@@ -244,6 +245,9 @@ impl Worker {
     fn detach(&mut self, port: PortId) -> Option<Box<Attachment>> {
         self.active.retain(|active| *active != port);
         let mut attachment = self.ports[port.index()].take()?;
+        for frame in attachment.ahead.drain(..) {
+            self.pool.give(frame);
+        }
         attachment.queue.drain(&mut self.pool);
         Some(attachment)
     }
@@ -270,7 +274,8 @@ impl Worker {
     fn poll(&mut self, worlds: &mut Worlds) -> bool {
         let mut busy = false;
         self.turns = self.turns.wrapping_add(1);
-        for port in self.active.clone() {
+        for at in 0..self.active.len() {
+            let port = self.active[at];
             busy |= self.receive(port, worlds);
             busy |= self.inject(port);
         }
@@ -283,25 +288,33 @@ impl Worker {
         busy
     }
 
-    /// Receives one burst from a port and carries out the verdicts on it.
+    /// Receives one burst from a port and carries out the verdicts on it. Behind a large burst there
+    /// mostly is another, which is received already: its packets come nearer meanwhile.
     fn receive(&mut self, ingress: PortId, worlds: &mut Worlds) -> bool {
         let Some(port) = self.ports[ingress.index()].as_mut() else {
             return false;
         };
-        port.queue.receive(&mut self.pool, &mut self.burst);
+        std::mem::swap(&mut self.burst, &mut port.ahead);
+        let fetched = !self.burst.is_empty();
+        if !fetched {
+            port.queue.receive(&mut self.pool, &mut self.burst);
+        }
+        if self.burst.len() >= LARGE {
+            port.queue.receive(&mut self.pool, &mut port.ahead);
+        }
         if self.burst.is_empty() {
             return false;
         }
         port.counters.rx_packets.add(self.burst.len() as u64);
-        port.counters
-            .rx_bytes
-            .add(self.burst.iter().map(|frame| frame.len() as u64).sum());
+        port.counters.rx_bytes.add(bytes(&self.burst));
         let arrival = Arrival {
             world: worlds.load(),
             ingress,
             limits: &mut port.limits,
             hits: &self.hits,
             now: self.clock.now(),
+            fetched,
+            ahead: &port.ahead,
         };
         let forwarded = self
             .pipeline

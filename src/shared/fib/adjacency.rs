@@ -6,6 +6,7 @@ use crate::shared::port::PortId;
 
 /// Index of an [`Adjacency`] in its world.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(transparent)]
 pub struct AdjacencyId(u32);
 
 impl AdjacencyId {
@@ -18,9 +19,9 @@ impl AdjacencyId {
         self.0 as usize
     }
 
-    /// A number that tells next hops apart, for limits kept by hash.
+    /// The same as a number.
     #[inline]
-    pub fn hash(self) -> u32 {
+    pub fn number(self) -> u32 {
         self.0
     }
 }
@@ -67,23 +68,50 @@ pub struct Rewrite {
 pub struct Exit {
     /// The first bytes of the frame: destination and source.
     pub addresses: [u8; 12],
-    /// Largest IP packet; 0 where no packet leaves without the long way's decision.
-    pub mtu: u16,
-    /// Of the port, its index; [`Exit::NOWHERE`] for none.
-    pub port: u8,
+    /// The largest IP packet, 0 where none leaves without the long way's decision; above these 16 bits
+    /// the port's index. One number, for vectors.
+    limits: u32,
 }
 
 impl Exit {
     /// No port's index.
     pub const NOWHERE: u8 = u8::MAX;
+    /// Where in an exit its limits lie.
+    pub const LIMITS_AT: usize = std::mem::offset_of!(Exit, limits);
+    /// Those of [`Adjacency::NONE`].
+    pub const NO_LIMITS: u32 = (Exit::NOWHERE as u32) << 16;
+
+    fn new(addresses: [u8; 12], mtu: u16, port: u8) -> Exit {
+        Exit {
+            addresses,
+            limits: u32::from(mtu) | u32::from(port) << 16,
+        }
+    }
+
+    /// What [`Exit::mtu`] and [`Exit::port`] are of.
+    #[inline(always)]
+    pub fn limits(&self) -> u32 {
+        self.limits
+    }
+
+    /// The largest IP packet; 0 for none.
+    #[inline(always)]
+    pub fn mtu(limits: u32) -> u32 {
+        limits & 0xffff
+    }
+
+    /// The port's index; [`Exit::NOWHERE`] for none.
+    #[inline(always)]
+    pub fn port(limits: u32) -> u8 {
+        limits.to_le_bytes()[2]
+    }
 }
 
 impl Pack for Adjacency {
     type Packed = Exit;
     const NONE: Exit = Exit {
         addresses: [0; 12],
-        mtu: 0,
-        port: Exit::NOWHERE,
+        limits: Exit::NO_LIMITS,
     };
 
     fn pack(&self) -> Exit {
@@ -93,10 +121,6 @@ impl Pack for Adjacency {
         let mut addresses = [0; 12];
         addresses[..6].copy_from_slice(&rewrite.destination.0);
         addresses[6..].copy_from_slice(&rewrite.source.0);
-        Exit {
-            addresses,
-            mtu: rewrite.mtu,
-            port: rewrite.port.slot(),
-        }
+        Exit::new(addresses, rewrite.mtu, rewrite.port.slot())
     }
 }

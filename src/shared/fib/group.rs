@@ -56,9 +56,7 @@ pub struct Way {
     /// The next hop, if it is the only one.
     pub leg: AdjacencyId,
     /// The route's MTU, if there is one next hop; else 0, so that no packet fits.
-    pub mtu: u16,
-    /// There are several next hops: the flow hash picks one.
-    pub spreads: bool,
+    pub mtu: u32,
 }
 
 impl Pack for Group {
@@ -66,21 +64,15 @@ impl Pack for Group {
     const NONE: Way = Way {
         leg: AdjacencyId::new(0),
         mtu: 0,
-        spreads: false,
     };
 
     fn pack(&self) -> Way {
         match &self.action {
             Action::Forward(leg) => Way {
                 leg: *leg,
-                mtu: self.mtu,
-                spreads: false,
+                mtu: self.mtu.into(),
             },
-            Action::Spread(_) => Way {
-                spreads: true,
-                ..Group::NONE
-            },
-            Action::Punt(_) | Action::Drop(_) => Group::NONE,
+            Action::Spread(_) | Action::Punt(_) | Action::Drop(_) => Group::NONE,
         }
     }
 }

@@ -37,7 +37,7 @@ pub use compile::Lpm;
 pub use group::{Action, Buckets, Group, GroupId, Way};
 pub use locals::AddressSet;
 pub use packed::{Pack, PackedTable};
-pub use path::Path;
+pub use path::{Path, Vectored};
 pub use table::{Exhausted, Fib, Table};
 pub use world::{
     HashFields, HashPolicy, Interface, Interfaces, KernelOnly, Publisher, ReversePath, World,

@@ -5,7 +5,7 @@
 use std::arch::x86_64::*;
 
 use super::{Heads, IPV4, IPV6, LANES, Mask, PADDED, WORDS};
-use crate::dataplane::mem::{Head, Packets};
+use crate::dataplane::mem::{Ahead, Head, Packets};
 use crate::dataplane::port::BURST;
 
 /// Where the loads of a packet begin: the IP header then falls into whole words.
@@ -14,11 +14,12 @@ const _: () = assert!(WORDS[0] == START + 8 && WORDS[5] + 4 == START + 32);
 
 /// Reads and checks all packets.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(super) fn read(heads: &mut Heads, packets: &Packets<'_, BURST>) {
+pub(super) fn read(heads: &mut Heads, packets: &Packets<'_, BURST>, ahead: &mut Ahead<'_>) {
     (heads.ipv4, heads.ipv6, heads.padded) = (0, 0, 0);
     for first in (0..packets.count()).step_by(LANES) {
         gather(heads, packets, first);
         heads.check(first);
+        ahead.fetch();
         let kind = load(&heads.kind, first);
         let mask = |kind_bit: u32| {
             let bit = _mm512_set1_epi32(kind_bit.cast_signed());
@@ -35,8 +36,9 @@ pub(super) fn read(heads: &mut Heads, packets: &Packets<'_, BURST>) {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn gather(heads: &mut Heads, packets: &Packets<'_, BURST>, first: usize) {
+    let packets: [&Head; LANES] = packets.heads(first);
     let pair = |slot: usize| {
-        let (a, b) = (packets.head(first + slot), packets.head(first + slot + 4));
+        let (a, b) = (packets[slot], packets[slot + 4]);
         _mm512_inserti64x4::<1>(_mm512_castsi256_si512(half(a)), half(b))
     };
     let rows = [0, 1, 2, 3, 8, 9, 10, 11].map(pair);

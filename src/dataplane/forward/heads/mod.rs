@@ -14,7 +14,7 @@ mod avx512;
 #[cfg(test)]
 mod tests;
 
-use crate::dataplane::mem::{Head, Packets};
+use crate::dataplane::mem::{Ahead, Head, Packets};
 use crate::dataplane::port::BURST;
 use crate::shared::fib::Path;
 use crate::shared::mac::MacAddr;
@@ -25,10 +25,10 @@ const ETHERNET: u32 = 14;
 const _: () = assert!(ETHERNET as usize == HEADER_LEN);
 
 /// Frames that are checked together.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// A number of each frame.
-type Lanes = [u32; BURST];
+pub(super) type Lanes = [u32; BURST];
 
 /// A bit of each frame, the first frame's the lowest.
 pub(super) type Mask = u64;
@@ -85,43 +85,33 @@ impl Default for Heads {
 }
 
 impl Heads {
-    /// Reads the packets' headers and tells the plain ones, sent to `own`, from the rest.
-    #[inline]
-    pub(super) fn read(&mut self, packets: &Packets<'_, BURST>, own: MacAddr) {
-        self.read_by(Path::best(), packets, own);
-    }
-
-    /// As [`Heads::read`], by a path of the caller's choice.
-    #[inline]
-    fn read_by(&mut self, path: Path, packets: &Packets<'_, BURST>, own: MacAddr) {
+    /// Reads the packets' headers and tells the plain ones, sent to `own`, from the rest. Half of those
+    /// ahead come nearer meanwhile. Part of the work of `path`.
+    #[inline(always)]
+    pub(super) fn read(
+        &mut self,
+        path: Path,
+        packets: &Packets<'_, BURST>,
+        own: MacAddr,
+        ahead: &mut Ahead<'_>,
+    ) {
         for (len, frame) in self.frame_len.iter_mut().zip(packets.frames()) {
             *len = u32::try_from(frame.len()).unwrap_or(0);
         }
-        let count = packets.count();
         match path {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this path is only there where its instructions are.
-            Path::Avx512(_) => unsafe { avx512::read(self, packets) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: this path is only there where its instructions are.
-            Path::Avx2(_) => unsafe { self.read_avx2(packets) },
-            _ => self.read_plainly(packets),
+            Path::Avx512(_) => unsafe { avx512::read(self, packets, ahead) },
+            _ => self.read_plainly(packets, ahead),
         }
-        let mine = Mask::MAX >> (BURST - count) & !sent_to_others(packets, own);
+        let mine = Mask::MAX >> (BURST - packets.count()) & !sent_to_others(packets, own);
         self.ipv4 &= mine;
         self.ipv6 &= mine;
         self.padded &= self.ipv4 | self.ipv6;
     }
 
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2")]
-    fn read_avx2(&mut self, packets: &Packets<'_, BURST>) {
-        self.read_plainly(packets);
-    }
-
-    /// Always inlined, to be compiled for each of its callers' instructions.
     #[inline(always)]
-    fn read_plainly(&mut self, packets: &Packets<'_, BURST>) {
+    fn read_plainly(&mut self, packets: &Packets<'_, BURST>, ahead: &mut Ahead<'_>) {
         for slot in 0..packets.count() {
             let head = packets.head(slot);
             let words = WORDS.map(|at| word(head, at));
@@ -131,6 +121,7 @@ impl Heads {
         }
         for first in (0..packets.count()).step_by(LANES) {
             self.check(first);
+            ahead.fetch();
         }
         let mask = |kind: u32| {
             let bits = self.kind.iter().zip(0u32..);
@@ -196,19 +187,21 @@ fn word(head: &Head, at: usize) -> u32 {
 
 /// The frames that are sent to another address than `own`. As a rule there are none, which takes one
 /// branch to find out.
-#[inline]
+#[inline(always)]
 fn sent_to_others(packets: &Packets<'_, BURST>, MacAddr(own): MacAddr) -> Mask {
     let [a, b, c, d, e, f] = own;
     let own = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
     let differ = |slot: usize| {
         let [a, b, c, d, e, f, g, h, ..] = *packets.head(slot);
-        (u64::from_le_bytes([a, b, c, d, e, f, g, h]) ^ own) << 16
+        u64::from_le_bytes([a, b, c, d, e, f, g, h]) ^ own
     };
     let slots = 0..packets.count();
-    if slots.clone().fold(0, |all, slot| all | differ(slot)) == 0 {
+    if slots.clone().fold(0, |all, slot| all | differ(slot)) << 16 == 0 {
         return 0;
     }
-    slots.fold(0, |mask, slot| mask | Mask::from(differ(slot) != 0) << slot)
+    slots.fold(0, |mask, slot| {
+        mask | Mask::from(differ(slot) << 16 != 0) << slot
+    })
 }
 
 /// Whether the one's complement sum of a header is zero, so that its checksum is right: in whatever

@@ -6,6 +6,7 @@ use proptest::sample::select;
 use super::*;
 use crate::dataplane::forward::classify::{self, Class};
 use crate::dataplane::testing::pool;
+use crate::shared::fib::Vectored;
 use crate::shared::wire::checksum::checksum;
 use crate::shared::wire::ipv4::decrement_ttl;
 
@@ -89,6 +90,18 @@ impl Found {
     }
 }
 
+/// The reading of a burst.
+struct Read<'a, 'b>(&'a mut Heads, Path, &'a Packets<'b, BURST>, Ahead<'a>);
+
+impl Vectored for Read<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self) {
+        self.0.read(self.1, self.2, OWN, &mut self.3);
+    }
+}
+
 /// What each frame is by a path. Behind short frames lies what was in their memory before.
 fn read(path: Path, frames: &[Vec<u8>]) -> Vec<Found> {
     let mut pool = pool(64);
@@ -105,7 +118,8 @@ fn read(path: Path, frames: &[Vec<u8>]) -> Vec<Found> {
     };
     let mut tokens: Vec<_> = frames.iter().map(filled).collect();
     let mut heads = Heads::default();
-    heads.read_by(path, &pool.packets(&mut tokens).unwrap(), OWN);
+    let packets = pool.packets(&mut tokens).unwrap();
+    path.run(Read(&mut heads, path, &packets, pool.ahead(&[])));
     tokens.into_iter().for_each(|frame| pool.give(frame));
     let found = (0..frames.len()).map(|slot| Found {
         is_ipv4: heads.ipv4 >> slot & 1 != 0,

@@ -281,6 +281,8 @@ impl Bench {
             limits,
             hits: &self.hits,
             now: NOW,
+            fetched: false,
+            ahead: &[],
         };
         self.pipeline.run(arrival, pool, &mut burst, &mut verdicts);
         assert_eq!(verdicts.count(), frames.len(), "one verdict a frame");

@@ -11,7 +11,7 @@ use super::frame::{Layout, Outstanding};
 use super::partial;
 use super::socket::{Kick, RX_ENTRIES, Socket, TX_ENTRIES};
 use crate::dataplane::mem::{Arena, Frame, Holder, Pool};
-use crate::dataplane::port::{BURST, Burst, TransmitList};
+use crate::dataplane::port::{BURST, Burst};
 
 /// The most frames that one socket (one hardware queue) holds: what a pool must have for each.
 pub const FRAMES_PER_SOCKET: u32 = RX_ENTRIES + TX_ENTRIES;
@@ -140,11 +140,7 @@ impl Queue {
     }
 
     /// Sends from the front of `list` by the first socket; what stays found no room.
-    pub(in crate::dataplane::port) fn transmit(
-        &mut self,
-        pool: &mut Pool,
-        list: &mut TransmitList,
-    ) {
+    pub(in crate::dataplane::port) fn transmit(&mut self, pool: &mut Pool, list: &mut Burst) {
         pool.assert_in(&self.arena);
         if list.is_empty() {
             return;
@@ -266,7 +262,7 @@ impl Lane {
         holder: Holder,
         layout: Layout,
         outstanding: &mut Outstanding,
-        list: &mut TransmitList,
+        list: &mut Burst,
     ) {
         let most = |frame: &Frame| layout.most_descriptors(frame.len());
         // The completion ring has an entry for every descriptor on its way out.

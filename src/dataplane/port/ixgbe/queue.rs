@@ -12,8 +12,8 @@ use super::registers::{Register, Registers};
 use super::switch::{Standing, Switch};
 use super::transmit::{TransmitQueue, TransmitSetup};
 use crate::dataplane::mem::{Arena, DmaMap, Holder, Pool};
+use crate::dataplane::port::Burst;
 use crate::dataplane::port::pci::Bar;
-use crate::dataplane::port::{Burst, TransmitList};
 use crate::shared::stats::Counter;
 
 /// EIMS_EX and EIMC_EX: a bit a vector, 32 a register.
@@ -190,11 +190,7 @@ impl<R: Registers> Queue<R> {
     }
 
     /// Sends from the front of `list`; what stays found no room.
-    pub(in crate::dataplane::port) fn transmit(
-        &mut self,
-        pool: &mut Pool,
-        list: &mut TransmitList,
-    ) {
+    pub(in crate::dataplane::port) fn transmit(&mut self, pool: &mut Pool, list: &mut Burst) {
         pool.assert_in(&self.arena);
         if list.is_empty() {
             return;

@@ -19,7 +19,7 @@ use super::setup::Settings;
 use super::testing::{MAC, Model};
 use super::*;
 use crate::dataplane::mem::{Arena, DmaMap, Frame, Holder, Pool, Region};
-use crate::dataplane::port::{Burst, TransmitList};
+use crate::dataplane::port::{BURST, Burst};
 use crate::dataplane::testing::{filled, port, ports, v4};
 
 /// What differs from bench to bench.
@@ -182,7 +182,12 @@ impl Bench {
 
     /// Sends frames with these bytes; how many found no room, which are given back.
     fn send(&mut self, packets: &[Vec<u8>]) -> usize {
-        let mut list: TransmitList = packets
+        let bursts = packets.chunks(BURST);
+        bursts.map(|packets| self.send_burst(packets)).sum()
+    }
+
+    fn send_burst(&mut self, packets: &[Vec<u8>]) -> usize {
+        let mut list: Burst = packets
             .iter()
             .map(|packet| filled(&mut self.pool, packet))
             .collect();

@@ -11,7 +11,7 @@ use super::registers::Registers;
 use super::ring::{self, Ring};
 use super::switch::Switch;
 use crate::dataplane::mem::{DmaMap, Frame, Pool};
-use crate::dataplane::port::TransmitList;
+use crate::dataplane::port::Burst;
 
 /// Descriptors of a transmit ring.
 pub const TRANSMIT_ENTRIES: u32 = 512;
@@ -87,7 +87,7 @@ impl TransmitQueue {
         registers: &R,
         buffers: &Buffers,
         pool: &mut Pool,
-        list: &mut TransmitList,
+        list: &mut Burst,
         counters: &Counters,
     ) {
         make_sendable(pool, list, counters);
@@ -143,7 +143,7 @@ impl TransmitQueue {
 }
 
 /// Pads what the device cannot, and weeds out what is no frame of a length that it sends.
-fn make_sendable(pool: &mut Pool, list: &mut TransmitList, counters: &Counters) {
+fn make_sendable(pool: &mut Pool, list: &mut Burst, counters: &Counters) {
     let lengths = SHORTEST..=LONGEST;
     while let Some(at) = list
         .iter()
