@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ixmap::dataplane::mem::{Arena, Pool};
-use ixmap::dataplane::port::afxdp::{Device, FRAMES_PER_SOCKET};
+use ixmap::dataplane::port::afxdp::{Device, FRAMES_PER_QUEUE};
 use ixmap::dataplane::port::{BURST, Burst, PortQueue};
 use ixmap::shared::config::{Driver, PortConfig};
 use ixmap::shared::port::PortId;
@@ -92,7 +92,7 @@ fn refused(error: impl std::fmt::Display) -> Error {
 fn flood(host: &Host, packet: &[u8], over: &AtomicBool, count: &AtomicU64) -> Result<()> {
     host.enter(|| {
         let mut device = open()?;
-        let (arena, _) = Arena::new(2 * FRAMES_PER_SOCKET, FRAME_SIZE).map_err(refused)?;
+        let (arena, _) = Arena::new(2 * FRAMES_PER_QUEUE, FRAME_SIZE).map_err(refused)?;
         let arena = Arc::new(arena);
         let port = PortId::new(0).ok_or_else(|| refused("no such port"))?;
         let queue = device.attach_queue(&arena, port, &[0]).map_err(refused)?;

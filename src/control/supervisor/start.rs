@@ -19,13 +19,13 @@ use crate::control::netlink::{Keeper, Settings};
 use crate::control::resolve::Resolver;
 use crate::dataplane::mem::{Shortfall, node_of_core};
 use crate::dataplane::port::Needs;
-use crate::dataplane::port::afxdp::FRAMES_PER_SOCKET;
+use crate::dataplane::port::afxdp::FRAMES_PER_QUEUE;
 use crate::shared::config::Config;
 use crate::shared::fib::Publisher;
 use crate::shared::port::MAX_PORTS;
 
 /// Frames of each worker beyond what the configured ports need: room for ports that are added later.
-const SPARE_FRAMES: u32 = 2 * FRAMES_PER_SOCKET;
+const SPARE_FRAMES: u32 = 2 * FRAMES_PER_QUEUE;
 
 /// Bytes of a frame when no port says otherwise.
 const DEFAULT_FRAME_SIZE: u32 = 2048;

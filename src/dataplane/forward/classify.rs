@@ -11,7 +11,7 @@ use crate::shared::reason::{DropReason, PuntReason};
 use crate::shared::wire::ethernet::{Ethernet, ethertype};
 use crate::shared::wire::ipv4::{self, Ipv4};
 use crate::shared::wire::ipv6::{self, Ipv6};
-use crate::shared::wire::{be16, protocol};
+use crate::shared::wire::{be16, protocol, routing};
 
 /// What a frame is to the pipeline.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -159,27 +159,14 @@ fn is_routing(packet: &Ipv4<'_>) -> bool {
     is_routing_protocol(packet.protocol(), upper)
 }
 
-/// What keeps routes up: IGP, BGP, BFD, first-hop redundancy, label distribution (IANA protocol
-/// and port numbers). Either port counts, as the router may have opened the connection.
 fn is_routing_protocol(protocol: u8, upper: &[u8]) -> bool {
-    const IGMP: u8 = 2;
-    match protocol {
-        protocol::OSPF
-        | protocol::EGP
-        | protocol::EIGRP
-        | protocol::PIM
-        | protocol::RSVP
-        | protocol::VRRP
-        | IGMP => true,
-        protocol::TCP | protocol::UDP if upper.len() >= 4 => {
-            let ports = [be16(upper, 0), be16(upper, 2)];
-            ports.into_iter().any(|port| match protocol {
-                // BGP, LDP, MSDP
-                protocol::TCP => matches!(port, 179 | 646 | 639),
-                // RIP, RIPng, LDP, HSRP, BFD, Babel
-                _ => matches!(port, 520 | 521 | 646 | 1985 | 3784 | 3785 | 4784 | 6696),
-            })
-        }
-        _ => false,
-    }
+    let ports: &[u16] = match protocol {
+        protocol::TCP => &routing::TCP_PORTS,
+        protocol::UDP => &routing::UDP_PORTS,
+        _ => return routing::PROTOCOLS.contains(&protocol),
+    };
+    upper.len() >= 4
+        && [0, 2]
+            .into_iter()
+            .any(|at| ports.contains(&be16(upper, at)))
 }

@@ -79,7 +79,7 @@ impl Needs {
         })?;
         let queues = config.queues.map_or(queues, u32::from).div_ceil(workers);
         Ok(Needs {
-            frames: queues.saturating_mul(afxdp::FRAMES_PER_SOCKET),
+            frames: queues.saturating_mul(afxdp::FRAMES_PER_QUEUE),
             frame_size,
             huge_rings: None,
         })
@@ -202,7 +202,7 @@ impl Device {
     pub fn frames(&self, queues: usize) -> u32 {
         let queues = u32::try_from(queues).unwrap_or(u32::MAX);
         match self {
-            Device::Afxdp(_) => queues.saturating_mul(afxdp::FRAMES_PER_SOCKET),
+            Device::Afxdp(_) => queues.saturating_mul(afxdp::FRAMES_PER_QUEUE),
             Device::Ixgbe(_) => ixgbe::frames(queues),
         }
     }
@@ -326,6 +326,8 @@ impl Device {
                 vec![
                     ("rx_dropped", statistics.rx_dropped),
                     ("rx_ring_full", statistics.rx_ring_full),
+                    ("rx_neighbour_ring_full", statistics.rx_neighbour_ring_full),
+                    ("rx_routing_ring_full", statistics.rx_routing_ring_full),
                     ("rx_fill_ring_empty", statistics.rx_fill_ring_empty),
                     ("rx_invalid", statistics.rx_invalid),
                     ("tx_invalid", statistics.tx_invalid),

@@ -23,6 +23,7 @@ pub(crate) fn be32(bytes: &[u8], at: usize) -> u32 {
 /// IP protocol numbers that ixmap looks at (IANA protocol-numbers).
 pub mod protocol {
     pub const HOP_BY_HOP: u8 = 0;
+    pub const IGMP: u8 = 2;
     pub const TCP: u8 = 6;
     pub const EGP: u8 = 8;
     pub const UDP: u8 = 17;
@@ -35,4 +36,25 @@ pub mod protocol {
     pub const OSPF: u8 = 89;
     pub const PIM: u8 = 103;
     pub const VRRP: u8 = 112;
+}
+
+/// What keeps routes up: IGP, BGP, BFD, first-hop redundancy, label distribution (IANA protocol and
+/// port numbers). Either port counts, as the router may have opened the connection.
+pub mod routing {
+    use super::protocol;
+
+    /// Protocols of their own above IP.
+    pub const PROTOCOLS: [u8; 7] = [
+        protocol::OSPF,
+        protocol::EIGRP,
+        protocol::PIM,
+        protocol::VRRP,
+        protocol::IGMP,
+        protocol::RSVP,
+        protocol::EGP,
+    ];
+    /// BGP, LDP, MSDP
+    pub const TCP_PORTS: [u16; 3] = [179, 646, 639];
+    /// RIP, RIPng, LDP, HSRP, BFD, Babel
+    pub const UDP_PORTS: [u16; 8] = [520, 521, 646, 1985, 3784, 3785, 4784, 6696];
 }

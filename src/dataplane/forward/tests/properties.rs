@@ -12,6 +12,7 @@ use super::lab::{Bench, router, spent_redirects};
 use crate::dataplane::forward::reference::Outcome;
 use crate::dataplane::limit::PuntLimits;
 use crate::dataplane::port::BURST;
+use crate::dataplane::port::afxdp::{is_of_neighbours, is_of_routing};
 use crate::dataplane::testing::{ethernet, every_length, of_length, pool_of};
 use crate::shared::fib::HashFields;
 use crate::shared::reason::{DropReason, PuntReason};
@@ -60,6 +61,26 @@ proptest! {
         for (frame, outcome) in burst.iter().zip(together) {
             prop_assert_eq!(bench.run(&world, std::slice::from_ref(frame)), [outcome]);
         }
+    }
+
+    #[test]
+    fn routing_and_discovery_come_by_sockets_of_their_own(mut frame in frames()) {
+        // As on a wire.
+        frame.resize(frame.len().max(60), 0);
+        let world = router().world(HashFields::FiveTuple);
+        let outcome = Bench::new().run(&world, std::slice::from_ref(&frame)).remove(0);
+        let moved = match frame[12..14] {
+            [0x08, 0x00] => frame[14] != 0x45,
+            _ => matches!(frame[20], 43 | 60),
+        };
+        let right = match outcome {
+            Outcome::Punt(PuntReason::Arp | PuntReason::NeighbourDiscovery) => {
+                is_of_neighbours(&frame)
+            }
+            Outcome::Punt(PuntReason::Routing) => is_of_routing(&frame),
+            _ => true,
+        };
+        prop_assert!(right || moved, "{:?}: {:02x?}", outcome, frame);
     }
 
     #[test]

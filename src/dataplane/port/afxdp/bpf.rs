@@ -1,9 +1,7 @@
-//! The XDP program of a port, and the map of sockets that it redirects to.
+//! The XDP program of a port (`program`) in the kernel, and the map of sockets that it redirects to.
 //!
-//! Five instructions: look up the receive queue's socket in the XSKMAP and redirect the frame there;
-//! without a socket, drop it. It never passes a frame to the kernel's stack: the kernel sees what it
-//! is meant to see on the port's TAP. The program hangs on a BPF link, which the kernel dissolves at
-//! the latest when the last descriptor is closed: it cannot outlive the process.
+//! The program hangs on a BPF link, which the kernel dissolves at the latest when the last descriptor is
+//! closed: it cannot outlive the process.
 
 #![allow(unsafe_code, reason = "bpf(2) has no safe wrapper")]
 
@@ -12,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::{fmt, io};
 
 use super::error::OpenError;
+use super::program::{self, Instruction, Kind};
 
 const BPF_MAP_CREATE: u32 = 0;
 const BPF_MAP_UPDATE_ELEM: u32 = 2;
@@ -26,13 +25,15 @@ const BPF_XDP: u32 = 37;
 const BPF_F_XDP_HAS_FRAGS: u32 = 1 << 5;
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
-const BPF_FUNC_REDIRECT_MAP: i32 = 51;
-const XDP_DROP: i32 = 1;
 
-/// Bytes of verifier log that an error may carry.
-const LOG_BYTES: u32 = 4096;
+/// Keys of the map for each receive queue.
+#[allow(clippy::cast_possible_truncation, reason = "three fit")]
+const KINDS: u32 = Kind::ALL.len() as u32;
+
+/// Bytes of verifier log that are read, and how many of its lines, the last ones, an error carries.
+const LOG_BYTES: u32 = 1 << 16;
 const LOG_SIZE: usize = LOG_BYTES as usize;
-const PROGRAM_LEN: u32 = 6;
+const LOG_LINES: usize = 3;
 
 /// The name that `bpftool` shows.
 const NAME: [u8; 16] = *b"ixmap\0\0\0\0\0\0\0\0\0\0\0";
@@ -54,48 +55,6 @@ impl fmt::Display for Mode {
             Mode::Generic => "generic",
         })
     }
-}
-
-/// One instruction of the BPF machine (linux/bpf.h, `struct bpf_insn`).
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Instruction {
-    code: u8,
-    /// Destination register in the low nibble, source in the high one.
-    registers: u8,
-    offset: i16,
-    immediate: i32,
-}
-
-impl Instruction {
-    const fn new(code: u8, dst: u8, src: u8, offset: i16, immediate: i32) -> Instruction {
-        Instruction {
-            code,
-            registers: src << 4 | dst,
-            offset,
-            immediate,
-        }
-    }
-}
-
-/// `return bpf_redirect_map(&sockets, ctx->rx_queue_index, XDP_DROP);`
-fn program(map: RawFd) -> [Instruction; PROGRAM_LEN as usize] {
-    const LDX_MEM_W: u8 = 0x61;
-    const LD_IMM_DW: u8 = 0x18;
-    const PSEUDO_MAP_FD: u8 = 1;
-    const MOV64_K: u8 = 0xb7;
-    const CALL: u8 = 0x85;
-    const EXIT: u8 = 0x95;
-    /// offsetof(struct xdp_md, rx_queue_index)
-    const RX_QUEUE_INDEX: i16 = 16;
-    [
-        Instruction::new(LDX_MEM_W, 2, 1, RX_QUEUE_INDEX, 0),
-        Instruction::new(LD_IMM_DW, 1, PSEUDO_MAP_FD, 0, map),
-        Instruction::new(0, 0, 0, 0, 0),
-        Instruction::new(MOV64_K, 3, 0, 0, XDP_DROP),
-        Instruction::new(CALL, 0, 0, 0, BPF_FUNC_REDIRECT_MAP),
-        Instruction::new(EXIT, 0, 0, 0, 0),
-    ]
 }
 
 /// Calls bpf(2).
@@ -137,7 +96,7 @@ fn field(fd: BorrowedFd<'_>) -> u32 {
     fd.as_raw_fd().unsigned_abs()
 }
 
-/// The map from receive queue to AF_XDP socket.
+/// The map from receive queue to its AF_XDP sockets, one for each [`Kind`].
 #[derive(Debug)]
 struct SocketMap(OwnedFd);
 
@@ -159,7 +118,7 @@ impl SocketMap {
             map_type: BPF_MAP_TYPE_XSKMAP,
             key_size: 4,
             value_size: 4,
-            max_entries: queues,
+            max_entries: queues.saturating_mul(KINDS),
             map_flags: 0,
             inner_map_fd: 0,
             numa_node: 0,
@@ -169,8 +128,8 @@ impl SocketMap {
         unsafe { bpf_fd(BPF_MAP_CREATE, &attributes) }.map(SocketMap)
     }
 
-    /// Lets frames of `queue` go to `socket`, which must be bound to that queue.
-    fn insert(&self, queue: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
+    /// Puts a socket at `key`.
+    fn insert(&self, key: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
         #[repr(C)]
         struct Attributes {
             map: u32,
@@ -183,7 +142,7 @@ impl SocketMap {
         let attributes = Attributes {
             map: field(self.0.as_fd()),
             reserved: 0,
-            key: &raw const queue,
+            key: &raw const key,
             value: &raw const value,
             flags: 0,
         };
@@ -211,39 +170,48 @@ fn load(device: &str, sockets: &SocketMap, multi_buffer: bool) -> Result<OwnedFd
         ifindex: u32,
         expected_attach_type: u32,
     }
-    let program = program(sockets.0.as_raw_fd());
-    let mut log = [0u8; LOG_SIZE];
-    let attributes = Attributes {
+    let program = program::assemble(sockets.0.as_raw_fd());
+    let mut attributes = Attributes {
         prog_type: BPF_PROG_TYPE_XDP,
-        instruction_count: PROGRAM_LEN,
+        instruction_count: u32::try_from(program.len()).unwrap_or(u32::MAX),
         instructions: program.as_ptr(),
         license: c"Dual MIT/GPL".as_ptr().cast(),
-        log_level: 1,
-        log_size: LOG_BYTES,
-        log: log.as_mut_ptr(),
+        log_level: 0,
+        log_size: 0,
+        log: std::ptr::null_mut(),
         kernel_version: 0,
         flags: if multi_buffer { BPF_F_XDP_HAS_FRAGS } else { 0 },
         name: NAME,
         ifindex: 0,
         expected_attach_type: BPF_XDP,
     };
-    // SAFETY: the fields of BPF_PROG_LOAD up to expected_attach_type, without padding; program,
-    // licence and log are live, with the lengths told.
-    let loaded = unsafe { bpf_fd(BPF_PROG_LOAD, &attributes) };
-    loaded.map_err(|source| match source.raw_os_error() {
-        Some(libc::EPERM) => OpenError::system(device, "load the XDP program", source),
-        _ => OpenError::Verifier {
-            log: one_line(&log),
-            source,
-        },
+    // SAFETY: the fields of BPF_PROG_LOAD up to expected_attach_type, without padding; program and
+    // licence are live, with the length told; there is no log.
+    let source = match unsafe { bpf_fd(BPF_PROG_LOAD, &attributes) } {
+        Ok(program) => return Ok(program),
+        Err(source) => source,
+    };
+    if source.raw_os_error() == Some(libc::EPERM) {
+        return Err(OpenError::system(device, "load the XDP program", source));
+    }
+    // Once more, to hear why. A log that does not fit would be a refusal by itself.
+    let mut log = vec![0u8; LOG_SIZE];
+    (attributes.log_level, attributes.log_size) = (1, LOG_BYTES);
+    attributes.log = log.as_mut_ptr();
+    // SAFETY: as above; the log is live, and as long as told.
+    let _ = unsafe { bpf_fd(BPF_PROG_LOAD, &attributes) };
+    Err(OpenError::Verifier {
+        log: one_line(&log),
+        source,
     })
 }
 
-/// The verifier's log as one line.
+/// The end of the verifier's log as one line.
 fn one_line(log: &[u8]) -> String {
     let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
     let text = String::from_utf8_lossy(&log[..end]);
-    text.trim().replace('\n', "; ")
+    let lines: Vec<_> = text.trim().lines().collect();
+    lines[lines.len().saturating_sub(LOG_LINES)..].join("; ")
 }
 
 /// The program on a netdev, and the map that it redirects through. Dropping it takes the program
@@ -300,9 +268,16 @@ impl Program {
         self.refusal.as_ref()
     }
 
-    /// Lets frames of `queue` go to `socket`, which must be bound to that queue.
-    pub(super) fn insert(&self, queue: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
-        self.sockets.insert(queue, socket)
+    /// Lets frames of `queue` go to `sockets` by their kind, all of them bound to that queue.
+    pub(super) fn insert<'a>(
+        &self,
+        queue: u32,
+        sockets: impl Iterator<Item = BorrowedFd<'a>>,
+    ) -> io::Result<()> {
+        let first = queue.saturating_mul(KINDS);
+        (first..)
+            .zip(sockets)
+            .try_for_each(|(key, socket)| self.sockets.insert(key, socket))
     }
 }
 
@@ -360,30 +335,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_program_redirects_by_queue_and_drops_what_has_no_socket() {
-        // As `bpftool prog dump xlated` prints it: ctx is r1, the queue goes to r2, the map to r1,
-        // the fallback to r3.
-        let codes: Vec<_> = program(7)
-            .iter()
-            .map(|i| (i.code, i.registers, i.offset, i.immediate))
-            .collect();
-        assert_eq!(
-            codes,
-            [
-                (0x61, 0x12, 16, 0),
-                (0x18, 0x11, 0, 7),
-                (0, 0, 0, 0),
-                (0xb7, 0x03, 0, 1),
-                (0x85, 0, 0, 51),
-                (0x95, 0, 0, 0),
-            ]
-        );
-        assert_eq!(size_of::<Instruction>(), 8);
-    }
-
-    #[test]
     fn a_verifier_log_becomes_one_line() {
         assert_eq!(one_line(b"0: bad\n1: worse\n\0junk"), "0: bad; 1: worse");
+        assert_eq!(one_line(b"0\n1\n2\n3\n"), "1; 2; 3");
         assert_eq!(one_line(&[b'x'; 4]), "xxxx");
     }
 }

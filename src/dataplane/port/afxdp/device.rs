@@ -1,7 +1,7 @@
 //! Control's side of an AF_XDP port: claims a netdev, prepares it, and gives it back.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Weak};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use super::bpf::{Mode, Program};
 use super::error::OpenError;
@@ -9,7 +9,7 @@ use super::frame::{Layout, max_mtu};
 use super::netdev::Netdev;
 use super::queue::Queue;
 use super::settings::Settings;
-use super::socket::{Socket, Statistics};
+use super::socket::{Counted, Sockets, Statistics};
 use super::sys;
 use crate::dataplane::mem::{Arena, Holder};
 use crate::shared::config::PortConfig;
@@ -53,8 +53,8 @@ pub struct Device {
     /// Membership that lets the netdev receive what its address filter would drop.
     filter: Option<OwnedFd>,
     settings: Settings,
-    /// The queues' sockets, for their statistics, as long as they live.
-    attached: Vec<Weak<OwnedFd>>,
+    /// The queues' sockets, for their statistics.
+    attached: Vec<Counted>,
 }
 
 impl Device {
@@ -169,8 +169,8 @@ impl Device {
         warnings
     }
 
-    /// Makes the queue of one worker: a socket for each of these hardware `queues` (at least one),
-    /// over the frames of `arena`. Called by control while the worker runs; the worker that has the
+    /// Makes the queue of one worker: sockets for each of these hardware `queues` (at least one), over
+    /// the frames of `arena`. Called by control while the worker runs; the worker that has the
     /// arena's pool then gets the queue.
     pub fn attach_queue(
         &mut self,
@@ -197,29 +197,27 @@ impl Device {
         let native = self.facts.mode == Mode::Native;
         let mut sockets = Vec::with_capacity(queues.len());
         for &queue in queues {
-            let socket = Socket::bind(arena, self.layout, self.facts.ifindex, queue, native)
+            let of_queue = Sockets::bind(arena, self.layout, self.facts.ifindex, queue, native)
                 .map_err(|source| OpenError::bind(name, self.layout, source))?;
             program
-                .insert(queue, socket.fd())
+                .insert(queue, of_queue.fds())
                 .map_err(failed("enter an AF_XDP socket in the map"))?;
-            sockets.push(socket);
+            sockets.push(of_queue);
         }
         let completes_checksums = self.facts.is_virtual || !native;
         let arena = Arc::clone(arena);
         let holder = Holder::port(port);
         let queue = Queue::new(sockets, arena, self.layout, holder, completes_checksums);
-        self.attached.retain(|socket| socket.strong_count() > 0);
-        self.attached.extend(queue.socket_fds());
+        self.attached.retain(Counted::is_open);
+        self.attached.extend(queue.counted());
         Ok(queue)
     }
 
     /// What the kernel counted at the sockets that are attached now.
     pub fn statistics(&self) -> Statistics {
         let mut total = Statistics::default();
-        for socket in self.attached.iter().filter_map(Weak::upgrade) {
-            if let Ok(one) = Statistics::read(socket.as_fd()) {
-                total.add(&one);
-            }
+        for one in self.attached.iter().filter_map(Counted::read) {
+            total.add(&one);
         }
         total
     }

@@ -4,22 +4,30 @@
 //! from the receive ring; lent to the transmit ring, back from the completion ring. Addresses that
 //! the kernel returns count only as far as the pool's records agree.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::{Arc, Weak};
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use super::frame::{Layout, Outstanding};
 use super::partial;
-use super::socket::{Kick, RX_ENTRIES, Socket, TX_ENTRIES};
+use super::program::Kind;
+use super::socket::{Counted, Kick, RECEIVE_FRAMES, Sockets, TX_ENTRIES};
 use crate::dataplane::mem::{Arena, Frame, Holder, Pool};
 use crate::dataplane::port::{BURST, Burst};
 
-/// The most frames that one socket (one hardware queue) holds: what a pool must have for each.
-pub const FRAMES_PER_SOCKET: u32 = RX_ENTRIES + TX_ENTRIES;
+/// The most frames that the sockets of one hardware queue hold: what a pool must have for each.
+pub const FRAMES_PER_QUEUE: u32 = RECEIVE_FRAMES + TX_ENTRIES;
 
 /// Frames that refilling leaves in the pool, for what else the worker does.
 const RESERVE: usize = 4 * BURST;
 /// Fewer frames than this are not worth touching the fill ring for, while packets flow.
 const REFILL: u32 = 64;
+/// In which order kinds of frames are received, and the most that each has of a burst: a flood of one kind
+/// leaves room for the others.
+const SHARES: [(Kind, usize); 3] = [
+    (Kind::Routing, BURST / 2),
+    (Kind::Neighbours, BURST / 4),
+    (Kind::Ordinary, BURST),
+];
 /// Turns that [`Queue::drain`] waits for frames on their way out.
 const DRAIN_TURNS: usize = 1000;
 
@@ -40,33 +48,31 @@ pub struct Queue {
     bad_descriptors: u64,
 }
 
-/// A socket and what it holds, on cache lines of its own: control makes those of all workers.
+/// The sockets of a hardware queue and what they hold, on cache lines of its own: control makes those of
+/// all workers.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Lane {
-    socket: Socket,
-    /// Frames in the fill and receive rings.
+    sockets: Sockets,
+    /// Frames in the fill ring and the receive rings.
     receiving: u32,
     /// Descriptors in the transmit and completion rings, or in the kernel in between.
     sending: u32,
-    /// The beginning of a packet that comes in several buffers.
-    begun: Option<Frame>,
 }
 
 impl Queue {
-    /// A queue over `sockets` (at least one), all of `arena`.
+    /// A queue over the `sockets` of its hardware queues (at least one), all of `arena`.
     pub(super) fn new(
-        sockets: Vec<Socket>,
+        sockets: Vec<Sockets>,
         arena: Arc<Arena>,
         layout: Layout,
         holder: Holder,
         completes_checksums: bool,
     ) -> Queue {
-        let lane = |socket| Lane {
-            socket,
+        let lane = |sockets| Lane {
+            sockets,
             receiving: 0,
             sending: 0,
-            begun: None,
         };
         Queue {
             lanes: sockets.into_iter().map(lane).collect(),
@@ -87,7 +93,7 @@ impl Queue {
 
     /// True when every socket shares its frames with the device.
     pub fn zero_copy(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.socket.zero_copy)
+        self.lanes.iter().all(|lane| lane.sockets.zero_copy)
     }
 
     /// Descriptors from the kernel that the pool's records contradicted; none on a sane kernel.
@@ -95,43 +101,26 @@ impl Queue {
         self.bad_descriptors
     }
 
-    /// Appends received frames to `burst`, every socket in its turn, and refills the fill rings.
+    /// Appends received frames to `burst`, kind by kind, every lane in its turn, and refills the fill
+    /// rings.
     pub(in crate::dataplane::port) fn receive(&mut self, pool: &mut Pool, burst: &mut Burst) {
         pool.assert_in(&self.arena);
-        let lanes = self.lanes.len();
-        for i in 0..lanes {
-            let at = (self.turn + i) % lanes;
-            let before = burst.len();
-            self.receive_from(at, pool, burst);
-            let idle = burst.len() == before;
-            self.lanes[at].refill(pool, self.holder, if idle { 1 } else { REFILL });
-        }
-        self.turn = (self.turn + 1) % lanes;
-    }
-
-    fn receive_from(&mut self, at: usize, pool: &mut Pool, burst: &mut Burst) {
-        let lane = &mut self.lanes[at];
-        let room = u32::try_from(burst.remaining_capacity()).unwrap_or(0);
-        let ready = lane.socket.rx.ready(room);
-        if ready == 0 {
-            return;
-        }
-        let before = burst.len();
-        for _ in 0..ready {
-            let descriptor = lane.socket.rx.take();
-            let Some(frame) = pool.redeem(descriptor.addr, descriptor.len, self.holder) else {
-                self.bad_descriptors += 1;
-                continue;
-            };
-            // Another core wrote them: the headers of a whole burst come over together.
-            pool.prefetch(&frame);
-            let goes_on = descriptor.options & libc::XDP_PKT_CONTD != 0;
-            if let Some(packet) = lane.gather(pool, frame, goes_on) {
-                burst.push(packet);
+        let (lanes, before) = (self.lanes.len(), burst.len());
+        for (kind, share) in SHARES {
+            let end = burst.len() + share.min(burst.remaining_capacity());
+            for i in 0..lanes {
+                let lane = &mut self.lanes[(self.turn + i) % lanes];
+                let receiver = &mut lane.sockets.receivers[kind as usize];
+                let received = receiver.receive(pool, self.holder, burst, end - burst.len());
+                lane.receiving = lane.receiving.saturating_sub(received.descriptors);
+                self.bad_descriptors += u64::from(received.bad);
             }
         }
-        lane.socket.rx.release();
-        lane.receiving = lane.receiving.saturating_sub(ready);
+        for lane in &mut self.lanes {
+            let idle = burst.len() == before;
+            lane.refill(pool, self.holder, if idle { 1 } else { REFILL });
+        }
+        self.turn = (self.turn + 1) % lanes;
         if self.completes_checksums {
             for frame in &mut burst[before..] {
                 partial::complete(pool.bytes_mut(frame));
@@ -139,7 +128,7 @@ impl Queue {
         }
     }
 
-    /// Sends from the front of `list` by the first socket; what stays found no room.
+    /// Sends from the front of `list` by the first lane; what stays found no room.
     pub(in crate::dataplane::port) fn transmit(&mut self, pool: &mut Pool, list: &mut Burst) {
         pool.assert_in(&self.arena);
         if list.is_empty() {
@@ -149,7 +138,7 @@ impl Queue {
         for _ in 0..2 {
             let lane = &mut self.lanes[0];
             lane.send(pool, self.holder, self.layout, &mut self.outstanding, list);
-            lane.socket.kick();
+            lane.sockets.kick();
             self.reap(pool);
             if list.is_empty() {
                 return;
@@ -163,7 +152,7 @@ impl Queue {
         pool.assert_in(&self.arena);
         self.reap(pool);
         let lane = &self.lanes[0];
-        if lane.sending == 0 || lane.socket.kick() == Kick::Down {
+        if lane.sending == 0 || lane.sockets.kick() == Kick::Down {
             return false;
         }
         self.reap(pool);
@@ -172,13 +161,18 @@ impl Queue {
 
     /// The sockets: readable when a frame waits.
     pub(in crate::dataplane::port) fn wait_fds(&self) -> Vec<BorrowedFd<'_>> {
-        self.lanes.iter().map(|lane| lane.socket.fd()).collect()
+        self.lanes
+            .iter()
+            .flat_map(|lane| lane.sockets.fds())
+            .collect()
     }
 
     /// Waits a bounded time for frames on their way out.
     pub(in crate::dataplane::port) fn drain(&mut self, pool: &mut Pool) {
-        let begun = self.lanes.iter_mut().filter_map(|lane| lane.begun.take());
-        begun.for_each(|frame| pool.give(frame));
+        for lane in &mut self.lanes {
+            let receivers = lane.sockets.receivers.iter_mut();
+            receivers.for_each(|receiver| receiver.give_up(pool));
+        }
         for _ in 0..DRAIN_TURNS {
             if !self.tend(pool) {
                 break;
@@ -187,17 +181,16 @@ impl Queue {
         }
     }
 
-    /// The sockets, for whoever counts what the kernel counted; not kept open by it.
-    pub(super) fn socket_fds(&self) -> impl Iterator<Item = Weak<OwnedFd>> {
-        let weak = |lane: &Lane| Arc::downgrade(lane.socket.shared_fd());
-        self.lanes.iter().map(weak)
+    /// The sockets, for whoever reads what the kernel counted at them.
+    pub(super) fn counted(&self) -> impl Iterator<Item = Counted> {
+        self.lanes.iter().map(|lane| lane.sockets.counted())
     }
 
     fn reap(&mut self, pool: &mut Pool) {
         let lane = &mut self.lanes[0];
-        let done = lane.socket.completion.ready(TX_ENTRIES);
+        let done = lane.sockets.completion.ready(TX_ENTRIES);
         for _ in 0..done {
-            let addr = lane.socket.completion.take();
+            let addr = lane.sockets.completion.take();
             if !self.outstanding.remove(addr) {
                 continue;
             }
@@ -207,52 +200,34 @@ impl Queue {
             }
         }
         if done > 0 {
-            lane.socket.completion.release();
+            lane.sockets.completion.release();
             lane.sending = lane.sending.saturating_sub(done);
         }
     }
 }
 
 impl Lane {
-    /// Puts together what comes in several buffers; returns the packet when it is whole. What no frame
-    /// has room for is cut off: the packet is shorter than it says then, and dropped for that.
-    fn gather(&mut self, pool: &mut Pool, frame: Frame, goes_on: bool) -> Option<Frame> {
-        let packet = match self.begun.take() {
-            None => frame,
-            Some(mut packet) => {
-                pool.append(&mut packet, &frame);
-                pool.give(frame);
-                packet
-            }
-        };
-        if goes_on {
-            self.begun = Some(packet);
-            return None;
-        }
-        Some(packet)
-    }
-
     /// Lends frames to the fill ring, as far as the pool can spare them, when at least `least` are
     /// missing; wakes the kernel when it waits for them.
     fn refill(&mut self, pool: &mut Pool, holder: Holder, least: u32) {
-        let missing = RX_ENTRIES.saturating_sub(self.receiving);
+        let missing = RECEIVE_FRAMES.saturating_sub(self.receiving);
         if missing >= least {
             let spare = pool.available().saturating_sub(RESERVE);
             let wanted = missing.min(u32::try_from(spare).unwrap_or(u32::MAX));
-            let room = self.socket.fill.room(wanted);
+            let room = self.sockets.fill.room(wanted);
             let mut lent = 0;
             while lent < room
                 && let Some(frame) = pool.take()
             {
-                self.socket.fill.push(pool.lend(frame, holder));
+                self.sockets.fill.push(pool.lend(frame, holder));
                 lent += 1;
             }
             if lent > 0 {
-                self.socket.fill.submit();
+                self.sockets.fill.submit();
                 self.receiving += lent;
             }
         }
-        self.socket.wake_fill();
+        self.sockets.wake_fill();
     }
 
     /// Moves frames from the front of `list` to the transmit ring, each with all its descriptors.
@@ -268,7 +243,7 @@ impl Lane {
         // The completion ring has an entry for every descriptor on its way out.
         let wanted: u32 = list.iter().map(most).sum();
         let wanted = wanted.min(TX_ENTRIES.saturating_sub(self.sending));
-        let mut room = self.socket.tx.room(wanted);
+        let mut room = self.sockets.tx.room(wanted);
         let fits = |frame: &&Frame| {
             let left = room.checked_sub(most(frame));
             room = left.unwrap_or(0);
@@ -282,11 +257,11 @@ impl Lane {
             let len = u32::try_from(frame.len()).unwrap_or(0);
             for descriptor in layout.descriptors(pool.lend(frame, holder), len) {
                 outstanding.add(descriptor.addr);
-                self.socket.tx.push(descriptor);
+                self.sockets.tx.push(descriptor);
                 self.sending += 1;
             }
         }
-        self.socket.tx.submit();
+        self.sockets.tx.submit();
     }
 }
 

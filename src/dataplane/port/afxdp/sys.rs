@@ -81,14 +81,20 @@ pub(super) fn option<T: Plain>(
     Ok(unsafe { value.assume_init() })
 }
 
-/// Binds an AF_XDP socket to a queue of a netdev.
-pub(super) fn bind_xdp(fd: BorrowedFd<'_>, ifindex: u32, queue: u32, flags: u16) -> io::Result<()> {
+/// Binds an AF_XDP socket to a queue of a netdev; with XDP_SHARED_UMEM, to share what `registered` has.
+pub(super) fn bind_xdp(
+    fd: BorrowedFd<'_>,
+    ifindex: u32,
+    queue: u32,
+    flags: u16,
+    registered: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
     let address = libc::sockaddr_xdp {
         sxdp_family: u16::try_from(libc::AF_XDP).map_err(io::Error::other)?,
         sxdp_flags: flags,
         sxdp_ifindex: ifindex,
         sxdp_queue_id: queue,
-        sxdp_shared_umem_fd: 0,
+        sxdp_shared_umem_fd: registered.map_or(0, |fd| fd.as_raw_fd().unsigned_abs()),
     };
     let len = socklen::<libc::sockaddr_xdp>()?;
     // SAFETY: the kernel reads `len` bytes of a live address of that size.

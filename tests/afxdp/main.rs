@@ -12,6 +12,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod vital;
+
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -446,7 +448,7 @@ fn several_hardware_queues_are_served_by_one_worker() {
     let (mut p0, mut p1) = (Device::open(&four, 2048).unwrap(), open("p1"));
     assert_eq!(p0.facts().queues, 2);
     let mut ports = [attach(&mut p0, &pool, 0), attach(&mut p1, &pool, 1)];
-    assert_eq!(ports[0].wait_fds().len(), 2);
+    assert_eq!(ports[0].wait_fds().len(), 6, "three sockets a queue");
     let work = tcp_transfer(&a, &b, "10.0.0.2:7000");
     assert!(bridge(&mut pool, &mut ports, work).0);
 }
