@@ -1,32 +1,30 @@
-//! Routing sessions amid floods of packets for the kernel, at the most that this machine can send: what
-//! the kernel is asked to take is bounded for each kind apart, so OSPF and BGP stay up however many
-//! others come by the same port.
+//! Routing sessions amid floods of packets for the kernel, at the most that this machine can send: more than
+//! a worker takes, so its receive ring is full all the time. Routing protocols have one of their own, and
+//! what the kernel is asked to take is bounded for each kind apart. So no packet of OSPF or BGP is lost,
+//! however many others come by the same port.
 //!
 //! `h1 ── r1 (ixmapd, FRR) ── n1 (BIRD, and the flood)`
 
 use std::collections::BTreeSet;
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
 use ixmap_lab::{Error, Family, Flood, Metrics, Namespace, Result, wait_until};
 
 use crate::bird::Bird;
 use crate::frr::{self, Frr, Neighbour};
 use crate::line::Line;
-use crate::node::address;
+use crate::node::{Node, address};
 use crate::ospf;
 
 /// Twice as long as any neighbour may be silent (4 s, 3 s).
 const FLOOD: Duration = Duration::from_secs(8);
 
-/// Frames sent at once, some 25 ms apart. An unoptimised worker takes no flood at line rate: it gets no
-/// more at once than its receive ring holds. Hellos that find that ring full are lost, and no limit can
-/// save them.
-const BURST: u32 = if cfg!(debug_assertions) {
-    1 << 10
-} else {
-    1 << 20
-};
+/// Frames sent at once: some 200 ms.
+const BURST: u32 = 1 << 20;
+
+/// Packets of routing protocols that may be on their way while they are counted.
+const ON_THEIR_WAY: f64 = 2.0;
 
 const BIRD_BGP: &str = r#"
 template bgp r1 {
@@ -34,7 +32,9 @@ template bgp r1 {
     hold time 3;
     connect retry time 1;
     error wait time 1, 2;
+    bfd on;
 }
+protocol bfd { }
 protocol bgp from r1 { neighbor 10.0.2.1 as 65001; ipv4 { import all; export none; }; }
 protocol bgp from r1 { neighbor fd00:0:0:2::1 as 65001; ipv6 { import all; export none; }; }
 "#;
@@ -95,7 +95,7 @@ const KINDS: [Kind; 5] = [
 ];
 
 #[test]
-fn ospf_and_bgp_survive_floods_of_punts_at_line_rate() -> Result<()> {
+fn ospf_bgp_and_bfd_survive_floods_of_punts_at_line_rate() -> Result<()> {
     let mut line = Line::new()?;
     line.r1.start()?;
     let Line { r1, n1, .. } = &line;
@@ -103,10 +103,10 @@ fn ospf_and_bgp_survive_floods_of_punts_at_line_rate() -> Result<()> {
         cable: 2,
         end: 2,
         system: 65002,
-        bfd: false,
+        bfd: true,
     };
     let config = [ospf::FRR, &frr::bgp(1, &[neighbour], None), FRR_TIMERS].concat();
-    let frr = Frr::start(&r1.namespace, &["ospfd", "ospf6d", "bgpd"], &config)?;
+    let frr = Frr::start(&r1.namespace, &["ospfd", "ospf6d", "bgpd", "bfdd"], &config)?;
     let _bird = Bird::start(&n1.namespace, &[ospf::BIRD, BIRD_BGP].concat())?;
     wait_until("the sessions are up", || {
         Ok(down(&frr, &r1.namespace)?.is_empty())
@@ -118,7 +118,7 @@ fn ospf_and_bgp_survive_floods_of_punts_at_line_rate() -> Result<()> {
     for kind in &KINDS {
         let flood = Flood::new(&n1.namespace, "r1", kind.count)?;
         let frame = (kind.frame)(to, from);
-        let before = Metrics::scrape(&r1.namespace)?;
+        let before = Counts::take(r1, n1)?;
         let mut lost = BTreeSet::new();
         let sent = thread::scope(|scope| {
             let sending = scope.spawn(|| flood.send(&n1.namespace, &frame, BURST, FLOOD));
@@ -128,7 +128,7 @@ fn ospf_and_bgp_survive_floods_of_punts_at_line_rate() -> Result<()> {
             }
             sending.join().expect("the flood")
         })?;
-        report(kind, sent, &before, &Metrics::scrape(&r1.namespace)?);
+        report(kind, sent, &before, &Counts::take(r1, n1)?);
         assert!(lost.is_empty(), "a flood {}: {lost:?} went down", kind.name);
     }
     assert_eq!(down(&frr, &r1.namespace)?, [""; 0]);
@@ -137,22 +137,107 @@ fn ospf_and_bgp_survive_floods_of_punts_at_line_rate() -> Result<()> {
     Ok(())
 }
 
-/// What became of a flood; that it was one.
-fn report(kind: &Kind, sent: u64, before: &Metrics, after: &Metrics) {
-    let grown = |of: &dyn Fn(&Metrics) -> f64| of(after) - of(before);
+/// What either side has counted.
+struct Counts {
+    /// IP packets that n1's own programs sent: those of BIRD's.
+    sent: f64,
+    /// Those that found no room in the cable, before any program of r1's; the flood's own left out.
+    cable_full: f64,
+    /// Packets that found the receive buffer of a socket of r1's full: FRR's.
+    sockets_full: f64,
+    r1: Metrics,
+}
+
+impl Counts {
+    fn take(r1: &Node, n1: &Node) -> Result<Counts> {
+        let [ipv4, ipv6] = ["snmp", "snmp6"].map(|file| statistics(n1, file));
+        let (ipv4, ipv6) = (ipv4?, ipv6?);
+        let link = n1.namespace.ip("-s -j link show r1")?;
+        let link: serde_json::Value = serde_json::from_str(&link).expect("ip's JSON");
+        let dropped = link[0]["stats64"]["tx"]["dropped"].as_f64();
+        let of_flood = n1.namespace.run(&["ethtool", "-S", "r1"])?;
+        Ok(Counts {
+            // But for ICMP: the kernel's.
+            sent: column(&ipv4, "Ip", "OutRequests") - column(&ipv4, "Icmp", "OutMsgs")
+                + row(&ipv6, "Ip6OutRequests")
+                - row(&ipv6, "Icmp6OutMsgs"),
+            cable_full: dropped.expect("a count") - row(&of_flood, "tx_queue_0_xdp_xmit_errors:"),
+            sockets_full: column(&statistics(r1, "snmp")?, "Udp", "RcvbufErrors")
+                + row(&statistics(r1, "snmp6")?, "Udp6RcvbufErrors")
+                + raw_drops(&statistics(r1, "raw")?)
+                + raw_drops(&statistics(r1, "raw6")?),
+            r1: Metrics::scrape(&r1.namespace)?,
+        })
+    }
+}
+
+/// What the kernel counts in a node's namespace: a file of /proc/net.
+fn statistics(node: &Node, file: &str) -> Result<String> {
+    let path = format!("/proc/thread-self/net/{file}");
+    let read = || fs::read_to_string(&path).map_err(Error::io(path.clone()));
+    node.namespace.enter(read)
+}
+
+/// Packets that found no room in any socket of /proc/net/raw: the last number of each line.
+fn raw_drops(text: &str) -> f64 {
+    let sockets = text
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().last());
+    sockets
+        .map(|drops| drops.parse::<f64>().expect("a number"))
+        .sum()
+}
+
+/// A number of /proc/net/snmp: a line of names, and a line of values.
+fn column(text: &str, table: &str, name: &str) -> f64 {
+    let mut lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(table)?.strip_prefix(": "));
+    let (names, values) = (lines.next(), lines.next());
+    let names = names.expect("the table").split(' ');
+    let found = names.zip(values.expect("its values").split(' '));
+    let (_, value) = { found }.find(|(of, _)| *of == name).expect("the column");
+    value.parse().expect("a number")
+}
+
+/// A number of a text with a line for each: /proc/net/snmp6, `ethtool -S`.
+fn row(text: &str, name: &str) -> f64 {
+    let found = text
+        .lines()
+        .find_map(|line| line.trim_start().strip_prefix(name));
+    found.expect("the row").trim().parse().expect("a number")
+}
+
+/// What became of a flood: that it was one, and that it took nothing from routing protocols.
+fn report(kind: &Kind, sent: u64, before: &Counts, after: &Counts) {
+    let grown = |of: &dyn Fn(&Metrics) -> f64| of(&after.r1) - of(&before.r1);
+    let lost_as = |reason| {
+        let labels = [("port", "n1"), ("reason", reason)];
+        grown(&|metrics| metrics.sum("ixmap_port_lost_packets_total", &labels))
+    };
     let received = grown(&|metrics| metrics.sum("ixmap_port_rx_packets_total", &[("port", "n1")]));
     let lost = grown(&|metrics| metrics.sum("ixmap_port_lost_packets_total", &[("port", "n1")]));
     let full = grown(&|metrics| metrics.drops("n1", "punt_ring_full"));
     let punted = grown(&|metrics| metrics.punts("n1", kind.punt));
     let limited = grown(&|metrics| metrics.drops("n1", kind.limit));
     let hellos = grown(&|metrics| metrics.punts("n1", "routing"));
+    let (expected, cable) = (
+        after.sent - before.sent,
+        after.cable_full - before.cable_full,
+    );
     println!(
         "a flood {}: {sent} sent, {received} received, {lost} lost before, {punted} punted, \
-         {limited} over the limit, {full} without room;  {hellos} packets of routing protocols",
+         {limited} over the limit, {full} without room;  {hellos} packets of routing protocols \
+         of {expected}, {cable} lost before r1",
         kind.name
     );
     assert!(punted + limited > 100_000.0, "no flood");
     assert!(hellos >= 20.0, "{hellos} packets of routing protocols");
+    assert_eq!(lost_as("rx_routing_ring_full"), 0.0);
+    assert_eq!(after.sockets_full, before.sockets_full, "sockets of FRR's");
+    let missing = expected - cable - hellos;
+    assert!(missing <= ON_THEIR_WAY, "{missing} of {expected} missing");
 }
 
 /// The sessions that are not up.
@@ -172,6 +257,11 @@ fn down(frr: &Frr, r1: &Namespace) -> Result<Vec<&'static str>> {
         if summary[family]["peers"][peer]["state"] != "Established" {
             down.push(family);
         }
+    }
+    let peers = frr.json(r1, "show bfd peers json")?;
+    let peers = peers.as_array().map_or(&[][..], Vec::as_slice);
+    if peers.len() != 2 || peers.iter().any(|peer| peer["status"] != "up") {
+        down.push("bfd");
     }
     Ok(down)
 }

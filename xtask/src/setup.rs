@@ -11,6 +11,7 @@ use std::process::Command;
 const TOOLS: &[(&str, &str)] = &[
     ("arping", "arping"),
     ("bird", "bird2"),
+    ("ethtool", "ethtool"),
     ("gcc", "gcc"),
     ("ip", "iproute2"),
     ("iperf3", "iperf3"),
