@@ -3,6 +3,7 @@
 
 use ixmap_lab::{Family, Host, Lab, Ports, Result, wait_until};
 
+use crate::packet::Datagram;
 use crate::service::{serve, service, wait_arrival};
 use crate::suite::{ixmapd_lab, lab};
 
@@ -49,6 +50,33 @@ fn the_table_that_is_asked_last_counts_where_main_has_no_route() -> Result<()> {
     wait_arrival(&lab, &lab.c, family)?;
     route(&lab, &lab.b, family, "main")?;
     wait_arrival(&lab, &lab.b, family)
+}
+
+#[test]
+fn an_address_without_a_route_has_none_beside_the_table_that_is_asked_last() -> Result<()> {
+    let Some(lab) = ixmapd_lab(Ports::Two)? else {
+        return Ok(());
+    };
+    let family = Family::Ipv4;
+    serve(&lab, family)?;
+    route(&lab, &lab.b, family, "default")?;
+    wait_arrival(&lab, &lab.b, family)?;
+    let answer = lab.ctl(&["route", service(family)])?;
+    assert_eq!(answer["reason"], "kernel_route", "{answer}");
+    let answer = lab.ctl(&["route", "203.0.113.9"])?;
+    assert!(answer["prefix"].is_null(), "{answer}");
+    assert_eq!(answer["reason"], "no_route", "{answer}");
+    let port = lab.a.port();
+    let punts = |reason: &str| -> Result<f64> { Ok(lab.metrics()?.punts(&port, reason)) };
+    let before = (punts("no_route")?, punts("kernel_route")?);
+    let datagram = Datagram::new(&lab.a, "203.0.113.9".parse().unwrap(), "nowhere");
+    lab.a.tap()?.send(&datagram.frame())?;
+    wait_until("the packet is counted", || {
+        Ok(punts("no_route")? + punts("kernel_route")? > before.0 + before.1)
+    })?;
+    assert_eq!(punts("no_route")?, before.0 + 1.0);
+    assert_eq!(punts("kernel_route")?, before.1);
+    Ok(())
 }
 
 #[test]

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::Resolver;
-use super::route::ALL_IPV4;
 use super::tables::NextHop;
 use crate::control::mirror::{Mirror, Route, RouteKind};
 use crate::shared::fib::{Action, Adjacency, AdjacencyId, GroupId, World};
@@ -81,7 +80,6 @@ impl Resolver {
     ) -> impl Iterator<Item = Answer> + Send + use<> {
         let holds = |prefix: &IpNet| within.is_none_or(|outer| outer.contains(prefix));
         let prefixes = mirror.all_routes().map(|(key, _)| key.prefix);
-        let prefixes = prefixes.chain(self.last_table.then_some(ALL_IPV4));
         let mut found: Vec<Found> = prefixes
             .filter(holds)
             .filter_map(|prefix| {
@@ -118,8 +116,7 @@ impl Resolver {
         address: IpAddr,
         mirror: &'a Mirror,
     ) -> impl Iterator<Item = (IpNet, &'a Route)> {
-        let last = (self.last_table && address.is_ipv4()).then_some(ALL_IPV4);
-        let prefixes = mirror.prefixes_around(address).chain(last);
+        let prefixes = mirror.prefixes_around(address);
         prefixes.filter_map(|prefix| Some((prefix, self.best(prefix, mirror)?)))
     }
 

@@ -10,18 +10,39 @@ use super::route::{self, Meaning};
 use crate::control::mirror::{Mirror, Route, RouteKind};
 
 impl Resolver {
-    /// The route of a prefix that the kernel would use. It asks all of the local table first: what
-    /// that has by a shorter prefix hides the main table's routes.
+    /// The route of a prefix that the kernel would use.
     pub(super) fn best<'a>(&self, prefix: IpNet, mirror: &'a Mirror) -> Option<&'a Route> {
-        let found = match self.local_around(prefix) {
+        let first = self.asked_first(prefix, mirror);
+        first.or_else(|| self.asked_last(prefix, mirror))
+    }
+
+    /// The local table's or the main one's route. The kernel asks all of the local table first: what
+    /// that has by a shorter prefix hides the main table's routes.
+    fn asked_first<'a>(&self, prefix: IpNet, mirror: &'a Mirror) -> Option<&'a Route> {
+        match self.local_around(prefix) {
             Some(length) if length == prefix.prefix_len() => {
                 route::usable(mirror, route::LOCAL, prefix)
             }
             Some(_) if matches!(prefix, IpNet::V6(_)) => None,
             Some(_) | None => route::usable(mirror, route::MAIN, prefix),
+        }
+    }
+
+    /// The route of IPv4's default table, which counts where the two before it have none, not by a
+    /// shorter prefix either, or none but `throw`.
+    fn asked_last<'a>(&self, prefix: IpNet, mirror: &'a Mirror) -> Option<&'a Route> {
+        let IpNet::V4(net) = prefix else {
+            return None;
         };
-        let last = self.last_table && prefix == route::ALL_IPV4;
-        found.or_else(|| last.then_some(&route::KERNELS_CHOICE))
+        if !self.last4.contains(&net) {
+            return None;
+        }
+        let mut around = mirror
+            .prefixes_around(prefix.network())
+            .filter(|outer| outer.prefix_len() < net.prefix_len());
+        let hides = around.find_map(|outer| self.asked_first(outer, mirror));
+        let hidden = hides.is_some_and(|route| route.kind != RouteKind::Throw);
+        route::usable(mirror, route::DEFAULT, prefix).filter(|_| !hidden)
     }
 
     /// What the route of a prefix means. IPv4's local and main table are one until somebody adds a
@@ -42,8 +63,11 @@ impl Resolver {
     /// IPv4 has them as one, beyond both), from main to IPv4's default table.
     fn passes_on(&self, prefix: IpNet, route: &Route) -> bool {
         let is_local = self.local_around(prefix) == Some(prefix.prefix_len());
-        let beyond = self.last_table && matches!(prefix, IpNet::V4(_));
-        route.kind == RouteKind::Throw && (is_local || beyond)
+        let beyond = || match prefix {
+            IpNet::V4(net) => self.last4.get_lpm(&net).is_some(),
+            IpNet::V6(_) => false,
+        };
+        route.kind == RouteKind::Throw && (is_local || beyond())
     }
 
     /// How long the longest prefix of the local table is that holds this one.
@@ -54,18 +78,15 @@ impl Resolver {
         }
     }
 
-    /// Routes of IPv4's default table count where main has none, which is rare enough to be left to
-    /// the kernel: an all-embracing route of its own leads there.
-    pub(super) fn follow_last_table(&mut self, mirror: &Mirror) {
-        let mut routes = mirror.prefixes_within(route::DEFAULT, route::ALL_IPV4);
-        let has_routes = routes.next().is_some();
-        if std::mem::replace(&mut self.last_table, has_routes) == has_routes {
-            return;
+    /// Keeps up with which prefixes IPv4's default table has; true when that is news.
+    pub(super) fn follow_last(&mut self, prefix: IpNet, mirror: &Mirror) -> bool {
+        let IpNet::V4(net) = prefix else {
+            return false;
+        };
+        match route::usable(mirror, route::DEFAULT, prefix).is_some() {
+            true => self.last4.insert(net),
+            false => self.last4.remove(&net),
         }
-        self.choose(route::ALL_IPV4, mirror);
-        let throws = mirror.routes_with(&|route| route.kind == RouteKind::Throw);
-        let throws = throws.filter(|key| matches!(key.prefix, IpNet::V4(_)));
-        throws.for_each(|key| self.choose(key.prefix, mirror));
     }
 
     /// Keeps up with which prefixes the local table takes; true when that is news.
@@ -87,15 +108,32 @@ impl Resolver {
                 .filter(|inner| *inner != prefix)
                 .for_each(|inner| self.choose(inner, mirror));
         }
+        if self.follow_last(prefix, mirror) {
+            let throws = mirror.routes_with(&|route| route.kind == RouteKind::Throw);
+            throws
+                .filter(|key| prefix.contains(&key.prefix))
+                .for_each(|key| self.choose(key.prefix, mirror));
+        }
         self.choose(prefix, mirror);
+        // What it hides of the table that is asked last, or hid.
+        if !self.last4.is_empty() {
+            let within = mirror.prefixes_within(route::DEFAULT, prefix);
+            within
+                .filter(|inner| *inner != prefix)
+                .for_each(|inner| self.choose(inner, mirror));
+        }
     }
 
     /// Chooses the route of one prefix, and looks again at the neighbours within when it matters to
     /// them.
     pub(super) fn choose(&mut self, prefix: IpNet, mirror: &Mirror) {
-        let meaning = self
-            .best(prefix, mirror)
-            .map(|route| self.meaning(prefix, route, mirror));
+        let meaning = match self.asked_first(prefix, mirror) {
+            Some(route) => Some(self.meaning(prefix, route, mirror)),
+            // Rare enough to be left to the kernel.
+            None => self
+                .asked_last(prefix, mirror)
+                .map(|_| route::meaning(&route::KERNELS_CHOICE, mirror)),
+        };
         let (group, on_link) = match meaning {
             Some(Meaning { spec, on_link }) => (Some(self.acquire(spec, mirror)), on_link),
             None => (None, None),

@@ -69,8 +69,8 @@ pub struct Resolver {
     locals: Arc<AddressSet>,
     hash: HashPolicy,
     kernel_only: KernelOnly,
-    /// IPv4 has routes in the table that the kernel asks last.
-    last_table: bool,
+    /// Prefixes that the table which IPv4 asks last has a route for.
+    last4: PrefixSet<Ipv4Net>,
     /// Interfaces that were up when routes were last chosen.
     up: HashSet<u32>,
 }
@@ -178,7 +178,6 @@ impl Resolver {
         for (ifindex, address) in &changes.neighbours {
             self.follow_neighbour(*ifindex, *address, mirror);
         }
-        self.follow_last_table(mirror);
         if changes.addresses {
             self.refresh_locals(mirror);
         }
@@ -193,10 +192,13 @@ impl Resolver {
         for key in keys().filter(|key| key.table == route::LOCAL) {
             self.follow_local(key.prefix, mirror);
         }
-        for key in keys().filter(|key| [route::LOCAL, route::MAIN].contains(&key.table)) {
+        for key in keys().filter(|key| key.table == route::DEFAULT) {
+            self.follow_last(key.prefix, mirror);
+        }
+        const ASKED: [u32; 3] = [route::LOCAL, route::MAIN, route::DEFAULT];
+        for key in keys().filter(|key| ASKED.contains(&key.table)) {
             self.choose(key.prefix, mirror);
         }
-        self.follow_last_table(mirror);
         for neighbour in mirror.neighbours() {
             self.place_host(neighbour.address, mirror);
         }

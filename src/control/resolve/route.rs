@@ -18,7 +18,7 @@ pub(super) const DEFAULT: u32 = 253;
 
 pub(super) const ALL_IPV4: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
 
-/// Stands for routes among which only the kernel can choose, those of [`DEFAULT`] first of all.
+/// Stands for routes among which only the kernel can choose.
 pub(super) static KERNELS_CHOICE: Route = Route {
     kind: RouteKind::Other(0),
     metric: 0,

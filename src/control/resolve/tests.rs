@@ -22,6 +22,7 @@ use crate::shared::reason::{DropReason, PuntReason};
 
 const MAIN: u32 = 254;
 const LOCAL: u32 = 255;
+const LAST: u32 = 253;
 
 /// What a world does with an address. Legs in the order of their buckets.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -23,7 +23,16 @@ pub(super) fn way(mirror: &Mirror, ports: &ModelPorts, address: IpAddr) -> Way {
     let mut ways = candidates
         .iter()
         .filter_map(|(key, list)| Some((key.table, choose(*key, list, mirror, ports, address)?)));
+    let asked_last = || {
+        let routes = mirror.all_routes();
+        let mut last = routes.filter(|(key, _)| key.table == LAST && key.prefix.contains(&address));
+        address.is_ipv4()
+            && last.any(|(key, list)| choose(key, list, mirror, ports, address).is_some())
+    };
     match ways.next() {
+        None | Some((MAIN, Way::Punt(PuntReason::NoRoute))) if asked_last() => {
+            Way::Punt(PuntReason::KernelRoute)
+        }
         // Or so IPv4 did until there was a rule: from then on it asks as IPv6 does.
         Some((MAIN, _)) if address.is_ipv4() && ways.any(|(table, _)| table == LOCAL) => {
             Way::Punt(PuntReason::KernelRoute)

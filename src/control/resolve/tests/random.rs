@@ -88,7 +88,7 @@ fn routes() -> impl Strategy<Value = Event> {
         1 => prop::collection::vec(path, 0..4),
     ];
     let special = prop_oneof![9 => Just(0u8), 2 => 1u8..9];
-    let table = prop_oneof![6 => Just(MAIN), 1 => Just(LOCAL), 1 => Just(100u32)];
+    let table = prop_oneof![6 => Just(MAIN), 1 => Just(LOCAL), 1 => Just(LAST), 1 => Just(100u32)];
     let mtu = prop::option::weighted(0.2, Just(1400u32));
     let flags = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.3));
     let what = (kind, paths, special, mtu, 0u32..3);

@@ -63,7 +63,6 @@ fn a_dump_without_the_default_rules_is_the_kernels() {
 
 #[test]
 fn the_table_that_is_asked_last_is_the_kernels_where_main_has_no_route() {
-    const LAST: u32 = 253;
     let mut lab = Lab::new();
     let kernel = Way::Punt(PuntReason::KernelRoute);
     let nowhere = Way::Punt(PuntReason::NoRoute);
@@ -72,6 +71,7 @@ fn the_table_that_is_asked_last_is_the_kernels_where_main_has_no_route() {
     let last = via(1, "10.0.1.9");
     lab.set_in(LAST, "172.16.0.0/16", last.clone());
     assert_eq!(lab.way("172.16.0.1"), kernel);
+    assert_eq!(lab.way("172.17.0.1"), nowhere, "nor has the last table");
     assert_eq!(lab.way("10.0.1.9"), connected, "main has one");
     lab.set("0.0.0.0/0", via(2, "10.0.2.9"));
     assert_eq!(lab.way("172.16.0.1"), to(unresolved(2)));
@@ -89,7 +89,6 @@ fn the_table_that_is_asked_last_is_the_kernels_where_main_has_no_route() {
 
 #[test]
 fn a_throw_route_leads_to_the_table_that_is_asked_last() {
-    const LAST: u32 = 253;
     let mut lab = Lab::new();
     let throw = || route(RouteKind::Throw, vec![]);
     let kernel = Way::Punt(PuntReason::KernelRoute);
@@ -101,6 +100,7 @@ fn a_throw_route_leads_to_the_table_that_is_asked_last() {
     let last = via(1, "10.0.1.9");
     lab.set_in(LAST, "172.16.0.0/24", last.clone());
     assert_eq!(lab.way("172.16.0.1"), kernel);
+    assert_eq!(lab.way("172.16.1.1"), nowhere, "beside it");
     assert_eq!(lab.way("2001:db8:f::1"), nowhere);
     assert_eq!(lab.way("172.17.0.1"), Way::Drop(DropReason::Blackhole));
     lab.event(Event::RouteGone {
@@ -121,7 +121,7 @@ fn a_throw_route_leads_to_the_table_that_is_asked_last() {
 #[test]
 fn a_dump_tells_of_the_last_table_too() {
     let mut mirror = Lab::new().mirror;
-    mirror.load(set_event(key(253, "0.0.0.0/0"), via(1, "10.0.1.9")));
+    mirror.load(set_event(key(LAST, "0.0.0.0/0"), via(1, "10.0.1.9")));
     let mut resolver = Resolver::default();
     let everything = Changes {
         everything: true,
