@@ -18,15 +18,18 @@ const MANY: u16 = 10_000;
 const SCANTY: u32 = 11_000;
 const AMPLE: u32 = 40_000;
 
-/// The limits of the machine's IPv4 neighbour table, as they were once this is dropped.
-struct Limits(Vec<(PathBuf, String)>);
+/// The limits of a neighbour table of the machine's, as they were once this is dropped.
+pub(crate) struct Limits(Vec<(PathBuf, String)>);
 
 impl Limits {
-    fn keep() -> Result<Limits> {
+    pub(crate) fn keep(family: Family) -> Result<Limits> {
         let mut kept = Vec::new();
         // The largest last: the others never exceed it.
         for level in ["3", "2", "1"] {
-            let name = format!("/proc/sys/net/ipv4/neigh/default/gc_thresh{level}");
+            let name = format!(
+                "/proc/sys/net/{}/neigh/default/gc_thresh{level}",
+                family.label()
+            );
             let value = fs::read_to_string(&name).map_err(Error::io(format!("read {name}")))?;
             kept.push((name.into(), value));
         }
@@ -34,7 +37,7 @@ impl Limits {
     }
 
     /// Room for `limit` entries, none of which is collected before.
-    fn set(&self, limit: u32) -> Result<()> {
+    pub(crate) fn set(&self, limit: u32) -> Result<()> {
         for (file, _) in &self.0 {
             let what = format!("write {}", file.display());
             fs::write(file, limit.to_string()).map_err(Error::io(what))?;
@@ -75,7 +78,7 @@ fn ten_thousand_neighbours_in_use_are_all_forwarded_to_and_kept_fresh() -> Resul
     let Some(lab) = ixmapd_lab(Ports::Two)? else {
         return Ok(());
     };
-    let limits = Limits::keep()?;
+    let limits = Limits::keep(Family::Ipv4)?;
     limits.set(SCANTY)?;
     // B is all of them.
     lab.b.ip("route add local 10.50.0.0/17 dev lo")?;

@@ -20,6 +20,7 @@ mod jumbo;
 mod lifecycle;
 mod local;
 mod neighbours;
+mod outgrown;
 mod packet;
 mod ports;
 mod queues;

@@ -98,7 +98,9 @@ pub(super) fn status(status: &Status) -> String {
         }
     }
     let tables = status.neighbour_care.tables.iter();
-    for warning in tables.filter_map(|table| table.warning.as_ref()) {
+    let warnings = tables.filter_map(|table| table.warning.as_ref());
+    let warnings = warnings.chain(&status.neighbour_care.warning);
+    for warning in warnings.chain(&status.next_hops.warning) {
         let _ = writeln!(out, "warning: {warning}");
     }
     let _ = writeln!(

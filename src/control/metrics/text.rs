@@ -179,6 +179,10 @@ fn tables(text: &mut Text, snapshot: &Snapshot) {
         "Next-hop groups that routes point to.",
     );
     text.sample("ixmap_next_hop_groups", &[], status.next_hops.groups);
+    let name = "ixmap_oversized_next_hop_groups";
+    let help = "Next-hop groups with more legs than the fast path spreads over.";
+    text.family(name, "gauge", help);
+    text.sample(name, &[], status.next_hops.oversized_groups);
     text.family(
         "ixmap_adjacencies",
         "gauge",
@@ -205,6 +209,10 @@ fn neighbours(text: &mut Text, care: &NeighbourCare) {
     let help = "Next hops of routes that the kernel is to keep resolved.";
     text.family(name, "gauge", help);
     text.sample(name, &[], care.managed_gateways);
+    let name = "ixmap_neighbour_unmanaged_gateways";
+    let help = "Next hops of routes beyond the most that the kernel is asked to keep resolved.";
+    text.family(name, "gauge", help);
+    text.sample(name, &[], care.unmanaged_gateways);
     type Value = fn(&NeighbourTable) -> u64;
     let families: [(&str, &str, &str, Value); 3] = [
         (

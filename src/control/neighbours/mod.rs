@@ -77,6 +77,9 @@ impl Neighbours {
         let used: Vec<_> = resolver.used_neighbours().collect();
         let hits = Taken::from(workers);
         let requests = self.plan.requests(&used, &hits, mirror, Instant::now());
+        if let Some(line) = self.plan.news() {
+            tracing::warn!("{line}");
+        }
         self.probes += requests.len() as u64;
         self.round = Some(ask(socket, requests));
     }
@@ -132,6 +135,8 @@ impl Neighbours {
             probes: self.probes,
             refused: self.refused,
             managed_gateways: self.plan.managed() as u64,
+            unmanaged_gateways: self.plan.unmanaged() as u64,
+            warning: self.plan.warning(),
             tables: FAMILIES.into_iter().zip(&self.tables).map(table).collect(),
         }
     }

@@ -28,6 +28,10 @@ pub(super) struct Plan {
     asked: BTreeMap<Key, Asked>,
     /// Gateways that the kernel manages because it was asked to.
     managed: BTreeSet<Key>,
+    /// Gateways for which there was no room among those when it was last looked.
+    unmanaged: usize,
+    /// The log has said so.
+    told: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +45,29 @@ impl Plan {
     /// Gateways that the kernel is to keep resolved.
     pub(super) fn managed(&self) -> usize {
         self.managed.len()
+    }
+
+    /// Gateways beyond the most that the kernel is to keep resolved.
+    pub(super) fn unmanaged(&self) -> usize {
+        self.unmanaged
+    }
+
+    /// What gateways beyond that limit mean.
+    pub(super) fn warning(&self) -> Option<String> {
+        (self.unmanaged > 0).then(|| {
+            format!(
+                "routes go through more gateways than the kernel is asked to keep resolved, of which \
+                 {MAX_MANAGED} is the most: {} others are probed as hosts are, while packets go to them",
+                self.unmanaged
+            )
+        })
+    }
+
+    /// The warning, once until all gateways found room again.
+    pub(super) fn news(&mut self) -> Option<String> {
+        let warning = self.warning();
+        let told = std::mem::replace(&mut self.told, warning.is_some());
+        warning.filter(|_| !told)
     }
 
     /// What to ask for now. Gateways first, whether hit or not; then neighbours that packets went to
@@ -92,6 +119,7 @@ impl Plan {
         requests: &mut Vec<NeighbourRequest>,
     ) {
         let mut room = MAX_MANAGED.saturating_sub(self.managed.len());
+        self.unmanaged = 0;
         for key in gateways {
             let entry = mirror.neighbour(key.0, key.1);
             if entry.is_some_and(|entry| entry.flags.managed) {
@@ -100,6 +128,7 @@ impl Plan {
             } else if !self.asked.contains_key(key) {
                 if !self.managed.contains(key) {
                     if room == 0 {
+                        self.unmanaged += 1;
                         continue;
                     }
                     room -= 1;

@@ -215,6 +215,11 @@ impl Resolver {
         (self.groups.in_use(), self.adjacencies.in_use())
     }
 
+    /// Groups that have more legs than the fast path spreads over: the kernel forwards by them.
+    pub fn oversized_groups(&self) -> usize {
+        self.groups.oversized()
+    }
+
     /// Follows a link's MAC, MTU and state; true when it came up, went down or vanished, which
     /// changes the choice among routes.
     fn follow_link(&mut self, ifindex: u32, mirror: &Mirror) -> bool {

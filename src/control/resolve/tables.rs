@@ -90,6 +90,8 @@ pub(super) struct Groups {
     slots: Slots<Spec>,
     /// By object and slot: what the groups of next-hop objects were last found to do.
     by_object: BTreeMap<(u32, u32), SpecAction>,
+    /// Slots of the groups that have more legs than can be spread over.
+    oversized: BTreeSet<u32>,
     values: Arc<PackedTable<Group>>,
 }
 
@@ -102,6 +104,7 @@ impl Default for Groups {
         Groups {
             slots: Slots::after(1),
             by_object: BTreeMap::new(),
+            oversized: BTreeSet::new(),
             values: Arc::new([no_route].into_iter().collect()),
         }
     }
@@ -114,6 +117,11 @@ impl Groups {
 
     pub(super) fn in_use(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Groups that are left to the kernel, since they have more than [`Buckets::MAX_LEGS`].
+    pub(super) fn oversized(&self) -> usize {
+        self.oversized.len()
     }
 
     /// The group of a spec that has one.
@@ -134,17 +142,26 @@ impl Groups {
             _ => None,
         };
         let slot = self.slots.take(spec);
+        self.put(slot, group, &does);
         if let Some(id) = object {
             self.by_object.insert((id, slot), does);
         }
-        Arc::make_mut(&mut self.values).put(slot as usize, group);
         GroupId::new(slot)
+    }
+
+    fn put(&mut self, slot: u32, group: Group, does: &SpecAction) {
+        match does.legs().len() > Buckets::MAX_LEGS {
+            true => self.oversized.insert(slot),
+            false => self.oversized.remove(&slot),
+        };
+        Arc::make_mut(&mut self.values).put(slot as usize, group);
     }
 
     /// One user less. After the last, what the group did.
     pub(super) fn release(&mut self, id: GroupId) -> Option<SpecAction> {
         let slot = u32::try_from(id.index()).ok()?;
         let action = self.slots.retire(slot)?.action;
+        self.oversized.remove(&slot);
         match action {
             SpecAction::Object(id) => self.by_object.remove(&(id, slot)),
             action => Some(action),
@@ -181,7 +198,7 @@ impl Groups {
             return None;
         };
         let group = group(&does, spec.mtu, slot_of);
-        Arc::make_mut(&mut self.values).put(slot as usize, group);
+        self.put(slot, group, &does);
         self.by_object.insert((object, slot), does)
     }
 }

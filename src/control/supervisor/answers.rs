@@ -99,6 +99,8 @@ impl Daemon {
             next_hops: NextHopCounts {
                 groups: count(groups),
                 adjacencies: count(adjacencies),
+                oversized_groups: count(self.resolver.oversized_groups()),
+                warning: self.legs_warning(),
             },
             mirror: Mirror {
                 in_sync: self.in_sync && self.exhausted.is_none(),

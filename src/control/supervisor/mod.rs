@@ -7,6 +7,7 @@
 
 mod answers;
 mod cores;
+mod legs;
 mod look;
 mod ports;
 mod reload;
@@ -135,6 +136,8 @@ struct Daemon {
     in_sync: bool,
     /// Families whose odd rules the log has told of: IPv4, IPv6.
     told_rules: [bool; 2],
+    /// The log has told of groups with too many legs.
+    told_legs: bool,
     /// Why the tables do not fit in memory: workers go on with the last world that did.
     exhausted: Option<Exhausted>,
     /// When to try again.
@@ -221,6 +224,7 @@ impl Daemon {
         }
         self.resolver.apply(self.keeper.mirror(), &update.changes);
         self.publish_soon();
+        self.tell_legs();
         if update.changes.rules {
             self.tell_rules();
         }

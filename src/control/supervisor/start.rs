@@ -71,6 +71,7 @@ impl Daemon {
             keeper: Keeper::start(&settings)?,
             in_sync: false,
             told_rules: [false; 2],
+            told_legs: false,
             exhausted: None,
             retry_at: Instant::now(),
             ready: false,
@@ -154,6 +155,7 @@ impl Daemon {
         self.warn_of_forwarding();
         self.warn_of_addresses();
         self.tell_rules();
+        self.tell_legs();
     }
 
     fn warn_of_forwarding(&self) {

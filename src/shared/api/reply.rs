@@ -43,6 +43,12 @@ pub struct NeighbourCare {
     pub refused: u64,
     /// Next hops of routes that the kernel is to keep resolved.
     pub managed_gateways: u64,
+    /// Those beyond the most that it is asked to.
+    #[serde(default)]
+    pub unmanaged_gateways: u64,
+    /// What an operator should know of them.
+    #[serde(default)]
+    pub warning: Option<String>,
     /// The kernel's neighbour tables, IPv4's and IPv6's.
     pub tables: Vec<NeighbourTable>,
 }
@@ -62,10 +68,16 @@ pub struct NeighbourTable {
 }
 
 /// The sizes of the tables that routes point to.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct NextHopCounts {
     pub groups: u64,
     pub adjacencies: u64,
+    /// Groups with more legs than the fast path spreads over: the kernel forwards by them.
+    #[serde(default)]
+    pub oversized_groups: u64,
+    /// What an operator should know of those.
+    #[serde(default)]
+    pub warning: Option<String>,
 }
 
 /// How well the FIB follows the kernel.

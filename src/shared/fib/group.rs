@@ -6,7 +6,7 @@ use super::{AdjacencyId, Pack};
 use crate::shared::reason::{DropReason, PuntReason};
 
 /// The most buckets of a multipath group; weights that need more are rounded.
-const MAX_BUCKETS: usize = 256;
+const MAX_BUCKETS: usize = Buckets::MAX_LEGS;
 
 /// Index of a [`Group`] in its world.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -95,6 +95,9 @@ pub enum Action {
 pub struct Buckets(Arc<[AdjacencyId]>);
 
 impl Buckets {
+    /// The most next hops of a group.
+    pub const MAX_LEGS: usize = 256;
+
     /// Spreads `legs` (next hop, weight >= 1) in the order given: the same legs always make the same
     /// buckets. Exact while the reduced weights add up to at most 256, rounded (but never to zero)
     /// beyond. `None` for no legs, or more than 256.

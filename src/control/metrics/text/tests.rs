@@ -43,6 +43,8 @@ fn status() -> Status {
             probes: 11,
             refused: 1,
             managed_gateways: 4,
+            unmanaged_gateways: 8,
+            warning: None,
             tables: vec![NeighbourTable {
                 family: Family::Ipv6,
                 entries: 5,
@@ -54,6 +56,8 @@ fn status() -> Status {
         next_hops: NextHopCounts {
             groups: 5,
             adjacencies: 6,
+            oversized_groups: 1,
+            warning: None,
         },
         mirror: Mirror {
             in_sync: true,
@@ -129,6 +133,8 @@ fn every_promised_sample_is_there_with_its_labels() {
         "ixmap_neighbour_probes_total 11",
         "ixmap_neighbour_probes_refused_total 1",
         "ixmap_neighbour_managed_gateways 4",
+        "ixmap_neighbour_unmanaged_gateways 8",
+        "ixmap_oversized_next_hop_groups 1",
         "ixmap_neighbour_table_entries{family=\"ipv6\"} 5",
         "ixmap_neighbour_table_limit{family=\"ipv6\"} 1024",
         "ixmap_neighbour_table_full_total{family=\"ipv6\"} 2",

@@ -292,6 +292,21 @@ fn requests_and_gateways_are_bounded_and_all_have_their_turn() {
     let asked: usize = (0..6).map(|second| lab.look(second, &[]).len()).sum();
     assert_eq!(asked, MAX_MANAGED);
     assert_eq!(lab.plan.managed(), MAX_MANAGED);
+    assert_eq!(lab.plan.unmanaged(), 100);
+    let warning = lab.plan.news().unwrap();
+    assert!(
+        warning.contains("1024 is the most: 100 others"),
+        "{warning}"
+    );
+    lab.look(7, &[]);
+    assert_eq!(lab.plan.news(), None, "said already");
+    assert_eq!(lab.plan.warning(), Some(warning), "and it lasts");
+    lab.used.truncate(MAX_MANAGED);
+    lab.look(8, &[]);
+    assert_eq!((lab.plan.unmanaged(), lab.plan.news()), (0, None));
+    lab.gateway("2001:db8:1::1");
+    lab.look(9, &[]);
+    assert!(lab.plan.news().is_some());
 }
 
 /// One thing that happens between two looks.

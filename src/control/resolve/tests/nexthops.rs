@@ -165,3 +165,20 @@ fn neighbours_get_host_routes_when_an_object_makes_their_prefix_connected() {
     lab.event(object(2, leg(2, Some("10.0.2.9"), 1)));
     assert_eq!(lab.way("172.16.0.7"), to(resolved(2)));
 }
+
+#[test]
+fn an_object_with_more_legs_than_a_group_holds_counts_until_it_has_fewer() {
+    let mut lab = lab();
+    let members = [(1, 1), (2, 1)].repeat(150);
+    lab.event(group(11, &members));
+    assert_eq!(lab.resolver.oversized_groups(), 0, "no route uses it");
+    lab.set("172.16.0.0/16", through(11));
+    assert_eq!(lab.way("172.16.0.1"), Way::Punt(PuntReason::KernelRoute));
+    assert_eq!(lab.resolver.oversized_groups(), 1);
+    lab.event(group(11, &members[..256]));
+    assert!(matches!(lab.way("172.16.0.1"), Way::To { .. }));
+    assert_eq!(lab.resolver.oversized_groups(), 0);
+    lab.event(group(11, &members));
+    lab.gone("172.16.0.0/16", through(11));
+    assert_eq!(lab.resolver.oversized_groups(), 0);
+}

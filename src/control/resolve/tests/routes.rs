@@ -216,8 +216,15 @@ fn more_legs_than_a_group_holds_are_left_to_the_kernel() {
     let paths = (0..300)
         .map(|n| leg(1, Some(&format!("fe80::{n:x}")), 1))
         .collect();
-    lab.set("2001:db8:f::/48", route(RouteKind::Unicast, paths));
+    let many = route(RouteKind::Unicast, paths);
+    lab.set("2001:db8:f::/48", many.clone());
     assert_eq!(lab.way("2001:db8:f::1"), Way::Punt(PuntReason::KernelRoute));
+    lab.set("2001:db8:e::/48", many.clone());
+    assert_eq!(lab.resolver.oversized_groups(), 1, "they share it");
+    lab.gone("2001:db8:f::/48", many.clone());
+    assert_eq!(lab.resolver.oversized_groups(), 1);
+    lab.gone("2001:db8:e::/48", many);
+    assert_eq!(lab.resolver.oversized_groups(), 0);
 }
 
 #[test]
