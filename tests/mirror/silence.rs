@@ -296,6 +296,32 @@ fn an_end_that_comes_sooner_than_was_told_is_found() {
     });
 }
 
+/// The kernel remembers a route that has ended for up to half a minute, and gives it back silently.
+#[test]
+fn a_route_that_is_back_after_its_end_is_found_and_is_no_drift() {
+    for audit in [Some(Duration::from_millis(10)), None] {
+        let settings = Settings {
+            audit,
+            ..Settings::default()
+        };
+        Lab::run(settings, async |lab| {
+            let prefix = "2001:db8:f::/48";
+            let has = |lab: &Lab| route(lab, prefix).is_some();
+            ip("-6 route add 2001:db8:f::/48 via 2001:db8:1::2 dev e1 expires 1");
+            until(lab, has).await;
+            until(lab, |lab| !has(lab)).await;
+            // Refused, since it is there; yet it has no end any more.
+            let append = "-6 route append 2001:db8:f::/48 via 2001:db8:1::2 dev e1";
+            let mut ip = Command::new("ip");
+            ip.args(append.split(' ')).stderr(Stdio::null());
+            assert!(!ip.status().unwrap().success());
+            until(lab, has).await;
+            lab.settled().await;
+            assert_eq!(lab.keeper.counters().drift, 0);
+        });
+    }
+}
+
 #[test]
 fn a_route_that_ends_while_another_ones_end_is_looked_for_ends_too() {
     Lab::run(Settings::default(), async |lab| {

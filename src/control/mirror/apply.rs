@@ -71,13 +71,18 @@ const TOGETHER: Duration = Duration::from_millis(20);
 impl Mirror {
     /// Adds an entry of a dump, in the dump's order.
     pub fn load(&mut self, event: Event) {
-        if let Event::RouteSet { key, route, .. } = event {
-            self.routes.edit(key, |list| {
-                lists::load(list, route, is_ipv6(&key));
-                Outcome::Changed
-            });
-        } else {
-            self.apply(event, &mut Changes::default());
+        match event {
+            Event::RouteSet { key, route, .. } => {
+                self.routes.edit(key, |list| {
+                    lists::load(list, route, is_ipv6(&key));
+                    Outcome::Changed
+                });
+            }
+            // It has ended: a dump tells of no deletions.
+            Event::RouteGone { key, .. } => {
+                self.expired.insert(key);
+            }
+            event => drop(self.apply(event, &mut Changes::default())),
         }
     }
 
@@ -90,7 +95,10 @@ impl Mirror {
                 self.nexthops.clear();
                 self.memberships.clear();
             }
-            Part::Routes { ipv6 } => self.routes.clear(ipv6),
+            Part::Routes { ipv6 } => {
+                self.routes.clear(ipv6);
+                self.expired.retain(|key| is_ipv6(key) != ipv6);
+            }
             Part::Rules { ipv6 } => self.rules.forget(ipv6),
             Part::Netconf { ipv6 } => self.netconf.retain(|(family, _), _| *family != ipv6),
             Part::Neighbours { ipv6 } => {
@@ -297,6 +305,7 @@ impl Mirror {
             lists::gone4
         };
         let outcome = self.routes.edit(key, |list| gone(list, route));
+        self.expired.remove(&key);
         if outcome == Outcome::Changed {
             changes.prefixes.insert(key.prefix);
             if self.routes.get(&key).is_empty() {

@@ -53,6 +53,9 @@ pub struct Mirror {
     silent_changes: BTreeSet<Instant>,
     /// IPv6 routes that end, of each key the last that was told of.
     ends: BTreeMap<RouteKey, Instant>,
+    /// Of IPv6 routes that have ended, and that the kernel has not forgotten yet: it may give them
+    /// another end without a word.
+    expired: BTreeSet<RouteKey>,
 }
 
 impl Mirror {
@@ -77,6 +80,11 @@ impl Mirror {
     /// When IPv6 routes end, as far as was told; some may have gone.
     pub fn ends(&self) -> &BTreeMap<RouteKey, Instant> {
         &self.ends
+    }
+
+    /// Where a dump told of a route that has ended, and nothing of its deletion came since.
+    pub fn expired(&self) -> &BTreeSet<RouteKey> {
+        &self.expired
     }
 
     /// Every interface's settings, by family (true for IPv6) and ifindex.

@@ -1,6 +1,6 @@
 //! When IPv6 routes end may change without a word: by a router advertisement of a shorter lifetime, or
-//! when what is there is added again with another end. So the kernel is asked, once a second, after the
-//! routes that are known to end.
+//! when what is there is added again with another end, even after its end. So the kernel is asked, once a
+//! second, after the routes that are known to end, or to have ended.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -41,8 +41,9 @@ pub(super) struct Lifetimes {
     sequence: u32,
     buffer: Vec<u8>,
     next: Instant,
-    /// Routes that the kernel did not find, of which a dump has been asked for.
-    missed: BTreeSet<RouteKey>,
+    /// Of which routes a dump has been asked for, since the kernel did not find them or (true) found them
+    /// after their end.
+    doubted: BTreeSet<(RouteKey, bool)>,
 }
 
 impl Lifetimes {
@@ -56,27 +57,35 @@ impl Lifetimes {
             sequence: 0,
             buffer: Vec::with_capacity(socket::DATAGRAM),
             next: now,
-            missed: BTreeSet::new(),
+            doubted: BTreeSet::new(),
         })
     }
 
     /// When to ask, if there is anything to ask after.
     pub(super) fn due(&self, mirror: &Mirror) -> Option<Instant> {
-        (!mirror.ends().is_empty()).then_some(self.next)
+        let nothing = mirror.ends().is_empty() && mirror.expired().is_empty();
+        (!nothing).then_some(self.next)
     }
 
-    /// Asks, and notes ends that come sooner; true when a route has gone of which only a dump can tell.
+    /// Asks, and notes ends that come sooner; true when a route has gone, or is back, of which only a
+    /// dump can tell.
     pub(super) fn poll(&mut self, mirror: &mut Mirror, now: Instant) -> bool {
         self.next = now + PERIOD;
-        self.missed.retain(|key| mirror.ends().contains_key(key));
+        let (ends, expired) = (mirror.ends(), mirror.expired());
+        self.doubted
+            .retain(|(key, _)| ends.contains_key(key) || expired.contains(key));
         // Only by the default rules a route of main is what a lookup finds.
         if !mirror.rules().are_default(true) {
             return false;
         }
-        let ends = mirror.ends().iter().map(|(key, end)| (*key, *end));
-        let of_main = ends.filter(|(key, _)| key.table == RT_TABLE_MAIN);
-        let known: Vec<(RouteKey, Instant)> = of_main.take(MOST).collect();
-        let mut missed = false;
+        let ends = ends.iter().map(|(key, end)| (*key, Some(*end)));
+        let without = |key: &&RouteKey| mirror.routes(key).is_empty();
+        let expired = expired.iter().filter(without).map(|key| (*key, None));
+        let of_main = expired
+            .chain(ends)
+            .filter(|(key, _)| key.table == RT_TABLE_MAIN);
+        let known: Vec<(RouteKey, Option<Instant>)> = of_main.take(MOST).collect();
+        let mut doubtful = false;
         for (key, end) in known {
             let IpNet::V6(net) = key.prefix else {
                 continue;
@@ -85,10 +94,14 @@ impl Lifetimes {
             let Ok(found) = self.ask(net.broadcast()) else {
                 continue;
             };
-            match found {
-                Some(found) if found.length > net.prefix_len() => {}
-                Some(found) if found.length == net.prefix_len() => {
-                    self.missed.remove(&key);
+            let is_there = found
+                .as_ref()
+                .is_some_and(|found| found.length == net.prefix_len());
+            match (found, end) {
+                (Some(found), _) if found.length > net.prefix_len() => {}
+                (_, None) => doubtful |= is_there && self.doubted.insert((key, true)),
+                (Some(found), Some(end)) if is_there => {
+                    self.doubted.remove(&(key, false));
                     if let End::In(rest) = found.end
                         && now + rest + MARGIN + SLACK < end
                     {
@@ -97,17 +110,17 @@ impl Lifetimes {
                         mirror.apply(Event::SilentChange { at, ends }, &mut Changes::default());
                     }
                 }
-                Some(_) | None => {
-                    if self.missed.insert(key) {
+                (Some(_) | None, Some(_)) => {
+                    if self.doubted.insert((key, false)) {
                         let ends = Some((key, now));
                         let gone = Event::SilentChange { at: now, ends };
                         mirror.apply(gone, &mut Changes::default());
-                        missed = true;
+                        doubtful = true;
                     }
                 }
             }
         }
-        missed
+        doubtful
     }
 
     /// Asks the kernel for the route of an address (RTM_F_FIB_MATCH); `None` when there is none.
