@@ -1,5 +1,7 @@
 //! Dumps, lag and audits of a kernel that does not rest.
 
+#![allow(unsafe_code, reason = "socket filters by libc")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -150,6 +152,89 @@ fn ipv6_routes_that_do_not_change_outlive_dumps_of_others_that_do() {
         }
         stop.store(true, Ordering::Relaxed);
         churn.join().unwrap();
+        lab.settled().await;
+    });
+}
+
+/// The kernel's word on deleted IPv6 routes with a /49 reaches nobody who listens in this namespace, nor
+/// is it counted as lost.
+fn deafen() {
+    let filter = |code: u32, jt, jf, k| libc::sock_filter {
+        code: u16::try_from(code).unwrap(),
+        jt,
+        jf,
+        k,
+    };
+    let load = libc::BPF_LD | libc::BPF_ABS;
+    let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    let returns = libc::BPF_RET | libc::BPF_K;
+    let kind = u32::from(libc::RTM_DELROUTE.swap_bytes());
+    let mut program = [
+        filter(load | libc::BPF_H, 0, 0, 4),
+        filter(equal, 0, 3, kind),
+        filter(load | libc::BPF_H, 0, 0, 16),
+        // AF_INET6, and the length of the destination.
+        filter(equal, 0, 1, 10 << 8 | 49),
+        filter(returns, 0, 0, 0),
+        filter(returns, 0, 0, u32::MAX),
+    ];
+    let program = libc::sock_fprog {
+        len: u16::try_from(program.len()).unwrap(),
+        filter: program.as_mut_ptr(),
+    };
+    // Sockets in groups, by their inodes.
+    let table = std::fs::read_to_string("/proc/thread-self/net/netlink").unwrap();
+    let listening = table.lines().skip(1).filter_map(|line| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        (columns[3] != "00000000").then(|| format!("socket:[{}]", columns[9]))
+    });
+    let listening: Vec<String> = listening.collect();
+    let mut deafened = 0;
+    for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
+        let path = entry.unwrap().path();
+        let name = std::fs::read_link(&path).unwrap_or_default();
+        if listening
+            .iter()
+            .any(|socket| *socket == name.to_string_lossy())
+        {
+            let fd = path.file_name().unwrap().to_str().unwrap();
+            let fd: libc::c_int = fd.parse().unwrap();
+            let length = u32::try_from(size_of_val(&program)).unwrap();
+            let value = (&raw const program).cast();
+            // SAFETY: the kernel copies the program that `value` points to.
+            let result = unsafe {
+                libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, value, length)
+            };
+            assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+            deafened += 1;
+        }
+    }
+    assert_eq!(deafened, 1);
+}
+
+#[test]
+fn a_route_that_only_the_mirror_has_is_found_though_others_come_and_go() {
+    let settings = Settings {
+        audit: Some(Duration::from_millis(10)),
+        ..Settings::default()
+    };
+    Lab::run(settings, async |lab| {
+        let lost = "2001:db8:f::/49";
+        ip("-6 route add 2001:db8:f::/49 via 2001:db8:1::2");
+        // It is not used for what this one is for.
+        ip("-6 route add 2001:db8:f::/64 via 2001:db8:2::2");
+        lab.settled().await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let feed = feed(&stop);
+        deafen();
+        ip("-6 route del 2001:db8:f::/49");
+        lab.rests().await;
+        assert!(route(lab, lost).is_some());
+        until(lab, |lab| route(lab, lost).is_none()).await;
+        let counters = lab.keeper.counters();
+        assert_eq!(counters.drift, 1, "{counters:?}");
+        stop.store(true, Ordering::Relaxed);
+        feed.join().unwrap();
         lab.settled().await;
     });
 }

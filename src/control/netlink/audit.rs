@@ -6,11 +6,13 @@
 //! dumped has come as an event too. What differs has to differ in a second dump.
 //!
 //! While IPv6 routes change, the kernel's dump of them lacks some that did not, and has others twice:
-//! it goes on by how many it has shown (fib6_dump_table in net/ipv6/ip6_fib.c). Then only what it has
-//! and the mirror has not is judged of them.
+//! it goes on by how many it has shown (fib6_dump_table in net/ipv6/ip6_fib.c). Then what it has and the
+//! mirror has not is judged of them, and of the others the kernel is asked one by one.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
 
 use crate::control::mirror::{Changes, Event, Link, Mirror};
 
@@ -22,6 +24,8 @@ const RETRY_PART: u32 = 10;
 const TOUCHED: usize = 1 << 16;
 /// Differences that the log names.
 const NAMED: usize = 8;
+/// Routes that the kernel is asked after in one audit, some microseconds each.
+const ASKED: usize = 256;
 
 /// Where the audit is.
 enum Stage {
@@ -51,6 +55,8 @@ pub(super) struct Audit {
     touched: Changes,
     /// What differed in the first dump, while the second is to confirm it.
     suspects: Option<Changes>,
+    /// The last route that the kernel was asked after: with those behind it the next audit goes on.
+    asked: Option<IpNet>,
     /// Differences found since the start.
     pub(super) drift: u64,
     /// Comparisons made.
@@ -64,6 +70,7 @@ impl Audit {
             stage: Stage::after(every, now),
             touched: Changes::default(),
             suspects: None,
+            asked: None,
             drift: 0,
             audits: 0,
         }
@@ -142,7 +149,13 @@ impl Audit {
     }
 
     /// Compares a dump that waited long enough with the mirror; true when that is out of date.
-    pub(super) fn judge(&mut self, mirror: &Mirror, now: Instant) -> bool {
+    /// `has_gone` asks the kernel whether it no longer has an IPv6 route that packets would go by.
+    pub(super) fn judge(
+        &mut self,
+        mirror: &Mirror,
+        now: Instant,
+        has_gone: impl FnMut(&IpNet) -> bool,
+    ) -> bool {
         let stage = std::mem::replace(&mut self.stage, Stage::after(self.every, now));
         let Stage::Judging { fresh, .. } = stage else {
             return false;
@@ -152,10 +165,6 @@ impl Audit {
             ..mirror.differences(&fresh)
         };
         remove(&mut found, &self.touched);
-        let ipv6_moves = self.touched.prefixes.iter().any(|p| p.addr().is_ipv6());
-        if ipv6_moves && !found.prefixes.is_empty() {
-            keep_news(&mut found, mirror, &fresh);
-        }
         match self.suspects.take() {
             None if !found.is_empty() => {
                 self.suspects = Some(found);
@@ -167,6 +176,10 @@ impl Audit {
                 let mut cleared = found.clone();
                 remove(&mut cleared, &suspects);
                 remove(&mut found, &cleared);
+                let ipv6_moves = self.touched.prefixes.iter().any(|p| p.addr().is_ipv6());
+                if ipv6_moves && !found.prefixes.is_empty() {
+                    self.keep_proven(&mut found, mirror, &fresh, has_gone);
+                }
             }
         }
         self.audits += 1;
@@ -177,6 +190,36 @@ impl Audit {
             tracing::error!("{}", complaint(&different));
         }
         moved || !different.is_empty()
+    }
+}
+
+impl Audit {
+    /// Leaves of the IPv6 prefixes those of which `fresh` has a route that the mirror has not, and those
+    /// of which the kernel itself has none: what a dump lacks or has twice, while routes come and go,
+    /// proves nothing.
+    fn keep_proven(
+        &mut self,
+        found: &mut Changes,
+        mirror: &Mirror,
+        fresh: &Mirror,
+        mut has_gone: impl FnMut(&IpNet) -> bool,
+    ) {
+        let news = news(found, mirror, fresh);
+        let is_open = |prefix: &&IpNet| prefix.addr().is_ipv6() && !news.contains(prefix);
+        let open: Vec<IpNet> = found.prefixes.iter().filter(is_open).copied().collect();
+        let last = self.asked.take();
+        let start = open.partition_point(|prefix| last.is_some_and(|last| *prefix <= last));
+        let (before, behind) = open.split_at(start);
+        let mut gone = BTreeSet::new();
+        for prefix in behind.iter().chain(before).take(ASKED) {
+            self.asked = Some(*prefix);
+            if has_gone(prefix) {
+                gone.insert(*prefix);
+            }
+        }
+        found.prefixes.retain(|prefix| {
+            prefix.addr().is_ipv4() || news.contains(prefix) || gone.contains(prefix)
+        });
     }
 }
 
@@ -228,19 +271,16 @@ fn remove(from: &mut Changes, what: &Changes) {
     from.settings &= !what.settings;
 }
 
-/// Leaves of the IPv6 prefixes those of which `fresh` has a route that the mirror has not: what a dump
-/// lacks or has twice, while routes come and go, proves nothing.
-fn keep_news(found: &mut Changes, mirror: &Mirror, fresh: &Mirror) {
-    let mut news = BTreeSet::new();
+/// The prefixes of which `fresh` has a route that the mirror has not, or knows the end.
+fn news(found: &Changes, mirror: &Mirror, fresh: &Mirror) -> BTreeSet<IpNet> {
+    let mut news: BTreeSet<IpNet> = fresh.expired().iter().map(|key| key.prefix).collect();
     for (key, routes) in fresh.all_routes() {
         let is_new = |route| !mirror.routes(&key).contains(route);
         if found.prefixes.contains(&key.prefix) && routes.iter().any(is_new) {
             news.insert(key.prefix);
         }
     }
-    found
-        .prefixes
-        .retain(|prefix| prefix.addr().is_ipv4() || news.contains(prefix));
+    news
 }
 
 /// Leaves out the IPv6 routes of which the kernel may have moved the end, as it does without a word; true

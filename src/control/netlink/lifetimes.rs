@@ -8,7 +8,7 @@ use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use netlink_packet_core::{Emitable, NLM_F_REQUEST, NetlinkHeader};
+use netlink_packet_core::{Emitable, NLM_F_REQUEST, NetlinkHeader, parse_u32};
 use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_ROUTE;
 
@@ -25,13 +25,17 @@ const MOST: usize = 256;
 /// The kernel counts in ticks: ends this close are the same.
 const SLACK: Duration = Duration::from_millis(30);
 const RECEIVE_BUFFER: usize = 256 << 10;
+/// Longer prefixes within one that are passed by in search of an address that it is asked for.
+const SKIPS: usize = 64;
 const RT_TABLE_MAIN: u32 = 254;
+const RT_TABLE_LOCAL: u32 = 255;
 const RTM_F_FIB_MATCH: u32 = 0x2000;
 
 /// Where an IPv6 lookup ends.
 struct Found {
     /// The prefix's.
     length: u8,
+    metric: u32,
     end: End,
 }
 
@@ -123,6 +127,32 @@ impl Lifetimes {
         doubtful
     }
 
+    /// Whether the kernel has no route any more by which the mirror would have packets go that a prefix
+    /// of table main holds: it takes a shorter prefix or a higher metric for them. False where that
+    /// cannot be asked.
+    pub(super) fn has_gone(&mut self, prefix: &IpNet, mirror: &Mirror) -> bool {
+        let key = RouteKey {
+            table: RT_TABLE_MAIN,
+            prefix: *prefix,
+        };
+        let mut plain = mirror
+            .routes(&key)
+            .iter()
+            .filter(|route| route.source.is_none());
+        let Some(first) = plain.next().filter(|_| mirror.rules().are_default(true)) else {
+            return false;
+        };
+        let Some(address) = uncovered(prefix, mirror) else {
+            return false;
+        };
+        match self.ask(address) {
+            Ok(Some(found)) if found.length == prefix.prefix_len() => found.metric > first.metric,
+            Ok(Some(found)) => found.length < prefix.prefix_len(),
+            Ok(None) => true,
+            Err(_) => false,
+        }
+    }
+
     /// Asks the kernel for the route of an address (RTM_F_FIB_MATCH); `None` when there is none.
     fn ask(&mut self, address: Ipv6Addr) -> io::Result<Option<Found>> {
         self.sequence = self.sequence.wrapping_add(1);
@@ -146,14 +176,43 @@ fn found(message: &Message<'_>) -> Option<Found> {
     if message.kind != libc::RTM_NEWROUTE {
         return None;
     }
-    let cacheinfo = attributes(message.payload, ROUTE_HEADER)
-        .flatten()
-        .find(|attribute| attribute.kind() == libc::RTA_CACHEINFO);
-    let end = cacheinfo.and_then(|attribute| expiry::end(attribute.value()).ok());
-    Some(Found {
+    let mut found = Found {
         length: *message.payload.get(1)?,
-        end: end.unwrap_or(End::Never),
-    })
+        metric: 0,
+        end: End::Never,
+    };
+    for attribute in attributes(message.payload, ROUTE_HEADER).flatten() {
+        match attribute.kind() {
+            libc::RTA_PRIORITY => found.metric = parse_u32(attribute.value()).ok()?,
+            libc::RTA_CACHEINFO => found.end = expiry::end(attribute.value()).ok()?,
+            _ => {}
+        }
+    }
+    Some(found)
+}
+
+/// The first address of an IPv6 prefix that no longer one holds in the tables which the kernel asks.
+fn uncovered(prefix: &IpNet, mirror: &Mirror) -> Option<Ipv6Addr> {
+    let IpNet::V6(net) = prefix else {
+        return None;
+    };
+    let is_asked = |inner: &IpNet| {
+        [RT_TABLE_LOCAL, RT_TABLE_MAIN].into_iter().any(|table| {
+            let prefix = *inner;
+            !mirror.routes(&RouteKey { table, prefix }).is_empty()
+        })
+    };
+    let mut address = net.network();
+    for _ in 0..SKIPS {
+        let around = mirror.prefixes_around(address.into());
+        let mut longer = around.filter(|inner| inner.prefix_len() > net.prefix_len());
+        let Some(IpNet::V6(inner)) = longer.find(|inner| is_asked(inner)) else {
+            return Some(address);
+        };
+        let next = u128::from(inner.broadcast()).checked_add(1)?;
+        address = Some(Ipv6Addr::from(next)).filter(|next| net.contains(next))?;
+    }
+    None
 }
 
 fn request(address: Ipv6Addr, sequence: u32) -> Vec<u8> {

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 
@@ -243,7 +244,11 @@ impl Keeper {
             self.start_dump();
             self.auditing = true;
             self.audit.begin();
-        } else if self.audit.judge(&self.mirror, now) {
+            return;
+        }
+        let (mirror, lifetimes) = (&self.mirror, &mut self.lifetimes);
+        let has_gone = |prefix: &IpNet| lifetimes.has_gone(prefix, mirror);
+        if self.audit.judge(mirror, now, has_gone) {
             self.doubt(&Doubt::Message("an audit found it out of date".to_owned()));
         }
     }

@@ -36,7 +36,7 @@ fn dump(audit: &mut Audit, mirror: &Mirror, fresh: &Mirror, now: Instant) -> boo
     audit.begin();
     audit.dumped(fresh.clone(), now);
     assert_eq!(audit.due(), Some(now + REST));
-    audit.judge(mirror, now)
+    audit.judge(mirror, now, |_| false)
 }
 
 fn rule() -> Event {
@@ -62,7 +62,7 @@ fn an_audit_that_is_given_up_is_tried_again_before_its_time() {
         audit.dumped(Mirror::blank(), now);
         audit.abandon(now);
         assert_eq!(audit.due(), Some(now + EVERY / RETRY_PART));
-        assert!(!audit.judge(&Mirror::default(), now));
+        assert!(!audit.judge(&Mirror::default(), now, |_| false));
         assert_eq!((audit.audits, audit.drift), (0, 0));
     }
     assert_eq!(Audit::new(None, now).due(), None);
@@ -107,7 +107,7 @@ fn what_an_event_touched_is_not_judged_and_all_else_is() {
             audit.heed(&gone);
         }
         audit.dumped(fresh.clone(), now);
-        audit.judge(&mirror, now);
+        audit.judge(&mirror, now, |_| false);
         // Between the dumps as well.
         if touches {
             let changes = Changes {
@@ -137,7 +137,7 @@ fn blackhole(prefix: &str, metric: u32) -> Event {
 }
 
 #[test]
-fn ipv6_routes_that_a_dump_lacks_while_others_change_are_not_judged_but_new_ones_are() {
+fn of_ipv6_routes_that_dumps_lack_while_others_change_the_kernel_is_asked() {
     let (moving, lacking, ipv4) = ("2001:db8:1::/48", "2001:db8:2::/48", "192.0.2.0/24");
     let mut mirror = Mirror::default();
     let mut fresh = Mirror::default();
@@ -146,17 +146,49 @@ fn ipv6_routes_that_a_dump_lacks_while_others_change_are_not_judged_but_new_ones
     mirror.load(blackhole("2001:db8:3::/48", 1));
     fresh.load(blackhole("2001:db8:3::/48", 2));
     let now = Instant::now();
-    for (moves, drift) in [(false, 3), (true, 2)] {
+    for (moves, has_gone, drift) in [(false, false, 3), (true, false, 2), (true, true, 3)] {
         let mut audit = Audit::new(Some(EVERY), now);
         audit.begin();
         if moves {
             audit.heed(&blackhole(moving, 1));
         }
-        audit.dumped(fresh.clone(), now);
-        audit.judge(&mirror, now);
-        dump(&mut audit, &mirror, &fresh, now);
+        for _ in 0..2 {
+            audit.dumped(fresh.clone(), now);
+            audit.judge(&mirror, now, |prefix| {
+                assert_eq!(prefix.to_string(), lacking);
+                has_gone
+            });
+            audit.stage = Stage::Dumping;
+        }
         assert_eq!((audit.audits, audit.drift), (1, drift));
     }
+}
+
+#[test]
+fn after_many_ipv6_routes_that_dumps_lack_the_kernel_is_asked_in_turn() {
+    let mut mirror = Mirror::default();
+    let all: BTreeSet<String> = (1..=ASKED + 100)
+        .map(|n| format!("2001:{n:x}::/32"))
+        .collect();
+    all.iter()
+        .for_each(|prefix| mirror.load(blackhole(prefix, 1)));
+    let now = Instant::now();
+    let mut audit = Audit::new(Some(EVERY), now);
+    let mut asked = BTreeSet::new();
+    for round in 1..=2 {
+        for _ in 0..2 {
+            audit.begin();
+            audit.heed(&blackhole("2001:db8::/48", 1));
+            audit.dumped(Mirror::default(), now);
+            audit.judge(&mirror, now, |prefix| {
+                asked.insert(prefix.to_string());
+                false
+            });
+        }
+        assert_eq!((audit.audits, audit.drift), (round, 0));
+        assert!(round == 2 || asked.len() == ASKED);
+    }
+    assert!(asked == all, "{} of {} asked", asked.len(), all.len());
 }
 
 /// The kernel moves the ends of routes without a word, before and after they have come.
