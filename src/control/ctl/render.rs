@@ -91,6 +91,13 @@ pub(super) fn status(status: &Status) -> String {
             mirror.unknown_messages, mirror.unknown_attributes
         );
     }
+    if mirror.unread_entries > 0 {
+        let _ = writeln!(
+            out,
+            "left out: {} entries of the kernel's tables that ixmapd cannot read: see the log, and report it",
+            mirror.unread_entries
+        );
+    }
     for (family, rules) in [("IPv4", &mirror.rules.ipv4), ("IPv6", &mirror.rules.ipv6)] {
         if !rules.is_empty() {
             let rules = rules.join("; ");

@@ -296,6 +296,10 @@ fn mirror(text: &mut Text, status: &Status) {
         text.family(name, "counter", help);
         text.sample(name, &[], count);
     }
+    let name = "ixmap_netlink_unread_entries";
+    let help = "Entries of the kernel's tables that ixmap could not read in the last dump.";
+    text.family(name, "gauge", help);
+    text.sample(name, &[], mirror.unread_entries);
     text.family(
         "ixmap_odd_rules",
         "gauge",

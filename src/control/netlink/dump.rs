@@ -148,6 +148,8 @@ pub struct Dump {
     pub mirror: Mirror,
     /// A table that changed during every try, so that entries may be missing which no event names.
     pub torn: Option<&'static str>,
+    /// Entries that made no sense, and are left out.
+    pub unread: u64,
 }
 
 /// How one try of a dump ended.
@@ -200,8 +202,12 @@ impl Dumper {
             drop(steps);
             let built = builder.join();
             let torn = read?;
-            let mirror = built.unwrap_or_else(|cause| panic::resume_unwind(cause))?;
-            Ok(Dump { mirror, torn })
+            let (mirror, unread) = built.unwrap_or_else(|cause| panic::resume_unwind(cause))?;
+            Ok(Dump {
+                mirror,
+                torn,
+                unread,
+            })
         })
     }
 
@@ -308,9 +314,10 @@ fn tell(steps: &SyncSender<Step>, step: Step) {
     let _ = steps.send(step);
 }
 
-fn build(steps: Receiver<Step>) -> Result<Mirror, NetlinkError> {
+/// The mirror, and how many entries it lacks.
+fn build(steps: Receiver<Step>) -> Result<(Mirror, u64), NetlinkError> {
     let mut mirror = Mirror::blank();
-    let mut unread = BTreeMap::new();
+    let mut unread = Unread::new();
     for step in steps {
         match step {
             Step::Load {
@@ -325,10 +332,11 @@ fn build(steps: Receiver<Step>) -> Result<Mirror, NetlinkError> {
             }
         }
     }
-    for (name, (count, why)) in unread {
+    for (name, (count, why)) in &unread {
         tracing::warn!("{count} of the kernel's {name} are left out, the first because: {why}");
     }
-    Ok(mirror)
+    let left_out = unread.values().map(|(count, _)| count).sum();
+    Ok((mirror, left_out))
 }
 
 /// Entries that made no sense, by the table's name: how many, and why the first did not.
@@ -399,5 +407,44 @@ pub(super) fn status(message: &Message<'_>) -> io::Result<()> {
         Some(Ok(0)) | None => Ok(()),
         Some(Ok(errno)) => Err(io::Error::from_raw_os_error(errno.saturating_neg())),
         Some(Err(_)) => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RTM_NEWROUTE for 192.0.2.0/24, which it names or forgets to name.
+    fn route(named: bool) -> Vec<u8> {
+        let attribute = [8, 0, 1, 0, 192, 0, 2, 0];
+        let attributes = &attribute[..if named { 8 } else { 0 }];
+        let length = u32::try_from(16 + 12 + attributes.len()).unwrap();
+        let mut bytes = length.to_ne_bytes().to_vec();
+        bytes.extend(libc::RTM_NEWROUTE.to_ne_bytes());
+        bytes.extend([0, 0, 7, 0, 0, 0, 0, 0, 0, 0]);
+        // Table main, static, to everywhere, a blackhole.
+        bytes.extend([2, 24, 0, 0, 254, 4, 0, 6, 0, 0, 0, 0]);
+        bytes.extend(attributes);
+        bytes
+    }
+
+    #[test]
+    fn entries_that_make_no_sense_are_counted_and_the_others_used() {
+        let (steps, received) = mpsc::sync_channel(8);
+        let ipv4 = TABLES.iter().find(|table| table.name == "IPv4 routes");
+        let table = ipv4.unwrap();
+        let load = |datagram| Step::Load {
+            table,
+            sequence: 7,
+            datagram,
+        };
+        // A try that is repeated counts for nothing.
+        steps.send(load(route(false))).unwrap();
+        steps.send(Step::Forget(table)).unwrap();
+        let datagram = [route(false), route(true), route(false)].concat();
+        steps.send(load(datagram)).unwrap();
+        drop(steps);
+        let (mirror, unread) = build(received).unwrap();
+        assert_eq!((mirror.route_count(), unread), (1, 2));
     }
 }

@@ -9,10 +9,19 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// or when the first of them is this old.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Doubts that no running dump answers.
+#[derive(Clone, Copy)]
+struct Waiting {
+    /// Of the oldest, or of the word behind it.
+    since: Instant,
+    /// When the first and the last of them came up, again after a dump that did not settle it.
+    first: Instant,
+    last: Instant,
+}
+
 /// When to dump next, and why.
 pub(super) struct Schedule {
-    /// Of the first and the last doubt that no running dump answers.
-    doubts: Option<(Instant, Instant)>,
+    doubts: Option<Waiting>,
     /// The first doubt that the running dump answers.
     answering: Option<Instant>,
     /// The dump must find nothing new, or it is repeated.
@@ -31,10 +40,25 @@ impl Schedule {
         }
     }
 
-    pub(super) fn note(&mut self, doubt: &Doubt, now: Instant) {
-        let first = self.doubts.map_or(now, |(first, _)| first);
-        self.doubts = Some((first, now));
+    /// A doubt about what the kernel said, or did, at `since`.
+    pub(super) fn note(&mut self, doubt: &Doubt, since: Instant, now: Instant) {
+        let known = self.doubts.unwrap_or(Waiting {
+            since,
+            first: now,
+            last: now,
+        });
+        self.doubts = Some(Waiting {
+            since: known.since.min(since),
+            first: known.first,
+            last: now,
+        });
         self.confirm |= matches!(doubt, Doubt::Interface(_));
+    }
+
+    /// What the dump that has ended leaves in doubt is as old as what it was to answer.
+    pub(super) fn note_unsettled(&mut self, why: &str, now: Instant) {
+        let doubt = Doubt::Message(why.to_owned());
+        self.note(&doubt, self.answering.unwrap_or(now), now);
     }
 
     /// Nothing is in doubt, or the running dump answers it.
@@ -43,19 +67,19 @@ impl Schedule {
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
-        let (first, last) = self.doubts?;
+        let Waiting { first, last, .. } = self.doubts?;
         Some((last + SETTLE).min(first + PATIENCE).max(self.earliest))
     }
 
-    /// The oldest doubt without an answer.
+    /// Since when the oldest doubt waits to be settled.
     pub(super) fn oldest(&self) -> Option<Instant> {
-        let waiting = self.doubts.map(|(first, _)| first);
+        let waiting = self.doubts.map(|doubts| doubts.since);
         [self.answering, waiting].into_iter().flatten().min()
     }
 
     /// A dump begins, which answers all doubts so far.
     pub(super) fn begin(&mut self) {
-        self.answering = self.doubts.take().map(|(first, _)| first);
+        self.answering = self.doubts.take().map(|doubts| doubts.since);
     }
 
     /// The dump has given its answer; since when that was waited for.
@@ -65,9 +89,13 @@ impl Schedule {
 
     /// The dump gave none: what it was for waits on, since when it does, and for another.
     pub(super) fn failed(&mut self, now: Instant) {
-        let first = self.oldest().unwrap_or(now);
+        let since = self.oldest().unwrap_or(now);
         self.answering = None;
-        self.doubts = Some((first, now));
+        self.doubts = Some(Waiting {
+            since,
+            first: since,
+            last: now,
+        });
     }
 
     pub(super) fn rest_until(&mut self, earliest: Instant) {
@@ -77,8 +105,7 @@ impl Schedule {
     /// After a doubt about an interface a dump that still found news is repeated.
     pub(super) fn confirm(&mut self, news: bool, now: Instant) {
         if self.confirm && news {
-            let doubt = Doubt::Message("the last dump still found news".to_owned());
-            self.note(&doubt, now);
+            self.note_unsettled("the last dump still found news", now);
         } else if self.doubts.is_none() {
             self.confirm = false;
         }
@@ -94,9 +121,9 @@ mod tests {
         let now = Instant::now();
         let mut schedule = Schedule::new(now);
         assert_eq!((schedule.due(), schedule.oldest()), (None, None));
-        schedule.note(&Doubt::Silent, now);
+        schedule.note(&Doubt::Silent, now, now);
         assert_eq!(schedule.due(), Some(now + SETTLE));
-        schedule.note(&Doubt::Silent, now + PATIENCE);
+        schedule.note(&Doubt::Silent, now + PATIENCE, now + PATIENCE);
         assert_eq!(schedule.due(), Some(now + PATIENCE));
         schedule.rest_until(now + 2 * PATIENCE);
         assert_eq!(schedule.due(), Some(now + 2 * PATIENCE));
@@ -107,9 +134,9 @@ mod tests {
         let now = Instant::now();
         let later = |n| now + n * PATIENCE;
         let mut schedule = Schedule::new(now);
-        schedule.note(&Doubt::Silent, now);
+        schedule.note(&Doubt::Silent, now, now);
         schedule.begin();
-        schedule.note(&Doubt::Silent, later(1));
+        schedule.note(&Doubt::Silent, later(1), later(1));
         assert!(!schedule.is_clear());
         assert_eq!(schedule.oldest(), Some(now), "while the dump runs");
         schedule.failed(later(2));
@@ -120,6 +147,27 @@ mod tests {
         assert_eq!((schedule.oldest(), schedule.due()), (None, None));
     }
 
+    #[test]
+    fn a_doubt_that_a_dump_did_not_settle_is_as_old_as_it_was() {
+        let now = Instant::now();
+        let later = |n| now + n * PATIENCE;
+        let mut schedule = Schedule::new(now);
+        schedule.note(&Doubt::Interface(7), now, now);
+        for n in 1..4 {
+            schedule.begin();
+            schedule.confirm(true, later(n));
+            assert_eq!(schedule.answered(), Some(now));
+            assert_eq!(schedule.oldest(), Some(now), "after dump {n}");
+            assert_eq!(schedule.due(), Some(later(n) + SETTLE), "as any doubt");
+        }
+        schedule.begin();
+        schedule.confirm(false, later(4));
+        assert_eq!(schedule.answered(), Some(now));
+        assert_eq!(schedule.oldest(), None);
+        schedule.note(&Doubt::Silent, later(5), later(5));
+        assert_eq!(schedule.oldest(), Some(later(5)), "another one");
+    }
+
     /// The kernel announces a link's change before it has flushed all that goes with it.
     #[test]
     fn after_a_doubt_about_an_interface_a_dump_with_news_is_repeated() {
@@ -127,7 +175,7 @@ mod tests {
         let mut schedule = Schedule::new(now);
         schedule.confirm(true, now);
         assert_eq!(schedule.due(), None, "nobody doubted an interface");
-        schedule.note(&Doubt::Interface(7), now);
+        schedule.note(&Doubt::Interface(7), now, now);
         for _ in 0..2 {
             // The dump that answers begins, and ends with news.
             schedule.begin();
@@ -137,7 +185,7 @@ mod tests {
         schedule.begin();
         schedule.confirm(false, now);
         assert_eq!(schedule.due(), None, "the last found nothing");
-        schedule.note(&Doubt::Silent, now);
+        schedule.note(&Doubt::Silent, now, now);
         schedule.begin();
         schedule.confirm(true, now);
         assert_eq!(schedule.due(), None, "no doubt of an interface");

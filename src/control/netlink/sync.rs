@@ -60,6 +60,8 @@ pub struct Counters {
     pub audits: u64,
     /// Differences that they found: every one is a bug.
     pub drift: u64,
+    /// Entries that the last dump had and ixmap could not read.
+    pub unread: u64,
 }
 
 /// One step of the mirror.
@@ -226,10 +228,10 @@ impl Keeper {
         let come = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if come(self.mirror.silent_change()) {
             self.mirror.forget_silent_changes(now);
-            self.schedule.note(&Doubt::Silent, now);
+            self.schedule.note(&Doubt::Silent, now, now);
         }
         if come(self.lifetimes.due(&self.mirror)) && self.lifetimes.poll(&mut self.mirror, now) {
-            self.schedule.note(&Doubt::Silent, now);
+            self.schedule.note(&Doubt::Silent, now, now);
         }
         if come(self.schedule.due()) {
             self.audit.abandon(now);
@@ -249,7 +251,8 @@ impl Keeper {
         let (mirror, lifetimes) = (&self.mirror, &mut self.lifetimes);
         let has_gone = |prefix: &IpNet| lifetimes.has_gone(prefix, mirror);
         if self.audit.judge(mirror, now, has_gone) {
-            self.doubt(&Doubt::Message("an audit found it out of date".to_owned()));
+            let doubt = Doubt::Message("an audit found it out of date".to_owned());
+            self.doubt(&doubt, now);
         }
     }
 
@@ -280,7 +283,7 @@ impl Keeper {
         let dumping = self.task.is_some() && !self.auditing;
         for event in std::mem::take(&mut self.events) {
             if dumping {
-                self.queue(&event);
+                self.queue(&event, received.since);
             }
             if !self.synced {
                 continue;
@@ -289,7 +292,7 @@ impl Keeper {
             match self.mirror.begin(event, changes) {
                 // The tables in use are in doubt already: what they lack the dump brings.
                 Some(Doubt::Unknown(_)) if dumping => {}
-                Some(doubt) => self.doubt(&doubt),
+                Some(doubt) => self.doubt(&doubt, received.since),
                 None => {}
             }
         }
@@ -315,24 +318,26 @@ impl Keeper {
         self.missed = kept.collect();
         if !self.missed.is_empty() || !self.synced {
             let why = "IPv6 routes changed during their dump, which may lack others";
-            self.schedule.note(&Doubt::Message(why.to_owned()), now);
+            self.schedule.note_unsettled(why, now);
         }
     }
 
-    fn queue(&mut self, event: &Event) {
+    fn queue(&mut self, event: &Event, since: Instant) {
         if self.replay.len() < REPLAY_LIMIT {
             self.replay.push(event.clone());
         } else if !self.overflowed {
             self.overflowed = true;
-            self.doubt(&Doubt::Message("too many changes during a dump".to_owned()));
+            let doubt = Doubt::Message("too many changes during a dump".to_owned());
+            self.doubt(&doubt, since);
         }
     }
 
-    fn doubt(&mut self, doubt: &Doubt) {
+    /// Notes a doubt about what was said at `since`.
+    fn doubt(&mut self, doubt: &Doubt, since: Instant) {
         if self.in_sync() {
             tracing::debug!("dumping the kernel's state again: {doubt}");
         }
-        self.schedule.note(doubt, Instant::now());
+        self.schedule.note(doubt, since, Instant::now());
     }
 
     /// Replays what happened during the dump over its result, and puts that in use.
@@ -341,14 +346,19 @@ impl Keeper {
         let took = now - self.dump_began;
         let (dumper, result) = finished?;
         self.dumper = Some(dumper);
+        if let Ok(dump) = &result {
+            self.counters.unread = dump.unread;
+        }
         if std::mem::take(&mut self.auditing) {
             match result {
-                Ok(Dump { mirror, torn: None }) => self.audit.dumped(mirror, now),
+                Ok(Dump {
+                    mirror, torn: None, ..
+                }) => self.audit.dumped(mirror, now),
                 Ok(_) | Err(_) => self.audit.postpone(now),
             }
             return Ok(Changes::default());
         }
-        let Dump { mirror, torn } = match result {
+        let Dump { mirror, torn, .. } = match result {
             Ok(dump) => dump,
             Err(error) if !self.synced => return Err(error),
             Err(error) => {
@@ -366,12 +376,12 @@ impl Keeper {
         }
         if let Some(name) = torn {
             let why = format!("the kernel's {name} changed during every try of a dump");
-            self.schedule.note(&Doubt::Message(why), now);
+            self.schedule.note_unsettled(&why, now);
         }
         let mut fresh = mirror;
         let spoken_of = ipv6_keys(&self.replay);
         for doubt in replay(&mut fresh, std::mem::take(&mut self.replay), self.synced) {
-            self.schedule.note(&doubt, now);
+            self.schedule.note(&doubt, self.dump_began, now);
         }
         self.mend(&mut fresh, &spoken_of, now);
         if !self.synced {

@@ -113,6 +113,7 @@ impl Daemon {
                 drift: netlink.drift,
                 unknown_messages: netlink.unknown.messages,
                 unknown_attributes: netlink.unknown.attributes,
+                unread_entries: netlink.unread,
             },
         }
     }

@@ -216,9 +216,8 @@ impl Daemon {
         if update.changes.is_empty() {
             return;
         }
-        if self.unpublished.is_none() {
-            self.unpublished = update.heard;
-        }
+        let heard = [self.unpublished, update.heard];
+        self.unpublished = heard.into_iter().flatten().min();
         if update.changes.settings {
             self.refresh_all_facts();
         }

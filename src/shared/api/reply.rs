@@ -108,6 +108,9 @@ pub struct Mirror {
     pub unknown_messages: u64,
     #[serde(default)]
     pub unknown_attributes: u64,
+    /// Entries of the kernel's tables that the last dump had and ixmap could not read.
+    #[serde(default)]
+    pub unread_entries: u64,
 }
 
 /// Rules that ixmap does not follow, as `ip rule` words them; none where the rules are default.

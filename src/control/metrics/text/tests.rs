@@ -73,6 +73,7 @@ fn status() -> Status {
             drift: 4,
             unknown_messages: 5,
             unknown_attributes: 6,
+            unread_entries: 7,
         },
     }
 }
@@ -147,6 +148,7 @@ fn every_promised_sample_is_there_with_its_labels() {
         "ixmap_netlink_audits_total 3",
         "ixmap_netlink_unknown_messages_total 5",
         "ixmap_netlink_unknown_attributes_total 6",
+        "ixmap_netlink_unread_entries 7",
         "ixmap_odd_rules{family=\"ipv4\"} 1",
         "ixmap_odd_rules{family=\"ipv6\"} 0",
         "ixmap_fib_publish_seconds_count 1",
