@@ -117,6 +117,21 @@ fn audits_run_while_routes_come_and_go_and_judge_all_the_others() {
     });
 }
 
+/// Adds and deletes a few routes without a rest, until it is stopped.
+fn churn(stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
+    let stopped = Arc::clone(stop);
+    std::thread::spawn(move || {
+        let all = |verb| {
+            let line = |n| format!("route {verb} 2{n:03x}::/16 via 2001:db8:1::2\n");
+            (0x100..0x110).map(line).collect::<String>()
+        };
+        while !stopped.load(Ordering::Relaxed) {
+            ip_batch(&(all("add") + &all("del")));
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    })
+}
+
 #[test]
 fn ipv6_routes_that_do_not_change_outlive_dumps_of_others_that_do() {
     const ROUTES: usize = 10_000;
@@ -124,17 +139,7 @@ fn ipv6_routes_that_do_not_change_outlive_dumps_of_others_that_do() {
         let steady = |n| format!("route add 3000:{n:x}::/32 via 2001:db8:1::2\n");
         ip_batch(&(0..ROUTES).map(steady).collect::<String>());
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let churn = std::thread::spawn(move || {
-            let all = |verb| {
-                let line = |n| format!("route {verb} 2{n:03x}::/16 via 2001:db8:1::2\n");
-                (0x100..0x110).map(line).collect::<String>()
-            };
-            while !stopped.load(Ordering::Relaxed) {
-                ip_batch(&(all("add") + &all("del")));
-                std::thread::sleep(Duration::from_millis(2));
-            }
-        });
+        let churn = churn(&stop);
         let count = |lab: &Lab| {
             let is_steady = |prefix: &ipnet::IpNet| prefix.to_string().starts_with("3000:");
             let routes = lab.keeper.mirror().all_routes();
@@ -236,6 +241,34 @@ fn a_route_that_only_the_mirror_has_is_found_though_others_come_and_go() {
         assert_eq!(counters.drift, 1, "{counters:?}");
         stop.store(true, Ordering::Relaxed);
         feed.join().unwrap();
+        lab.settled().await;
+    });
+}
+
+/// Only what a dump lacks because others change is kept for the next ones.
+#[test]
+fn a_route_that_has_ended_goes_with_a_dump_though_others_change_during_it() {
+    Lab::run(Settings::default(), async |lab| {
+        // A dump of so many takes long enough for others to change.
+        let steady = |n| format!("route add 3000:{n:x}::/32 via 2001:db8:1::2\n");
+        ip_batch(&(0..10_000).map(steady).collect::<String>());
+        lab.settled().await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let churn = churn(&stop);
+        let prefix = "2001:db8:f::/48";
+        let has = |lab: &Lab| route(lab, prefix).is_some();
+        ip("-6 route add 2001:db8:f::/48 via 2001:db8:1::2 expires 2");
+        let end = Instant::now() + Duration::from_secs(2);
+        until(lab, has).await;
+        until(lab, |_| Instant::now() > end).await;
+        // One that began before, and one for the end.
+        let resyncs = lab.keeper.counters().resyncs;
+        while has(lab) {
+            assert!(lab.keeper.counters().resyncs < resyncs + 2, "it was kept");
+            lab.keeper.next().await.unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+        churn.join().unwrap();
         lab.settled().await;
     });
 }

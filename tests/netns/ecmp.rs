@@ -192,3 +192,42 @@ fn flows_follow_next_hop_objects_whether_the_kernel_tells_of_routes_or_not() -> 
     }
     Ok(())
 }
+
+/// What a resilient group does with its buckets the kernel does not tell: it is taken as a plain one.
+#[test]
+fn flows_of_a_resilient_group_are_spread_and_stay_while_the_other_leg_is_replaced() -> Result<()> {
+    let lab = lab(Ports::Three)?;
+    lab.router.sysctl(&[
+        "net.ipv4.fib_multipath_hash_policy=1",
+        "net.ipv6.fib_multipath_hash_policy=1",
+    ])?;
+    for (family, base) in Family::BOTH.into_iter().zip([10, 20]) {
+        let [b, c, group] = [base, base + 1, base + 2];
+        let ip = |words: &str| lab.router.ip(words);
+        let leg = |id: u32, verb: &str, via: IpAddr, host: &Host| {
+            ip(&format!(
+                "nexthop {verb} id {id} via {via} dev {}",
+                host.port()
+            ))
+        };
+        leg(b, "add", lab.b.address(family), &lab.b)?;
+        leg(c, "add", lab.c.address(family), &lab.c)?;
+        ip(&format!(
+            "nexthop add id {group} group {b}/{c} type resilient buckets 64"
+        ))?;
+        ip(&format!("route add {} nhid {group}", target(family)))?;
+        let before = split_by_ports(&lab, family)?;
+        let [at_b, at_c] = &before;
+        assert!(at_b.len().min(at_c.len()) > 140, "{family:?}");
+        let other = lab.c.neighbour(family, 77);
+        let length = if family == Family::Ipv4 { 24 } else { 64 };
+        lab.c
+            .ip(&format!("addr add {other}/{length} dev eth0 nodad"))?;
+        leg(c, "replace", other, &lab.c)?;
+        let after = split_by_ports(&lab, family)?;
+        assert!(before == after, "{family:?}: flows have changed their legs");
+        ip(&format!("nexthop del id {c}"))?;
+        all_at(&lab, family, 0)?;
+    }
+    Ok(())
+}
