@@ -45,6 +45,12 @@ impl PortQueue {
         }
     }
 
+    /// Whether the heads of two bursts lie together in the first cache. Not where the kernel places
+    /// packets: always at the same byte of frames 2 KiB apart, in two sets of it.
+    pub fn is_coloured(&self) -> bool {
+        !matches!(self, PortQueue::Afxdp(_))
+    }
+
     /// Sends frames from the front of `list` and removes them; what stays found no room. Also
     /// returns completed frames to `pool`. Never blocks.
     pub fn transmit(&mut self, pool: &mut Pool, list: &mut Burst) {

@@ -299,7 +299,7 @@ impl Worker {
         if !fetched {
             port.queue.receive(&mut self.pool, &mut self.burst);
         }
-        if self.burst.len() >= LARGE {
+        if self.burst.len() >= LARGE && port.queue.is_coloured() {
             port.queue.receive(&mut self.pool, &mut port.ahead);
         }
         if self.burst.is_empty() {

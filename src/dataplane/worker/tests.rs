@@ -318,6 +318,26 @@ fn injections_without_a_free_frame_are_counted() {
 }
 
 #[test]
+fn what_was_received_ahead_counts_when_its_turn_comes_and_goes_with_its_port() {
+    let mut bench = Bench::new();
+    let ends: Vec<Ends> = (0..3)
+        .map(|slot| bench.attach(slot, 256, 1 << 12))
+        .collect();
+    for n in 0..200u8 {
+        bench.deliver(0, &v4([20, 0, n, 1]).frame());
+    }
+    for turns in 1..=2u64 {
+        assert!(bench.worker.turn(&mut bench.worlds));
+        assert_eq!(ends[0].counters.rx_packets.get(), turns * 64);
+        assert_eq!(bench.worker.ports[0].as_ref().unwrap().ahead.len(), 64);
+    }
+    let _replaced = bench.attach(0, 256, 1 << 12);
+    let sent: usize = (1..3).map(|slot| bench.collect(slot).len()).sum();
+    assert_eq!(sent, 128);
+    assert_eq!(bench.worker.pool.available(), FRAMES as usize);
+}
+
+#[test]
 fn a_detached_or_replaced_port_gives_its_frames_back() {
     let mut bench = Bench::new();
     let (commands, obeyed) = mpsc::channel();
