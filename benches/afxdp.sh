@@ -143,11 +143,12 @@ start() { # LINE COMMAND...
     kill -0 "${pids[$line]}" 2>/dev/null || fail "$line did not start: $(tail -n 3 "$work/$line.log")"
 }
 
-# The threads of a router that run on its core.
+# The threads of a router that run on its core. In turns: should two routers ever run at once, the one must not
+# keep the other from a lock of the kernel's that the first one's end waits for.
 prioritise() { # LINE NAME
     local task
     for task in /proc/"${pids[$1]}"/task/*; do
-        [[ $(<"$task/comm") != $2 ]] || chrt -f -p 50 "${task##*/}"
+        [[ $(<"$task/comm") != $2 ]] || chrt -r -p 50 "${task##*/}"
     done
 }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use self::classify::Class;
 pub use self::classify::settled;
-use self::heads::{Heads, Mask, is_global};
+use self::heads::{Heads, Mask};
 use self::legs::Legs;
 use self::plain::Short;
 use self::slots::{Keys, slots};
@@ -231,15 +231,11 @@ impl Pipeline {
         verdicts: &mut Verdicts,
     ) -> (u64, Mask) {
         let short = Short::new(path, arrival, interface);
-        self.ipv6.clear();
         for slot in slots(self.heads.ipv6) {
             let destination = destination(packets, slot);
-            let [a, b, c, d, ..] = destination;
-            let plain = is_global(u32::from_le_bytes([a, b, c, d]));
-            let address = u128::from_be_bytes(destination);
-            self.ipv6
-                .push_if(plain, u8::try_from(slot).unwrap_or(0), address);
+            self.ipv6.by_slot()[slot] = u128::from_be_bytes(destination);
         }
+        self.ipv6.select(self.heads.global_ipv6(packets));
         self.ipv6.look_up(&arrival.world.ipv6);
         let done = short.ipv6(
             &self.heads,

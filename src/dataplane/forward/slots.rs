@@ -100,19 +100,32 @@ impl<A: Lpm> Keys<A> {
         self.slots.push_if(condition, slot);
     }
 
-    /// Makes the list anew: the frames of a mask, with their addresses.
+    /// Makes the list anew: the frames of a mask, with their addresses, which are given by slot.
     #[inline(always)]
     pub(super) fn fill(&mut self, mask: Mask, addresses: &[A; BURST]) {
+        self.addresses = *addresses;
+        self.select(mask);
+    }
+
+    /// As [`Self::fill`], with addresses that were written where [`Self::by_slot`] has them.
+    #[inline(always)]
+    pub(super) fn select(&mut self, mask: Mask) {
         if is_dense(mask) {
-            self.addresses = *addresses;
             self.slots = Slots::first(mask.count_ones());
             self.mask = mask;
             return;
         }
         self.clear();
-        for (slot, address) in (0..).zip(addresses) {
-            self.push_if(mask >> slot & 1 != 0, slot, *address);
+        for slot in 0..BURST {
+            // Written no later than it is read: a place in the list is never behind its slot.
+            let (wanted, address) = (mask >> slot & 1 != 0, self.addresses[slot]);
+            self.push_if(wanted, u8::try_from(slot).unwrap_or(0), address);
         }
+    }
+
+    #[inline(always)]
+    pub(super) fn by_slot(&mut self) -> &mut [A; BURST] {
+        &mut self.addresses
     }
 
     /// Looks all of them up.

@@ -14,6 +14,7 @@ mod avx512;
 #[cfg(test)]
 mod tests;
 
+use super::slots::slots;
 use crate::dataplane::mem::{Ahead, Head, Packets};
 use crate::dataplane::port::BURST;
 use crate::shared::fib::Path;
@@ -108,6 +109,25 @@ impl Heads {
         self.ipv4 &= mine;
         self.ipv6 &= mine;
         self.padded &= self.ipv4 | self.ipv6;
+    }
+
+    /// The plain IPv6 packets whose destinations are plain, too.
+    #[inline(always)]
+    pub(super) fn global_ipv6(&mut self, packets: &Packets<'_, BURST>) -> Mask {
+        for slot in slots(self.ipv6) {
+            // No longer needed: all are checked.
+            self.kind[slot] = word(packets.head(slot), 38);
+        }
+        let (lanes, _) = self.kind.as_chunks::<LANES>();
+        let masks = lanes.iter().map(|lanes| {
+            let bits = lanes.iter().zip(0u32..);
+            bits.fold(0, |mask, (first, lane)| {
+                mask | u32::from(is_global(*first)) << lane
+            })
+        });
+        let chunks = masks.zip((0..BURST).step_by(LANES));
+        let all = chunks.fold(0, |all, (mask, first)| all | Mask::from(mask) << first);
+        self.ipv6 & all
     }
 
     #[inline(always)]
@@ -223,7 +243,7 @@ fn is_host(address: u32) -> bool {
 
 /// By its first word, neither multicast nor link-local, nor close to `::`.
 #[inline(always)]
-pub(super) fn is_global(first: u32) -> bool {
+fn is_global(first: u32) -> bool {
     (first != 0) & (first & 0xff != 0xff) & (first & 0xc0ff != 0x80fe)
 }
 
