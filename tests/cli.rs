@@ -96,7 +96,7 @@ fn succeeds(words: &[&str], answer: &str, request: &str) -> String {
 #[test]
 fn status_shows_mirror_ports_and_workers() {
     let document = format!(
-        r#"{{"version":"1.2.3","uptime_seconds":93784,"ports":[{{{PORT}}}],"workers":[{WORKER}],"routes":{{"ipv4":10,"ipv6":11}},"neighbours":{{"ipv4":2,"ipv6":3}},"neighbour_care":{{"probes":9,"refused":0,"managed_gateways":1,"tables":[]}},"next_hops":{{"groups":5,"adjacencies":6}},"mirror":{{"in_sync":true,"fault":null,"resyncs":1,"overruns":0,"lag_seconds":0.0,"rules":{{"ipv4":[],"ipv6":[]}},"audits":7,"drift":0,"unknown_messages":0,"unknown_attributes":0}}}}"#
+        r#"{{"version":"1.2.3","uptime_seconds":93784,"ports":[{{{PORT}}}],"workers":[{WORKER}],"routes":{{"ipv4":10,"ipv6":11}},"neighbours":{{"ipv4":2,"ipv6":3}},"neighbour_care":{{"probes":9,"refused":0,"managed_gateways":1,"unmanaged_gateways":0,"warning":null,"tables":[]}},"next_hops":{{"groups":5,"adjacencies":6,"oversized_groups":0,"warning":null}},"mirror":{{"in_sync":true,"fault":null,"resyncs":1,"overruns":0,"lag_seconds":0.0,"rules":{{"ipv4":[],"ipv6":[]}},"audits":7,"drift":0,"unknown_messages":0,"unknown_attributes":0,"unread_entries":0}}}}"#
     );
     let answer = format!(r#"{{"ok":{document}}}"#);
     let request = r#"{"request":"status"}"#;
