@@ -9,6 +9,9 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// or when the first of them is this old.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// The longest rest between dumps.
+const REST: Duration = Duration::from_secs(1);
+
 /// Doubts that no running dump answers.
 #[derive(Clone, Copy)]
 struct Waiting {
@@ -102,6 +105,12 @@ impl Schedule {
         self.earliest = earliest;
     }
 
+    /// Between dumps the kernel and control rest as long as the last one took, but not for as long as
+    /// this process stood still meanwhile.
+    pub(super) fn rest_after(&mut self, took: Duration, now: Instant) {
+        self.rest_until(now + took.min(REST));
+    }
+
     /// After a doubt about an interface a dump that still found news is repeated.
     pub(super) fn confirm(&mut self, news: bool, now: Instant) {
         if self.confirm && news {
@@ -145,6 +154,18 @@ mod tests {
         schedule.begin();
         assert_eq!(schedule.answered(), Some(now));
         assert_eq!((schedule.oldest(), schedule.due()), (None, None));
+    }
+
+    /// Seen when ixmapd was stopped for half a minute within a dump: the lost events waited as long again.
+    #[test]
+    fn a_pause_within_a_dump_does_not_keep_the_next_one_waiting() {
+        let now = Instant::now();
+        let mut schedule = Schedule::new(now);
+        for (took, rest) in [(30, REST), (0, Duration::ZERO)] {
+            schedule.rest_after(Duration::from_secs(took), now);
+            schedule.note(&Doubt::Silent, now, now);
+            assert_eq!(schedule.due(), Some(now + rest.max(SETTLE)));
+        }
     }
 
     #[test]

@@ -368,7 +368,7 @@ impl Keeper {
                 return Ok(Changes::default());
             }
         };
-        self.schedule.rest_until(now + took);
+        self.schedule.rest_after(took, now);
         if self.overflowed && self.synced {
             // Without the events that found no room it is older than the tables in use.
             self.schedule.failed(now);
