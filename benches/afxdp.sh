@@ -4,6 +4,8 @@
 # network namespaces of its own, and all but the one that is measured are stopped.
 # What is measured, and what is fair about it: benches/README.md.
 set -euo pipefail
+# shellcheck source=benches/common.sh
+. "$(dirname "$0")/common.sh"
 
 readonly USAGE="usage: benches/afxdp.sh [--rounds N] [--seconds N] [--core N] [--generator-core N] [--l3fwd FILE]
 
@@ -21,17 +23,6 @@ readonly DESTINATIONS=65536
 rounds=7 seconds=2 core=$(($(nproc --all) - 1)) generator_core=0 l3fwd=''
 work='' lines=() routers=()
 declare -A pids=() destinations=()
-
-fail() {
-    echo "afxdp: $*" >&2
-    exit 2
-}
-
-number() { # OPTION VALUE
-    [[ ${2-} =~ ^[0-9]{1,6}$ ]] || fail "$1 needs a number
-$USAGE"
-    echo "$((10#$2))"
-}
 
 options() {
     while (($#)); do

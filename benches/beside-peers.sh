@@ -5,6 +5,8 @@
 # the replayed updates.
 # What is measured, and what is fair about it: benches/README.md.
 set -euo pipefail
+# shellcheck source=benches/common.sh
+. "$(dirname "$0")/common.sh"
 
 readonly USAGE="usage: benches/beside-peers.sh [--rounds N] [--core N] [--poptrie-limit SECONDS]
 
@@ -30,17 +32,6 @@ rounds=5
 core=$(($(nproc --all) - 1))
 poptrie_limit=60
 work='' hugepages_before='' differences=0
-
-fail() {
-    echo "beside-peers: $*" >&2
-    exit 2
-}
-
-number() { # OPTION VALUE
-    [[ ${2-} =~ ^[0-9]{1,6}$ ]] || fail "$1 needs a number
-$USAGE"
-    echo "$((10#$2))"
-}
 
 options() {
     while (($#)); do

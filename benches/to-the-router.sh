@@ -2,6 +2,8 @@
 # TCP to and from the router's own address: ixmapd beside the kernel's own stack, over the same kind of veth
 # pair, in turns. What is compared: docs/performance.md, "TCP to the router".
 set -euo pipefail
+# shellcheck source=benches/common.sh
+. "$(dirname "$0")/common.sh"
 
 readonly USAGE="usage: benches/to-the-router.sh [--rounds N] [--seconds S] [--cases LIST] [--directions LIST]
 
@@ -18,11 +20,6 @@ readonly ADDRESS=192.0.2.1
 rounds=5 seconds=3 cases=wire,xdp,default directions=to,from
 ixmapd=${IXMAPD:-target/release/ixmapd}
 work='' daemon=''
-
-fail() {
-    echo "to-the-router: $*" >&2
-    exit 2
-}
 
 stop_daemon() {
     [[ $daemon ]] || return 0
@@ -107,8 +104,8 @@ median() {
 
 while (($#)); do
     case $1 in
-    --rounds) rounds=$2 ;;
-    --seconds) seconds=$2 ;;
+    --rounds) rounds=$(number "$1" "${2-}") ;;
+    --seconds) seconds=$(number "$1" "${2-}") ;;
     --cases) cases=$2 ;;
     --directions) directions=$2 ;;
     -h | --help) echo "$USAGE" && exit 0 ;;
