@@ -17,7 +17,7 @@ pub(crate) const ROUTER6: [&str; 2] = ["2001:db8:1::2", "2001:db8:2::2"];
 const MACS: [&str; 2] = ["02:00:00:00:82:01", "02:00:00:00:82:02"];
 
 /// Huge pages of the guest: two arenas' worth.
-const HUGE_PAGES: u32 = 96;
+const HUGE_PAGES: u32 = 128;
 
 /// How the cards reach ixmapd.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
