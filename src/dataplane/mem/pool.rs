@@ -293,6 +293,8 @@ pub(super) fn prefetch(start: *const u8) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(start.cast());
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = start;
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "256 fits")]
