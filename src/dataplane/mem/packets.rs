@@ -4,7 +4,7 @@
 
 use std::marker::PhantomData;
 
-use super::pool::prefetch;
+use super::pool::{at, prefetch};
 use super::{Frame, Pool};
 
 /// Bytes at a packet's start that a frame always has, whatever the packet's length: a cache line, in
@@ -152,12 +152,6 @@ impl<const N: usize> Packets<'_, N> {
     pub fn cut(&mut self, slot: usize, len: usize) {
         self.frames[slot].truncate(len);
     }
-}
-
-/// An address of the arena that begins at `base`.
-#[inline(always)]
-fn at(base: *mut u8, address: u64) -> *mut u8 {
-    base.with_addr(usize::try_from(address).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -2,17 +2,16 @@
 
 #![allow(unsafe_code, reason = "turns a unique token into a slice of its frame")]
 
-use std::ptr::NonNull;
 use std::sync::Arc;
 
-use super::{Arena, COLOURS, HEAD, HEADROOM, Head, LINE};
+use super::{Arena, COLOURS, HEAD, HEADROOM, LINE};
 use crate::shared::port::PortId;
 
 /// The right to touch one frame of packet memory. It cannot be copied. Dropping one leaks the buffer:
 /// give it back instead.
 ///
 /// Eight bytes, for lists of tokens are what is moved most: where the packet begins, with room for a
-/// [`Head`] from there on, and above these bits how long it is.
+/// [`Head`](super::Head) from there on, and above these bits how long it is.
 #[derive(Debug)]
 #[must_use = "a frame that is not given back is lost to the pool"]
 #[repr(transparent)]
@@ -131,6 +130,11 @@ impl Pool {
         self.free.push(index);
     }
 
+    /// Puts frames back on the free list.
+    pub fn give_all(&mut self, frames: impl IntoIterator<Item = Frame>) {
+        frames.into_iter().for_each(|frame| self.give(frame));
+    }
+
     /// Lends a frame to a port's rings. Returns the byte address of the packet within the arena:
     /// what an AF_XDP descriptor carries, or the offset to add to a DMA address.
     pub fn lend(&mut self, frame: Frame, to: Holder) -> u64 {
@@ -175,14 +179,14 @@ impl Pool {
         // SAFETY: a Frame is unique for its index (take, redeem and reclaim hand out an index only
         // when no token has it), the packet lies within the frame (checked where its start and its
         // length are set), `check` ties it to this arena, and the borrow of `frame` keeps writers away.
-        unsafe { std::slice::from_raw_parts(self.head(frame).as_ptr().cast(), frame.len()) }
+        unsafe { std::slice::from_raw_parts(self.start(frame), frame.len()) }
     }
 
     /// The packet's bytes, for rewriting.
     pub fn bytes_mut<'a>(&'a self, frame: &'a mut Frame) -> &'a mut [u8] {
         self.check(frame);
         // SAFETY: as in `bytes`; `&mut Frame` is the only access to a frame that nobody else holds.
-        unsafe { std::slice::from_raw_parts_mut(self.head(frame).as_ptr().cast(), frame.len()) }
+        unsafe { std::slice::from_raw_parts_mut(self.start(frame), frame.len()) }
     }
 
     /// Has the packet's first bytes come nearer, for a look at them soon.
@@ -250,11 +254,8 @@ impl Pool {
 
     /// Where the packet of a frame of this arena begins.
     #[inline]
-    fn head(&self, frame: &Frame) -> NonNull<Head> {
-        let address = usize::try_from(frame.address()).unwrap_or(0);
-        let start = self.arena.base().with_addr(address);
-        // SAFETY: an address within a mapping is not null.
-        unsafe { NonNull::new_unchecked(start.cast()) }
+    fn start(&self, frame: &Frame) -> *mut u8 {
+        at(self.arena.base(), frame.address())
     }
 
     /// A frame of another arena would reach another token's bytes. No arena is ever mapped where
@@ -282,6 +283,12 @@ impl Drop for Pool {
             std::mem::forget(Arc::clone(&self.arena));
         }
     }
+}
+
+/// An address of the arena that begins at `base`.
+#[inline(always)]
+pub(super) fn at(base: *mut u8, address: u64) -> *mut u8 {
+    base.with_addr(usize::try_from(address).unwrap_or(0))
 }
 
 /// Has the cache line at an address come nearer, for a look at it soon.

@@ -128,7 +128,7 @@ impl Queue {
     /// Frames that nobody fetched: a port in RAM has no rings that could be reclaimed.
     pub(super) fn drain(&mut self, pool: &mut Pool) {
         let left = self.incoming.drain(..).chain(self.outgoing.drain(..));
-        left.flatten().for_each(|frame| pool.give(frame));
+        pool.give_all(left.flatten());
     }
 
     pub(super) fn tend(&mut self, _pool: &mut Pool) -> bool {
@@ -155,6 +155,6 @@ impl Wire {
             .iter()
             .take_while(|frame| self.leaving.push(pool.bytes(frame)))
             .count();
-        list.drain(..sent).for_each(|frame| pool.give(frame));
+        pool.give_all(list.drain(..sent));
     }
 }

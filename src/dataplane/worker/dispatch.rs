@@ -20,7 +20,7 @@ impl Worker {
             // The rule, so it is worth a way of its own.
             egress.send(&mut self.pool, &mut self.burst);
             let full = take_back(&self.pool, &self.burst, &mut forwarded);
-            self.free();
+            self.pool.give_all(self.burst.drain(..));
             return self.count(ingress, &forwarded, full, false);
         }
         let (mut egress_ports, mut punted) = (0u64, false);
@@ -78,7 +78,7 @@ impl Worker {
             if let Some(egress) = self.ports[slot].as_mut() {
                 let left = egress.flush(&mut self.pool);
                 full += take_back(&self.pool, left, forwarded);
-                left.drain(..).for_each(|frame| self.pool.give(frame));
+                self.pool.give_all(left.drain(..));
             }
         }
         full
@@ -97,13 +97,6 @@ impl Worker {
         }
         if punted {
             port.ring();
-        }
-    }
-
-    /// Gives back what is left of the burst.
-    fn free(&mut self) {
-        for frame in self.burst.drain(..) {
-            self.pool.give(frame);
         }
     }
 
@@ -145,7 +138,7 @@ impl Worker {
         if !port.outgoing.is_empty() {
             let left = port.flush(&mut self.pool);
             let full = left.len() as u64;
-            left.drain(..).for_each(|frame| self.pool.give(frame));
+            self.pool.give_all(left.drain(..));
             port.counters
                 .inject_dropped(InjectDropReason::TxFull)
                 .add(full);

@@ -245,9 +245,7 @@ impl Worker {
     fn detach(&mut self, port: PortId) -> Option<Box<Attachment>> {
         self.active.retain(|active| *active != port);
         let mut attachment = self.ports[port.index()].take()?;
-        for frame in attachment.ahead.drain(..) {
-            self.pool.give(frame);
-        }
+        self.pool.give_all(attachment.ahead.drain(..));
         attachment.queue.drain(&mut self.pool);
         Some(attachment)
     }

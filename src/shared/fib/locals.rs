@@ -46,10 +46,6 @@ impl AddressSet {
         tests.fold(0, |any, test| any | test) != 0
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
-    }
-
     #[inline]
     pub fn contains(&self, address: u32) -> bool {
         if self.slots.is_empty() || address == 0 {

@@ -77,15 +77,16 @@ fn half(head: &Head) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load(lanes: &[u32; BURST], first: usize) -> __m512i {
-    let lanes: &[u32] = &lanes[first..first + LANES];
+pub(in crate::dataplane::forward) fn load<T: Copy>(lanes: &[T; BURST], first: usize) -> __m512i {
+    const { assert!(size_of::<T>() == size_of::<u32>()) };
+    let lanes = &lanes[first..first + LANES];
     // SAFETY: sixteen words.
     unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn store(lanes: &mut [u32; BURST], first: usize, value: __m512i) {
+pub(in crate::dataplane::forward) fn store(lanes: &mut [u32; BURST], first: usize, value: __m512i) {
     let lanes: &mut [u32] = &mut lanes[first..first + LANES];
     // SAFETY: sixteen words.
     unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), value) };

@@ -11,6 +11,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub(super) use avx512::{load, store};
 #[cfg(test)]
 mod tests;
 
@@ -118,16 +120,7 @@ impl Heads {
             // No longer needed: all are checked.
             self.kind[slot] = word(packets.head(slot), 38);
         }
-        let (lanes, _) = self.kind.as_chunks::<LANES>();
-        let masks = lanes.iter().map(|lanes| {
-            let bits = lanes.iter().zip(0u32..);
-            bits.fold(0, |mask, (first, lane)| {
-                mask | u32::from(is_global(*first)) << lane
-            })
-        });
-        let chunks = masks.zip((0..BURST).step_by(LANES));
-        let all = chunks.fold(0, |all, (mask, first)| all | Mask::from(mask) << first);
-        self.ipv6 & all
+        self.ipv6 & mask(&self.kind, is_global)
     }
 
     #[inline(always)]
@@ -143,13 +136,8 @@ impl Heads {
             self.check(first);
             ahead.fetch();
         }
-        let mask = |kind: u32| {
-            let bits = self.kind.iter().zip(0u32..);
-            bits.fold(0, |mask, (found, slot)| {
-                mask | Mask::from(found & kind != 0) << slot
-            })
-        };
-        (self.ipv4, self.ipv6, self.padded) = (mask(IPV4), mask(IPV6), mask(PADDED));
+        let of = |kind: u32| mask(&self.kind, |found| found & kind != 0);
+        (self.ipv4, self.ipv6, self.padded) = (of(IPV4), of(IPV6), of(PADDED));
     }
 
     /// Checks the sixteen frames from `first` on, whose words are read.
@@ -197,6 +185,20 @@ impl Heads {
             ipv4_aged(c)
         };
     }
+}
+
+/// The frames whose number passes a test, sixteen by sixteen for vectors.
+#[inline(always)]
+fn mask(lanes: &Lanes, test: impl Fn(u32) -> bool) -> Mask {
+    let (chunks, _) = lanes.as_chunks::<LANES>();
+    let masks = chunks.iter().map(|chunk| {
+        let bits = chunk.iter().zip(0u32..);
+        bits.fold(0, |mask, (number, lane)| {
+            mask | u32::from(test(*number)) << lane
+        })
+    });
+    let masks = masks.zip((0..BURST).step_by(LANES));
+    masks.fold(0, |all, (mask, first)| all | Mask::from(mask) << first)
 }
 
 /// The word at a byte of a head.

@@ -6,7 +6,8 @@
 use std::arch::x86_64::*;
 use std::mem::{offset_of, size_of};
 
-use super::{Lanes, Legs, NextHops};
+use super::{LANES, Lanes, Legs, NextHops};
+use crate::dataplane::forward::heads::{load, store};
 use crate::dataplane::port::BURST;
 use crate::shared::fib::{Exit, GroupId, Way};
 
@@ -23,7 +24,7 @@ pub(super) fn follow(
     len: &Lanes,
     first: usize,
 ) -> u16 {
-    let (group, len) = (load_groups(groups, first), load(len, first));
+    let (group, len) = (load(groups, first), load(len, first));
     let zero = _mm512_setzero_si512();
     let known = _mm512_cmplt_epu32_mask(group, length(to.ways));
     let ways = to.ways.as_ptr().cast::<u8>();
@@ -45,11 +46,8 @@ pub(super) fn follow(
         let fits = _mm512_mask_cmple_epu32_mask(known, len, _mm512_min_epu32(mtu, exit_mtu));
         let ingress = _mm512_set1_epi32(to.ingress.into());
         let fits = _mm512_mask_cmpneq_epi32_mask(fits, port, ingress);
-        let (legs, ports) = (
-            &mut to_legs.legs[first..][..16],
-            &mut to_legs.ports[first..][..16],
-        );
-        _mm512_storeu_si512(legs.as_mut_ptr().cast(), leg);
+        store(&mut to_legs.legs, first, leg);
+        let ports = &mut to_legs.ports[first..][..LANES];
         _mm_storeu_si128(ports.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(port));
         fits
     }
@@ -61,20 +59,4 @@ pub(super) fn follow(
 fn length<T>(table: &[T]) -> __m512i {
     let length = i32::try_from(table.len().min(MOST)).unwrap_or(0);
     _mm512_set1_epi32(length)
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn load_groups(groups: &[GroupId; BURST], first: usize) -> __m512i {
-    let sixteen = &groups[first..][..16];
-    // SAFETY: sixteen groups, which are words.
-    unsafe { _mm512_loadu_si512(sixteen.as_ptr().cast()) }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn load(lanes: &Lanes, first: usize) -> __m512i {
-    let sixteen = &lanes[first..][..16];
-    // SAFETY: sixteen words.
-    unsafe { _mm512_loadu_si512(sixteen.as_ptr().cast()) }
 }

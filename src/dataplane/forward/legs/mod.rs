@@ -12,8 +12,7 @@ mod tests;
 
 use super::heads::{LANES, Lanes};
 use crate::dataplane::port::BURST;
-use crate::shared::fib::{Adjacency, Group};
-use crate::shared::fib::{AdjacencyId, Exit, GroupId, Pack, Path, Way, World};
+use crate::shared::fib::{Adjacency, AdjacencyId, Exit, Group, GroupId, Pack, Path, Way, World};
 
 /// What is known of next hops, and where packets came from.
 #[derive(Clone, Copy, Debug)]
@@ -55,12 +54,6 @@ impl<'a> NextHops<'a> {
     pub(super) fn exit(&self, leg: AdjacencyId) -> Option<&'a Exit> {
         self.exits.get(leg.index())
     }
-
-    /// Whether a packet of so many bytes leaves by a next hop of these limits, on a route of this MTU.
-    #[inline(always)]
-    fn lets(&self, limits: u32, mtu: u32, len: u32) -> bool {
-        (len <= mtu) & (len <= Exit::mtu(limits)) & (Exit::port(limits) != self.ingress)
-    }
 }
 
 impl Legs {
@@ -99,7 +92,8 @@ impl Legs {
         fit
     }
 
-    /// Has a packet of `len` bytes leave by a next hop; false if it cannot.
+    /// Has a packet of `len` bytes leave by a next hop; false if it fits neither there nor its route's
+    /// MTU, or came from there.
     #[inline]
     pub(super) fn take(
         &mut self,
@@ -112,7 +106,7 @@ impl Legs {
         let limits = to.exit(leg).unwrap_or(&Adjacency::NONE).limits();
         self.legs[slot] = leg.number();
         self.ports[slot] = Exit::port(limits);
-        to.lets(limits, mtu, len)
+        (len <= mtu) & (len <= Exit::mtu(limits)) & (Exit::port(limits) != to.ingress)
     }
 
     #[inline(always)]

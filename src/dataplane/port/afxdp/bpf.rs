@@ -26,10 +26,6 @@ const BPF_F_XDP_HAS_FRAGS: u32 = 1 << 5;
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 
-/// Keys of the map for each receive queue.
-#[allow(clippy::cast_possible_truncation, reason = "three fit")]
-const KINDS: u32 = Kind::ALL.len() as u32;
-
 /// Bytes of verifier log that are read, and how many of its lines, the last ones, an error carries.
 const LOG_BYTES: u32 = 1 << 16;
 const LOG_SIZE: usize = LOG_BYTES as usize;
@@ -118,7 +114,7 @@ impl SocketMap {
             map_type: BPF_MAP_TYPE_XSKMAP,
             key_size: 4,
             value_size: 4,
-            max_entries: queues.saturating_mul(KINDS),
+            max_entries: queues.saturating_mul(Kind::COUNT.into()),
             map_flags: 0,
             inner_map_fd: 0,
             numa_node: 0,
@@ -274,7 +270,7 @@ impl Program {
         queue: u32,
         sockets: impl Iterator<Item = BorrowedFd<'a>>,
     ) -> io::Result<()> {
-        let first = queue.saturating_mul(KINDS);
+        let first = queue.saturating_mul(Kind::COUNT.into());
         (first..)
             .zip(sockets)
             .try_for_each(|(key, socket)| self.sockets.insert(key, socket))

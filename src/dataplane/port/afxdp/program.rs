@@ -52,7 +52,7 @@ const DATA: i16 = 0;
 const DATA_END: i16 = 4;
 const RX_QUEUE_INDEX: i16 = 16;
 
-/// What a frame is to the receiving side.
+/// What a frame is to the receiving side, in the order of their sockets, in the map and elsewhere.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     Ordinary,
@@ -63,8 +63,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// In the order of their sockets, in the map and elsewhere.
-    pub(super) const ALL: [Kind; 3] = [Kind::Ordinary, Kind::Neighbours, Kind::Routing];
+    /// How many there are.
+    pub(super) const COUNT: u8 = 3;
 }
 
 /// The context, then the map.
@@ -86,8 +86,6 @@ const UPPER_IPV6: i16 = IP + 40;
 /// Bytes of two ports, and of a tag.
 const PORTS: i16 = 4;
 const TAG: i32 = 4;
-/// Keys of a receive queue.
-const KINDS: i32 = 3;
 
 /// One instruction of the BPF machine (linux/bpf.h, `struct bpf_insn`).
 #[repr(C)]
@@ -199,7 +197,7 @@ impl Assembler {
 pub(super) fn assemble(map: RawFd) -> Vec<Instruction> {
     let mut program = Assembler::default();
     program.load(LDX_W, KEY, R1, RX_QUEUE_INDEX);
-    program.set(MUL_K, KEY, KINDS);
+    program.set(MUL_K, KEY, Kind::COUNT.into());
     program.load(LDX_W, FRAME, R1, DATA);
     program.load(LDX_W, END, R1, DATA_END);
     by_ethertype(&mut program);

@@ -11,13 +11,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Weak};
 
 use super::frame::Layout;
+use super::program::Kind;
 use super::receiver::Receiver;
 use super::ring::{Consumer, Producer};
 use super::sys;
 use crate::dataplane::mem::Arena;
 
 /// Entries of the receive ring of each kind.
-const RX_ENTRIES: [u32; 3] = [2048, 256, 512];
+const RX_ENTRIES: [u32; Kind::COUNT as usize] = [2048, 256, 512];
 /// The most frames that a queue's sockets hold for receiving: as many as their rings take, those that a
 /// worker may be late with, and those of a packet of several buffers that finds no room.
 pub(super) const RECEIVE_FRAMES: u32 = RX_ENTRIES[0] + RX_ENTRIES[1] + RX_ENTRIES[2] + 256;
@@ -39,7 +40,7 @@ pub(super) struct Sockets {
     pub(super) fill: Producer<u64>,
     pub(super) completion: Consumer<u64>,
     /// By kind. The first one's socket also sends, and has the registration.
-    pub(super) receivers: [Receiver; 3],
+    pub(super) receivers: [Receiver; Kind::COUNT as usize],
     pub(super) zero_copy: bool,
 }
 
@@ -180,7 +181,7 @@ fn set(fd: BorrowedFd<'_>, option: libc::c_int, value: u32) -> io::Result<()> {
 /// The sockets of a queue by kind, as long as they live, for what the kernel counted at them.
 #[derive(Debug)]
 pub(super) struct Counted {
-    sockets: [Weak<OwnedFd>; 3],
+    sockets: [Weak<OwnedFd>; Kind::COUNT as usize],
     zero_copy: bool,
 }
 

@@ -4,6 +4,8 @@
 use super::*;
 use crate::dataplane::testing::{V4, V6, address, ethernet, own_mac, ports, v4, v6};
 
+const KINDS: [Kind; Kind::COUNT as usize] = [Kind::Ordinary, Kind::Neighbours, Kind::Routing];
+
 /// Where the machine has the frame.
 const BASE: u64 = 1 << 20;
 
@@ -73,7 +75,7 @@ fn kind(frame: &[u8]) -> Kind {
                 assert_eq!(registers[1..4], [7, registers[2], 1], "map, key, XDP_DROP");
                 assert_eq!(program[at].code, EXIT);
                 let kind = usize::try_from(registers[2] - 3 * QUEUE).unwrap();
-                return Kind::ALL[kind];
+                return KINDS[kind];
             }
             _ if jumps => at += usize::try_from(offset).unwrap(),
             _ => assert_eq!(code & 7, 5, "unknown instruction {code:#x}"),
