@@ -80,6 +80,15 @@ impl Arena {
         self.store(index / 2, rest | u32::from(value) << shift);
     }
 
+    /// A larger arena that begins with the first `len` words of this one.
+    pub(super) fn grown(&self, words: usize, len: usize) -> io::Result<Arena> {
+        let grown = Arena::new(words)?;
+        for (from, to) in self.words().iter().zip(grown.words()).take(len) {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        Ok(grown)
+    }
+
     /// Copies `len` words from `from` to `to`.
     pub(super) fn copy(&self, from: usize, to: usize, len: usize) {
         let words = self.words();

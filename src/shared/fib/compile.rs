@@ -1,7 +1,7 @@
 //! From prefixes to blocks: what the two families' compilers have in common.
 
 use super::address::Address;
-use super::rib::{Block, Compiled, Rib, TOP};
+use super::rib::{Block, Compiled, Rib, STRIDE, TOP};
 use super::root::Root;
 use super::runs::Run;
 use super::store::{Full, Store};
@@ -49,7 +49,7 @@ pub struct Compiler<'a, A> {
     /// Leaves take 32 bits instead of 16.
     pub(super) wide: bool,
     /// Room for runs, kept from one node to the next.
-    pub(super) spare: Vec<Vec<Run>>,
+    pub(super) spare: &'a mut Vec<Vec<Run>>,
 }
 
 impl<A: Structure> Compiler<'_, A> {
@@ -82,6 +82,23 @@ impl<A: Structure> Compiler<'_, A> {
             0 => Ok(cover),
             node => self.entry(node, TOP, cover),
         }
+    }
+
+    /// What each place of a node leads to: a leaf code, or what refers to a node below.
+    pub(super) fn places(&mut self, node: u32, depth: u8, cover: u32) -> Result<[u32; 256], Full> {
+        let mut places = [cover; 256];
+        let mut at = 0;
+        // What is enclosed goes over what encloses it.
+        while let Some(item) = self.rib.item(node, at) {
+            let (first, end) = (usize::from(item.start()), usize::from(item.end()));
+            let entry = match item.is_child() {
+                false => item.value,
+                true => self.entry(item.value, depth + STRIDE, places[first])?,
+            };
+            places[first..end].fill(entry);
+            at += 1;
+        }
+        Ok(places)
     }
 
     /// Calls `f` with a node's places as runs.

@@ -8,7 +8,10 @@
 //! Groups are kept as leaf codes: 0 for none, else the group's number plus one.
 
 use std::collections::HashMap;
+use std::hint::black_box;
 use std::marker::PhantomData;
+
+use arrayvec::ArrayVec;
 
 use super::address::Address;
 use super::root::CHUNKS;
@@ -23,32 +26,34 @@ pub(super) const COARSE: u8 = 4;
 pub(super) const STRIDE: u8 = 8;
 /// Levels of nodes that one block may take in.
 pub(super) const LEVELS: u8 = 4;
+/// Slots to warm up at once.
+pub(super) const WARM: usize = 32;
 /// Nodes on the way to the longest prefix.
 const DEEPEST: usize = 14;
 
 /// A prefix or a child of a node. Sorted by key, a node's items read like a walk of its tree: what
 /// encloses comes before what is enclosed.
 #[derive(Clone, Copy, Debug)]
-struct Item {
+pub(super) struct Item {
     /// First of the 256 places, times 16, plus the bits in this node (1 to 8; 9 for a child).
     key: u16,
     /// Leaf code or node.
-    value: u32,
+    pub(super) value: u32,
 }
 
 const CHILD: u16 = STRIDE as u16 + 1;
 
 impl Item {
-    fn start(self) -> u16 {
+    pub(super) fn start(self) -> u16 {
         self.key >> 4
     }
 
-    fn is_child(self) -> bool {
+    pub(super) fn is_child(self) -> bool {
         self.key & 15 == CHILD
     }
 
     /// The place after its last.
-    fn end(self) -> u16 {
+    pub(super) fn end(self) -> u16 {
         self.start() + (256 >> (self.key & 15).min(u16::from(STRIDE)))
     }
 }
@@ -206,6 +211,17 @@ impl<A: Address> Rib<A> {
         old
     }
 
+    /// Reads what is about to be read of some slots, so that the misses of all are waited for at once
+    /// and not one after the other.
+    pub(super) fn warm(&self, slots: impl Iterator<Item = u16>) {
+        let nodes: ArrayVec<u32, WARM> = slots.take(WARM).map(|slot| self.node(slot)).collect();
+        let items = nodes.iter().map(|node| &self.nodes[*node as usize].items);
+        let middles: ArrayVec<usize, WARM> = items.clone().map(|items| items.len() / 2).collect();
+        for (items, middle) in items.zip(middles) {
+            black_box(items.get(middle).map(|item| item.value));
+        }
+    }
+
     /// The slots to compile; each is named once, and then no longer dirty.
     pub(super) fn take_dirty(&mut self) -> Vec<u16> {
         for slot in &self.dirty {
@@ -241,6 +257,11 @@ impl<A: Address> Rib<A> {
     /// The leaf code of what encloses a slot.
     pub(super) fn cover(&self, slot: u16) -> u32 {
         self.slots[usize::from(slot)].cover
+    }
+
+    /// The items of a node one by one.
+    pub(super) fn item(&self, node: u32, at: usize) -> Option<Item> {
+        self.nodes[node as usize].items.get(at).copied()
     }
 
     /// The node's places as runs; neighbours may be of equal leaf code.

@@ -69,6 +69,18 @@ impl Store {
         self.arena.words().len()
     }
 
+    /// Moves on to an arena of `words` words, where every block keeps its place. Snapshots stay with
+    /// the one that they were made of, so nobody reads what was retired before.
+    pub(super) fn grow(&mut self, words: usize) -> std::io::Result<()> {
+        self.arena = Arc::new(self.arena.grown(words, self.used as usize)?);
+        let mut retired = std::mem::take(&mut self.retired);
+        for generation in std::mem::take(&mut self.generations) {
+            retired.extend(generation.retired);
+        }
+        self.reuse(retired);
+        Ok(())
+    }
+
     /// True for a block that no snapshot reaches yet, so that it may still be written.
     pub(super) fn is_fresh(&self, block: Block) -> bool {
         block.born == self.coming

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::compile::{Compiler, Lpm};
-use super::rib::{Block, COARSE, Rib};
+use super::rib::{Block, COARSE, Rib, WARM};
 use super::root::{CHUNK, CHUNKS, Root};
+use super::runs::Run;
 use super::store::{Full, Store};
 use super::{GroupId, Path};
 
@@ -168,6 +169,11 @@ impl<A: Lpm> Table<A> {
         (leaf != 0).then(|| GroupId::from_leaf(leaf))
     }
 
+    /// Prepares for the prefixes being set or removed soon: a matter of time only. For a few dozen.
+    pub fn warm(&self, prefixes: &[A]) {
+        self.rib.warm(prefixes.iter().map(|prefix| prefix.top()));
+    }
+
     /// Sets the group of a prefix and returns the one it had. Host bits are masked away; a length
     /// beyond the address is taken as a host route.
     pub fn insert(&mut self, prefix: A, len: u8, group: GroupId) -> Option<GroupId> {
@@ -204,7 +210,7 @@ impl<A: Lpm> Table<A> {
                 built.store.retire(block);
             }
             let updated = built.suits(self.wide_routes > 0)
-                && built.update(&mut self.rib, dirty.iter().copied()).is_ok();
+                && built.update(&mut self.rib, &dirty, self.limit).is_ok();
             if updated {
                 self.built = Some(built);
             }
@@ -320,7 +326,7 @@ impl Built {
             wide,
         };
         let occupied: Vec<u16> = rib.occupied().collect();
-        built.update(rib, occupied.into_iter())?;
+        built.update(rib, &occupied, 0)?;
         Ok(built)
     }
 
@@ -343,24 +349,49 @@ impl Built {
         (self.wide || !wide) && is_used && self.store.lasts()
     }
 
+    /// Compiles slots anew, in an arena that grows up to `limit` words if need be.
     fn update<A: Lpm>(
         &mut self,
         rib: &mut Rib<A>,
-        slots: impl Iterator<Item = u16>,
+        slots: &[u16],
+        limit: usize,
     ) -> Result<(), Full> {
         let mut spare = Vec::new();
-        for slot in slots {
-            let mut compiler = Compiler {
-                rib,
-                store: &mut self.store,
-                wide: self.wide,
-                spare,
-            };
-            let entry = compiler.slot(slot)?;
-            spare = compiler.spare;
-            self.set(slot, entry)?;
+        for some in slots.chunks(WARM) {
+            rib.warm(some.iter().copied());
+            for slot in some {
+                while self.compile(rib, *slot, &mut spare).is_err() {
+                    self.grow(limit)?;
+                }
+            }
         }
         Ok(())
+    }
+
+    fn compile<A: Lpm>(
+        &mut self,
+        rib: &mut Rib<A>,
+        slot: u16,
+        spare: &mut Vec<Vec<Run>>,
+    ) -> Result<(), Full> {
+        let mut compiler = Compiler {
+            rib,
+            store: &mut self.store,
+            wide: self.wide,
+            spare,
+        };
+        let entry = compiler.slot(slot)?;
+        self.set(slot, entry)
+    }
+
+    /// Takes a larger arena. Where this one would do for what is live, it is full of gaps: a matter of
+    /// compiling everything.
+    fn grow(&mut self, limit: usize) -> Result<(), Full> {
+        let words = self.wanted().min(limit);
+        if words <= self.store.capacity() {
+            return Err(Full);
+        }
+        self.store.grow(words).map_err(|_| Full)
     }
 
     /// Sets a slot's entry, in a copy of its chunk if a snapshot reads that.

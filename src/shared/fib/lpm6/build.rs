@@ -197,18 +197,7 @@ fn write_table(
     depth: u8,
     cover: u32,
 ) -> Result<(u32, Block), Full> {
-    let mut entries = [0; 256];
-    compiler.with_runs(node, cover, |compiler, runs| {
-        for (i, run) in runs.iter().enumerate() {
-            let entry = match run.target {
-                Target::Leaf(leaf) => leaf,
-                Target::Child { node, cover } => compiler.entry(node, depth + STRIDE, cover)?,
-            };
-            let end = runs.get(i + 1).map_or(256, |next| next.start);
-            entries[usize::from(run.start)..usize::from(end)].fill(entry);
-        }
-        Ok(())
-    })?;
+    let entries = compiler.places(node, depth, cover)?;
     let block = compiler.store.allocate(256)?;
     for (i, entry) in entries.iter().enumerate() {
         compiler

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::shared::fib::rib::Block;
-use crate::shared::fib::root::CHUNK;
+use crate::shared::fib::root::{CHUNK, CHUNKS};
 use crate::shared::fib::store::Census;
 
 fn words(blocks: &[Block]) -> u32 {
@@ -119,6 +119,43 @@ fn a_worker_that_sleeps_over_many_commits_makes_none_of_them_a_rebuild_but_the_f
     for routes in [3_000, 10_000, 40_000] {
         let rebuilds = rebuilds(routes, 400, 200);
         assert!(rebuilds <= 1, "{rebuilds} rebuilds for {routes} routes");
+    }
+}
+
+/// Some commits move on to a larger arena, of which snapshots that are held know nothing.
+#[test]
+fn a_table_that_grows_keeps_its_blocks_and_the_snapshots_theirs() {
+    let scattered = |n: u32| n.wrapping_mul(0x9e37_79b1);
+    let mut table: Table<u32> = Table::default();
+    let mut held = vec![(0, table.commit().unwrap())];
+    let (mut arena, mut grown) = (table.census().arena, 0);
+    for commit in 1..=160 {
+        let before = table.census();
+        for n in (commit - 1) * 256..commit * 256 {
+            table.insert(scattered(n), 24, group(n % 1000));
+        }
+        let newest = table.commit().unwrap();
+        let now = table.census();
+        if !Arc::ptr_eq(&arena, &now.arena) {
+            grown += 1;
+            // A table that is compiled anew has all of its blocks elsewhere.
+            let moved = added(&before, &now).len();
+            assert!(moved <= 2 * 256 + CHUNKS, "{moved} blocks moved");
+            arena = now.arena;
+            held.push((commit * 256, newest));
+        }
+    }
+    assert!(grown >= 2, "{grown}");
+    held.push((160 * 256, table.commit().unwrap()));
+    for (routes, snapshot) in &held {
+        for n in (0..160 * 256).step_by(37) {
+            let expected = if n < *routes {
+                group(n % 1000)
+            } else {
+                GroupId::NO_ROUTE
+            };
+            assert_eq!(snapshot.lookup(scattered(n)), expected, "{n} of {routes}");
+        }
     }
 }
 
