@@ -308,11 +308,12 @@ impl Mirror {
         self.expired.remove(&key);
         if outcome == Outcome::Changed {
             changes.prefixes.insert(key.prefix);
-            if self.routes.get(&key).is_empty() {
+            if self.ends.contains_key(&key) {
+                if !self.routes.get(&key).is_empty() {
+                    // The first leg's end was told, and now another may be the first.
+                    return Some(Doubt::Silent);
+                }
                 self.ends.remove(&key);
-            } else if self.ends.contains_key(&key) {
-                // The first leg's end was told, and now another may be the first.
-                return Some(Doubt::Silent);
             }
             if let Some(ifindex) = multicast_of(&key, route) {
                 self.lose_routes(ifindex, Loss::Ipv6, changes);

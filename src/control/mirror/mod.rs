@@ -29,7 +29,7 @@ pub use netconf::Netconf;
 pub use rules::{OddRule, Rule, Rules};
 pub use types::{
     Address, Changes, Event, Link, Neighbour, NeighbourFlags, NeighbourState, NextHopObject, Part,
-    Path, Placement, Preference, Route, RouteKey, RouteKind,
+    Path, Paths, Placement, Preference, Route, RouteKey, RouteKind,
 };
 
 /// The kernel's tables.

@@ -4,8 +4,9 @@
 //! ordered list of routes, is kept once for all prefixes that have the same. So a prefix costs a few
 //! tens of bytes, and what an interface's end does to all routes is worked out once a list.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::IpAddr;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -21,18 +22,18 @@ const LENGTHS: usize = 129;
 /// All routes.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct Routes {
-    ipv4: Family<Ipv4Net>,
+    ipv4: Family<Prefix4>,
     ipv6: Family<Ipv6Net>,
 }
 
 impl Routes {
     pub(super) fn len(&self) -> usize {
-        self.ipv4.prefixes.len() + self.ipv6.prefixes.len()
+        self.ipv4.len() + self.ipv6.len()
     }
 
     pub(super) fn get(&self, key: &RouteKey) -> &[Route] {
         match key.prefix {
-            IpNet::V4(net) => self.ipv4.get(key.table, net),
+            IpNet::V4(net) => self.ipv4.get(key.table, net.into()),
             IpNet::V6(net) => self.ipv6.get(key.table, net),
         }
     }
@@ -53,7 +54,10 @@ impl Routes {
     /// The prefixes of a table within `prefix`, itself included.
     pub(super) fn within(&self, table: u32, prefix: IpNet) -> Box<dyn Iterator<Item = IpNet> + '_> {
         match prefix {
-            IpNet::V4(net) => Box::new(self.ipv4.within(table, net, net.broadcast().into())),
+            IpNet::V4(net) => {
+                let last = Ipv4Net::from(net.broadcast());
+                Box::new(self.ipv4.within(table, net.into(), last.into()))
+            }
             IpNet::V6(net) => Box::new(self.ipv6.within(table, net, net.broadcast().into())),
         }
     }
@@ -76,8 +80,8 @@ impl Routes {
         edit: impl FnOnce(&mut Vec<Route>) -> Outcome,
     ) -> Outcome {
         match key.prefix {
-            IpNet::V4(net) => self.ipv4.edit((key.table, net), edit),
-            IpNet::V6(net) => self.ipv6.edit((key.table, net), edit),
+            IpNet::V4(net) => self.ipv4.edit(key.table, net.into(), edit),
+            IpNet::V6(net) => self.ipv6.edit(key.table, net, edit),
         }
     }
 
@@ -91,10 +95,8 @@ impl Routes {
     ) {
         let edit4 = |list: &mut Vec<Route>| edit(list, false);
         let edit6 = |list: &mut Vec<Route>| edit(list, true);
-        self.ipv4
-            .edit_all(&is_meant, edit4, |net| touched(net.into()));
-        self.ipv6
-            .edit_all(&is_meant, edit6, |net| touched(net.into()));
+        self.ipv4.edit_all(&is_meant, edit4, &mut touched);
+        self.ipv6.edit_all(&is_meant, edit6, touched);
     }
 
     /// Removes the routes of which `is_meant` is true; `touched` hears of their prefixes.
@@ -117,10 +119,8 @@ impl Routes {
 
     /// Calls `differs` with every prefix that does not have the same routes in `other`.
     pub(super) fn differences(&self, other: &Routes, mut differs: impl FnMut(IpNet)) {
-        self.ipv4
-            .differences(&other.ipv4, |(_, net)| differs((*net).into()));
-        self.ipv6
-            .differences(&other.ipv6, |(_, net)| differs((*net).into()));
+        self.ipv4.differences(&other.ipv4, &mut differs);
+        self.ipv6.differences(&other.ipv6, differs);
     }
 }
 
@@ -134,96 +134,128 @@ impl Default for Lengths {
     }
 }
 
-/// The routes of a family, which has prefixes of type `N`.
+/// The routes of a family, whose prefixes are told apart as `P`.
 #[derive(Clone, Debug)]
-struct Family<N> {
-    /// By table and prefix: the slot of its list, which is not empty.
-    prefixes: BTreeMap<(u32, N), u32>,
+struct Family<P> {
+    /// By table and prefix: the slot of its list, which is not empty. No table is.
+    tables: BTreeMap<u32, BTreeMap<P, u32>>,
     lists: Slots<Arc<[Route]>>,
     lengths: Lengths,
+    /// Room for the list that is edited.
+    spare: Vec<Route>,
 }
 
-impl<N> Default for Family<N> {
+impl<P> Default for Family<P> {
     fn default() -> Self {
         Family {
-            prefixes: BTreeMap::new(),
+            tables: BTreeMap::new(),
             lists: Slots::default(),
             lengths: Lengths::default(),
+            spare: Vec::new(),
         }
     }
 }
 
-impl<N: Copy + Ord + Into<IpNet>> Family<N> {
+impl<P: Prefix> Family<P> {
+    fn len(&self) -> usize {
+        self.tables.values().map(BTreeMap::len).sum()
+    }
+
     fn list(&self, slot: u32) -> &[Route] {
         self.lists.get(slot).map_or(&[], |list| list)
     }
 
-    fn get(&self, table: u32, prefix: N) -> &[Route] {
-        let slot = self.prefixes.get(&(table, prefix));
+    fn get(&self, table: u32, prefix: P) -> &[Route] {
+        let prefixes = self.tables.get(&table);
+        let slot = prefixes.and_then(|prefixes| prefixes.get(&prefix));
         slot.map_or(&[], |slot| self.list(*slot))
     }
 
+    /// Every key with the slot of its list, by table and prefix.
+    fn slots(&self) -> impl Iterator<Item = (RouteKey, u32)> {
+        self.tables.iter().flat_map(|(table, prefixes)| {
+            let key = |prefix: &P| RouteKey {
+                table: *table,
+                prefix: prefix.net(),
+            };
+            prefixes
+                .iter()
+                .map(move |(prefix, slot)| (key(prefix), *slot))
+        })
+    }
+
     fn iter(&self) -> impl Iterator<Item = (RouteKey, &[Route])> {
-        let prefixes = self.prefixes.iter();
-        prefixes.map(|(key, slot)| (route_key(key), self.list(*slot)))
+        self.slots().map(|(key, slot)| (key, self.list(slot)))
     }
 
     fn with<'a>(
         &'a self,
         is_meant: &dyn Fn(&Route) -> bool,
-    ) -> impl Iterator<Item = RouteKey> + use<'a, N> {
+    ) -> impl Iterator<Item = RouteKey> + use<'a, P> {
         let lists = self.lists.iter();
         let meant = lists.filter(|(_, list)| list.iter().any(is_meant));
-        let slots: HashSet<u32> = meant.map(|(slot, _)| slot).collect();
+        let meant: HashSet<u32> = meant.map(|(slot, _)| slot).collect();
         // Without such a list, prefixes are not looked at.
-        let prefixes = (!slots.is_empty()).then_some(&self.prefixes);
-        let prefixes = prefixes.into_iter().flatten();
-        prefixes
-            .filter(move |(_, slot)| slots.contains(slot))
-            .map(|(key, _)| route_key(key))
+        let slots = (!meant.is_empty()).then(|| self.slots());
+        let slots = slots.into_iter().flatten();
+        slots
+            .filter(move |(_, slot)| meant.contains(slot))
+            .map(|(key, _)| key)
     }
 
-    fn within(&self, table: u32, first: N, last: N) -> impl Iterator<Item = IpNet> {
-        let range = self.prefixes.range((table, first)..=(table, last));
-        range.map(|((_, prefix), _)| (*prefix).into())
+    fn within(&self, table: u32, first: P, last: P) -> impl Iterator<Item = IpNet> {
+        let prefixes = self.tables.get(&table).into_iter();
+        let range = prefixes.flat_map(move |prefixes| prefixes.range(first..=last));
+        range.map(|(prefix, _)| prefix.net())
     }
 
-    fn edit(&mut self, key: (u32, N), edit: impl FnOnce(&mut Vec<Route>) -> Outcome) -> Outcome {
-        let old = self.prefixes.get(&key).copied();
-        let mut list = old.map_or_else(Vec::new, |slot| self.list(slot).to_vec());
-        let outcome = edit(&mut list);
-        if outcome == Outcome::Unchanged {
-            return outcome;
-        }
-        let length = usize::from(key.1.into().prefix_len());
-        match (list.is_empty(), old) {
-            (true, None) => {}
-            (true, Some(_)) => {
-                self.prefixes.remove(&key);
-                self.lengths.0[length] -= 1;
+    fn edit(
+        &mut self,
+        table: u32,
+        prefix: P,
+        edit: impl FnOnce(&mut Vec<Route>) -> Outcome,
+    ) -> Outcome {
+        let prefixes = self.tables.entry(table).or_default();
+        let entry = prefixes.entry(prefix);
+        let old = match &entry {
+            Entry::Occupied(slot) => Some(*slot.get()),
+            Entry::Vacant(_) => None,
+        };
+        let known = old.and_then(|slot| self.lists.get(slot));
+        let list = &mut self.spare;
+        list.clear();
+        list.extend_from_slice(known.map_or(&[], |list| list));
+        let outcome = edit(list);
+        if outcome != Outcome::Unchanged {
+            let length = &mut self.lengths.0[usize::from(prefix.net().prefix_len())];
+            let new = (!list.is_empty()).then(|| slot_of(&mut self.lists, list));
+            match (entry, new) {
+                (Entry::Occupied(mut slot), Some(new)) => drop(slot.insert(new)),
+                (Entry::Vacant(slot), Some(new)) => {
+                    slot.insert(new);
+                    *length += 1;
+                }
+                (Entry::Occupied(slot), None) => {
+                    slot.remove();
+                    *length -= 1;
+                }
+                (Entry::Vacant(_), None) => {}
             }
-            (false, _) => {
-                let slot = self.slot_of(&list);
-                self.prefixes.insert(key, slot);
-                self.lengths.0[length] += u32::from(old.is_none());
+            if let Some(old) = old {
+                self.lists.release(old);
             }
         }
-        if let Some(old) = old {
-            self.lists.release(old);
+        if prefixes.is_empty() {
+            self.tables.remove(&table);
         }
         outcome
-    }
-
-    fn slot_of(&mut self, list: &[Route]) -> u32 {
-        let known = self.lists.share(list);
-        known.unwrap_or_else(|| self.lists.take(list.into()))
     }
 
     fn edit_all(
         &mut self,
         is_meant: impl Fn(&Route) -> bool,
         edit: impl Fn(&mut Vec<Route>) -> bool,
-        mut touched: impl FnMut(N),
+        mut touched: impl FnMut(IpNet),
     ) {
         let mut changed = HashMap::new();
         let lists = self.lists.iter();
@@ -239,44 +271,71 @@ impl<N: Copy + Ord + Into<IpNet>> Family<N> {
         // Each new list counts one user here until all prefixes have theirs.
         let changed: HashMap<u32, Option<u32>> = changed
             .into_iter()
-            .map(|(slot, list)| (slot, (!list.is_empty()).then(|| self.slot_of(&list))))
+            .map(|(slot, list)| {
+                (
+                    slot,
+                    (!list.is_empty()).then(|| slot_of(&mut self.lists, &list)),
+                )
+            })
             .collect();
         let Family {
-            prefixes,
+            tables,
             lists,
             lengths,
+            ..
         } = self;
-        prefixes.retain(|(_, prefix), slot| {
-            let Some(new) = changed.get(slot) else {
-                return true;
-            };
-            touched(*prefix);
-            lists.release(*slot);
-            match new {
-                Some(new) => {
-                    lists.share_slot(*new);
-                    *slot = *new;
+        for prefixes in tables.values_mut() {
+            prefixes.retain(|prefix, slot| {
+                let Some(new) = changed.get(slot) else {
+                    return true;
+                };
+                let prefix = prefix.net();
+                touched(prefix);
+                lists.release(*slot);
+                match new {
+                    Some(new) => {
+                        lists.share_slot(*new);
+                        *slot = *new;
+                    }
+                    None => lengths.0[usize::from(prefix.prefix_len())] -= 1,
                 }
-                None => lengths.0[usize::from((*prefix).into().prefix_len())] -= 1,
-            }
-            new.is_some()
-        });
+                new.is_some()
+            });
+        }
+        tables.retain(|_, prefixes| !prefixes.is_empty());
         for new in changed.into_values().flatten() {
             lists.release(new);
         }
     }
 
     /// Calls `differs` with each key whose list is only in one of the two or not the same in both.
-    fn differences(&self, other: &Family<N>, differs: impl FnMut(&(u32, N))) {
+    fn differences(&self, other: &Family<P>, mut differs: impl FnMut(IpNet)) {
         // Slots differ though lists are equal: what is `other`'s called here?
         let slots = other.lists.slots();
         let ours: Vec<Option<u32>> = slots.map(|list| self.lists.find(list?.as_ref())).collect();
         let same = |own: &u32, others: &u32| ours.get(*others as usize) == Some(&Some(*own));
-        differences(&self.prefixes, &other.prefixes, same, differs);
+        let none = BTreeMap::new();
+        let all: BTreeSet<u32> = self
+            .tables
+            .keys()
+            .chain(other.tables.keys())
+            .copied()
+            .collect();
+        for table in all {
+            let [own, others] = [self, other].map(|family| family.tables.get(&table));
+            differences(
+                own.unwrap_or(&none),
+                others.unwrap_or(&none),
+                same,
+                |prefix| {
+                    differs(prefix.net());
+                },
+            );
+        }
     }
 }
 
-impl<N: Copy + Ord + Into<IpNet>> PartialEq for Family<N> {
+impl<P: Prefix> PartialEq for Family<P> {
     fn eq(&self, other: &Self) -> bool {
         let mut same = true;
         self.differences(other, |_| same = false);
@@ -284,11 +343,38 @@ impl<N: Copy + Ord + Into<IpNet>> PartialEq for Family<N> {
     }
 }
 
-impl<N: Copy + Ord + Into<IpNet>> Eq for Family<N> {}
+impl<P: Prefix> Eq for Family<P> {}
 
-fn route_key<N: Copy + Into<IpNet>>((table, prefix): &(u32, N)) -> RouteKey {
-    RouteKey {
-        table: *table,
-        prefix: (*prefix).into(),
+fn slot_of(lists: &mut Slots<Arc<[Route]>>, list: &[Route]) -> u32 {
+    let known = lists.share(list);
+    known.unwrap_or_else(|| lists.take(list.into()))
+}
+
+/// A prefix in a form that is small and quick to compare, by address and then by length.
+trait Prefix: Copy + Ord {
+    fn net(self) -> IpNet;
+}
+
+/// An IPv4 prefix: the address, and the length in the lowest eight bits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Prefix4(u64);
+
+impl From<Ipv4Net> for Prefix4 {
+    fn from(net: Ipv4Net) -> Prefix4 {
+        let address = u32::from(net.addr());
+        Prefix4(u64::from(address) << 8 | u64::from(net.prefix_len()))
+    }
+}
+
+impl Prefix for Prefix4 {
+    fn net(self) -> IpNet {
+        let [.., a, b, c, d, length] = self.0.to_be_bytes();
+        Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), length).into()
+    }
+}
+
+impl Prefix for Ipv6Net {
+    fn net(self) -> IpNet {
+        self.into()
     }
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use ipnet::IpNet;
+use smallvec::SmallVec;
 
 use super::netconf::Netconf;
 use super::rules::Rule;
@@ -68,6 +69,9 @@ pub enum RouteKind {
     Other(u8),
 }
 
+/// The legs of a route: seldom more than one, which has room in the route itself.
+pub type Paths = SmallVec<[Path; 1]>;
+
 /// One entry of the ordered list behind a [`RouteKey`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Route {
@@ -81,7 +85,7 @@ pub struct Route {
     /// RT_SCOPE_*.
     pub scope: u8,
     /// Legs in the kernel's order; empty for kinds without an output, and behind a next-hop object.
-    pub paths: Vec<Path>,
+    pub paths: Paths,
     /// RTA_NH_ID: the next-hop object it goes through, which says where to. Behind a blackhole its kind
     /// is one as well.
     pub nexthop_id: Option<u32>,
@@ -110,7 +114,7 @@ impl Route {
             tos: 0,
             protocol: 4,
             scope: 0,
-            paths,
+            paths: paths.into(),
             nexthop_id: None,
             mtu: None,
             preferred_source: None,

@@ -8,11 +8,14 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{RouteFlags, RouteHeader, RouteType};
+use smallvec::smallvec;
 
 use super::attributes::{address, attributes, net, unspecified};
 use super::expiry::{self, End};
 use super::message::Message;
-use crate::control::mirror::{Event, Path, Placement, Preference, Route, RouteKey, RouteKind};
+use crate::control::mirror::{
+    Event, Path, Paths, Placement, Preference, Route, RouteKey, RouteKind,
+};
 
 const ROUTE_HEADER: usize = 12;
 /// struct rtnexthop: length, flags, hops, ifindex.
@@ -197,29 +200,29 @@ fn paths(
     family: AddressFamily,
     flags: RouteFlags,
     mut found: Attributes,
-) -> Vec<Path> {
+) -> Paths {
     // A next-hop object alone says where its routes lead: what the message carries of that may be out
     // of date, or missing (nexthop_compat_mode).
     if found.nexthop_id.is_some() {
-        return Vec::new();
+        return Paths::new();
     }
     // IPv6 names the loopback interface as the output of routes that lead nowhere.
     if matches!(
         kind,
         RouteKind::Blackhole | RouteKind::Unreachable | RouteKind::Prohibit | RouteKind::Throw
     ) {
-        return Vec::new();
+        return Paths::new();
     }
     if !found.legs.is_empty() {
         if family == AddressFamily::Inet6 {
             found.legs.sort_unstable();
         }
-        return found.legs;
+        return found.legs.into();
     }
     if found.output.is_none() && found.via.is_none() {
-        return Vec::new();
+        return Paths::new();
     }
-    vec![Path {
+    smallvec![Path {
         ifindex: found.output,
         via: found.via,
         weight: 1,

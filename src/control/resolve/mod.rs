@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use prefix_trie::PrefixSet;
 
@@ -48,6 +49,9 @@ pub struct PortFacts {
     /// rp_filter in force.
     pub reverse_path: ReversePath,
 }
+
+/// Prefixes that the tables are prepared for at once.
+const TOGETHER: usize = 32;
 
 /// Ports by the ifindex of their TAP.
 type Ports = HashMap<u32, (PortId, PortFacts)>;
@@ -172,8 +176,13 @@ impl Resolver {
         for id in objects {
             self.follow_nexthop(id, mirror);
         }
-        for prefix in changes.prefixes.union(&prefixes_behind(&flipped, mirror)) {
-            self.follow_prefix(*prefix, mirror);
+        let behind = prefixes_behind(&flipped, mirror);
+        let prefixes: Vec<IpNet> = changes.prefixes.union(&behind).copied().collect();
+        for some in prefixes.chunks(TOGETHER) {
+            self.warm(some);
+            for prefix in some {
+                self.follow_prefix(*prefix, mirror);
+            }
         }
         for (ifindex, address) in &changes.neighbours {
             self.follow_neighbour(*ifindex, *address, mirror);
@@ -181,6 +190,20 @@ impl Resolver {
         if changes.addresses {
             self.refresh_locals(mirror);
         }
+    }
+
+    /// Prepares the tables for changes at these prefixes.
+    fn warm(&self, prefixes: &[IpNet]) {
+        let ipv4 = prefixes.iter().filter_map(|prefix| match prefix {
+            IpNet::V4(net) => Some(u32::from(net.addr())),
+            IpNet::V6(_) => None,
+        });
+        let ipv6 = prefixes.iter().filter_map(|prefix| match prefix {
+            IpNet::V4(_) => None,
+            IpNet::V6(net) => Some(u128::from(net.addr())),
+        });
+        self.fib4.warm(&ipv4.collect::<ArrayVec<_, TOGETHER>>());
+        self.fib6.warm(&ipv6.collect::<ArrayVec<_, TOGETHER>>());
     }
 
     /// Looks at all that the mirror has; it had nothing before.

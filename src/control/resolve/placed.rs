@@ -70,6 +70,11 @@ impl<A: Lpm> Placed<A> {
         self.hosts.get(&address).copied()
     }
 
+    /// Prepares for routes to be set or removed soon.
+    pub(super) fn warm(&self, prefixes: &[A]) {
+        self.table.warm(prefixes);
+    }
+
     /// Sets or removes a route; the group that it had.
     pub(super) fn set_route(
         &mut self,

@@ -5,7 +5,9 @@ use std::net::Ipv4Addr;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::tables::{NextHop, Spec, SpecAction};
-use crate::control::mirror::{Mirror, NextHopObject, Path, Preference, Route, RouteKey, RouteKind};
+use crate::control::mirror::{
+    Mirror, NextHopObject, Path, Paths, Preference, Route, RouteKey, RouteKind,
+};
 use crate::shared::reason::{DropReason, PuntReason};
 
 /// RT_TABLE_LOCAL: the table that the kernel's default rules ask first.
@@ -25,7 +27,7 @@ pub(super) static KERNELS_CHOICE: Route = Route {
     tos: 0,
     protocol: 0,
     scope: 0,
-    paths: Vec::new(),
+    paths: Paths::new_const(),
     nexthop_id: None,
     mtu: None,
     preferred_source: None,
@@ -57,7 +59,7 @@ pub(super) fn usable(mirror: &Mirror, table: u32, prefix: IpNet) -> Option<&Rout
     if let Some(specific) = routes.iter().find(|route| route.source.is_some()) {
         return Some(specific);
     }
-    let mut leading = leading(mirror, table, prefix);
+    let mut leading = leading(routes, prefix, mirror);
     let first = leading.next()?;
     let equal = leading.take_while(|route| route.metric == first.metric);
     Some(equal.fold(first, |best, route| {
@@ -76,16 +78,23 @@ pub(super) fn neighbours_choose(mirror: &Mirror) -> bool {
         let by_address = first.is_some_and(|path| path.via.is_some());
         route.kind == RouteKind::Unicast && (route.nexthop_id.is_some() || by_address)
     };
-    let mut leading = leading(mirror, MAIN, ALL_IPV4);
+    let key = RouteKey {
+        table: MAIN,
+        prefix: ALL_IPV4,
+    };
+    let mut leading = leading(mirror.routes(&key), ALL_IPV4, mirror);
     leading.next().is_some_and(|first| {
         let mut equal = leading.take_while(|route| route.metric == first.metric);
         has_gateway(first) && first.paths.len() < 2 && equal.any(has_gateway)
     })
 }
 
-/// The routes of a key that lead anywhere.
-fn leading(mirror: &Mirror, table: u32, prefix: IpNet) -> impl Iterator<Item = &Route> {
-    let routes = mirror.routes(&RouteKey { table, prefix });
+/// Those of a prefix's routes that lead anywhere.
+fn leading<'a>(
+    routes: &'a [Route],
+    prefix: IpNet,
+    mirror: &Mirror,
+) -> impl Iterator<Item = &'a Route> {
     routes.iter().filter(move |route| {
         let leads = || live_paths(&route.paths, mirror).next().is_some();
         let by_object = route.nexthop_id.is_some();
