@@ -1,17 +1,22 @@
 //! The event socket: every change of links, addresses, routes and neighbours as it happens.
 //!
 //! The kernel drops messages when the socket's queue is full and says so once (ENOBUFS): an overrun
-//! is a normal path that ends in a new dump, never an error. That queue has no clock either, so it is
-//! read ahead of those who follow: what waits, waits here, and since when is known.
+//! is a normal path that ends in a new dump, never an error. That queue has no clock either, so a
+//! thread empties it at once: what waits to be followed waits here, and since when is known. The
+//! thread rests between two looks, as a wake-up for every message of a flood would cost the kernel and
+//! ixmap more than the messages do.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::io;
-use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::io::{self, PipeReader, PipeWriter};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
+use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_ROUTE;
-use netlink_sys::{AsyncSocket, TokioSocket};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use tokio::sync::Notify;
 
 use super::decode::decode;
 use super::expiry::silent_change;
@@ -35,65 +40,106 @@ const GROUPS: [u32; 11] = [
     libc::RTNLGRP_IPV6_NETCONF,
 ];
 
-/// Events that one wake-up collects before they are handed on.
-pub(super) const BATCH: usize = 256;
-/// Datagrams that one wake-up reads, events or not.
-const READS: usize = 1024;
-/// Events that wait here to be followed; beyond, they wait in the kernel.
-const AHEAD: usize = 1 << 16;
-
+/// Events that are handed on at once.
+const BATCH: usize = 256;
+/// Datagrams after which those that follow hear of them.
+const READS: usize = 256;
+/// Events that wait to be followed; beyond, a dump is the shorter way.
+const LIMIT: usize = 1 << 18;
+/// Pause after something was read.
+const REST: Duration = Duration::from_millis(1);
 /// Datagrams that are thrown away at once: several times what the largest queue holds.
 const DISCARDS: usize = 1 << 20;
 
 /// The subscribed socket.
 pub struct Monitor {
-    socket: TokioSocket,
-    buffer: Vec<u8>,
-    /// Events that nobody has taken yet, and since when at most they wait.
-    waiting: VecDeque<(Instant, Event)>,
-    /// The earliest that what is read next can have come: when the socket was last seen dry. Absent
-    /// while nothing else is done than waiting for it.
-    dry: Option<Instant>,
-    /// The socket was not seen dry when it was last read.
-    more: bool,
+    inbox: Arc<Inbox>,
+    reader: Reader,
 }
 
-/// What one wake-up brought.
+/// Who has the socket.
+enum Reader {
+    /// Nobody reads it yet.
+    Idle(Socket),
+    Running {
+        thread: JoinHandle<()>,
+        /// The thread ends when this is closed.
+        alive: PipeWriter,
+    },
+    Ended,
+}
+
+/// What one call brought.
 #[derive(Clone, Copy, Debug)]
 pub struct Received {
-    /// When the first message was found waiting; of one that came while others were dealt with, when
-    /// the socket was last seen empty before.
+    /// Before when the first message did not wait in the kernel.
     pub since: Instant,
     /// Netlink messages read, of use or not.
     pub messages: u64,
     /// What ixmap does not know of them.
     pub unknown: Unknown,
-    /// The kernel dropped messages.
-    pub overrun: bool,
+    /// Times that messages were lost: the kernel dropped them, or too many waited here.
+    pub overruns: u64,
+}
+
+/// What was read and not handed on.
+#[derive(Default)]
+struct Inbox {
+    read: Mutex<Read>,
+    news: Notify,
+}
+
+#[derive(Default)]
+struct Read {
+    /// Each with the time since when at most it waits.
+    waiting: VecDeque<(Instant, Event)>,
+    messages: u64,
+    unknown: Unknown,
+    overruns: u64,
+    broken: Option<io::Error>,
 }
 
 impl Monitor {
-    /// Subscribes; from here on no change is missed unnoticed. Needs a tokio runtime.
+    /// Subscribes; from [`Monitor::listen`] on no change is missed unnoticed.
     ///
     /// # Errors
     /// The socket cannot be opened, or the kernel lacks a group.
     pub fn open(settings: &Settings) -> Result<Monitor, NetlinkError> {
-        let mut socket = TokioSocket::new(NETLINK_ROUTE).map_err(NetlinkError::Open)?;
-        socket::prepare(socket.socket_mut(), settings.receive_buffer)
-            .map_err(NetlinkError::Open)?;
+        let mut socket = Socket::new(NETLINK_ROUTE).map_err(NetlinkError::Open)?;
+        socket::prepare(&mut socket, settings.receive_buffer).map_err(NetlinkError::Open)?;
+        socket.set_non_blocking(true).map_err(NetlinkError::Open)?;
         for group in GROUPS {
             socket
-                .socket_mut()
                 .add_membership(group)
                 .map_err(|source| NetlinkError::Subscribe { group, source })?;
         }
         Ok(Monitor {
+            inbox: Arc::default(),
+            reader: Reader::Idle(socket),
+        })
+    }
+
+    /// Throws away what waits, and receives what comes from now on.
+    ///
+    /// # Errors
+    /// The socket is broken, or there is no thread to be had.
+    pub fn listen(&mut self) -> Result<(), NetlinkError> {
+        let Reader::Idle(socket) = std::mem::replace(&mut self.reader, Reader::Ended) else {
+            return Ok(());
+        };
+        let mut listener = Listener {
             socket,
             buffer: Vec::with_capacity(socket::DATAGRAM),
-            waiting: VecDeque::new(),
-            dry: None,
-            more: false,
-        })
+            inbox: Arc::clone(&self.inbox),
+        };
+        listener.discard().map_err(NetlinkError::Receive)?;
+        let (ended, alive) = io::pipe().map_err(NetlinkError::Receive)?;
+        let thread = thread::Builder::new()
+            .name("ixmap-netlink".to_owned())
+            .spawn(move || listener.run(&ended))
+            .map_err(NetlinkError::Receive)?;
+        self.reader = Reader::Running { thread, alive };
+        Ok(())
     }
 
     /// Waits for news and appends a batch of it to `events`.
@@ -101,143 +147,193 @@ impl Monitor {
     ///
     /// # Errors
     /// The socket is broken.
-    pub async fn receive(&mut self, events: &mut Vec<Event>) -> Result<Received, NetlinkError> {
-        if self.waiting().is_some() {
-            // Between two batches others on this thread have their turn.
-            tokio::task::yield_now().await;
+    pub async fn receive(&self, events: &mut Vec<Event>) -> Result<Received, NetlinkError> {
+        loop {
+            if let Some(received) = self.inbox.read().take(events) {
+                return received.map_err(NetlinkError::Receive);
+            }
+            self.inbox.news.notified().await;
         }
-        poll_fn(|context| self.poll_receive(context, events)).await
     }
 
     /// Since when at most the oldest message waits that was not handed on.
     pub fn waiting(&self) -> Option<Instant> {
-        let read = self.waiting.front().map(|(since, _)| *since);
-        read.or(self.dry.filter(|_| self.more))
+        self.inbox.read().waiting.front().map(|(since, _)| *since)
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        let reader = std::mem::replace(&mut self.reader, Reader::Ended);
+        if let Reader::Running { thread, alive } = reader {
+            drop(alive);
+            // It says nothing but that it panicked, which the panic itself has said.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Inbox {
+    fn read(&self) -> MutexGuard<'_, Read> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Read {
+    /// A batch of what waits, if there is anything to tell.
+    fn take(&mut self, events: &mut Vec<Event>) -> Option<io::Result<Received>> {
+        if let Some(error) = self.broken.take() {
+            return Some(Err(error));
+        }
+        if self.messages == 0 && self.waiting.is_empty() {
+            return None;
+        }
+        let oldest = self.waiting.front().map(|(since, _)| *since);
+        let batch = self.waiting.len().min(BATCH);
+        events.extend(self.waiting.drain(..batch).map(|(_, event)| event));
+        Some(Ok(Received {
+            since: oldest.unwrap_or_else(Instant::now),
+            messages: std::mem::take(&mut self.messages),
+            unknown: std::mem::take(&mut self.unknown),
+            overruns: std::mem::take(&mut self.overruns),
+        }))
     }
 
-    /// Throws away what waits to be received.
-    ///
-    /// # Errors
-    /// The socket is broken.
-    pub(super) fn discard(&mut self) -> Result<(), NetlinkError> {
-        self.empty().map_err(NetlinkError::Receive)
+    /// Decodes one datagram and counts its messages.
+    fn put(&mut self, datagram: &[u8], since: Instant) {
+        for message in Messages::new(datagram) {
+            self.messages += 1;
+            match message {
+                Ok(message) => {
+                    self.unknown.count(&message);
+                    let event = decode(&message);
+                    let silent = silent_change(&message, event.as_ref());
+                    let events = event.into_iter().chain(silent);
+                    self.waiting.extend(events.map(|event| (since, event)));
+                }
+                Err(error) => {
+                    let why = error.to_string();
+                    self.waiting.push_back((since, Event::Doubt { why }));
+                }
+            }
+        }
+        if self.waiting.len() > LIMIT {
+            self.lose("more changes came than can be followed", since);
+        }
     }
 
-    fn empty(&mut self) -> io::Result<()> {
+    /// A dump knows it all, and followed after that, what waits would undo what was lost.
+    fn lose(&mut self, why: &str, since: Instant) {
+        let oldest = self.waiting.front().map_or(since, |(since, _)| *since);
         self.waiting.clear();
-        (self.dry, self.more) = (None, false);
+        let why = why.to_owned();
+        self.waiting.push_back((oldest, Event::Doubt { why }));
+        self.overruns += 1;
+    }
+}
+
+/// The thread that reads the socket.
+struct Listener {
+    socket: Socket,
+    buffer: Vec<u8>,
+    inbox: Arc<Inbox>,
+}
+
+impl Listener {
+    /// Reads until `ended` is closed at its other end, or the socket breaks.
+    fn run(mut self, ended: &PipeReader) {
+        if let Err(error) = self.listen(ended) {
+            self.inbox.read().broken = Some(error);
+            self.inbox.news.notify_one();
+        }
+    }
+
+    fn listen(&mut self, ended: &PipeReader) -> io::Result<()> {
+        // When the socket was last seen empty, unless that is long ago.
+        let mut dry = None;
+        loop {
+            let patience = dry.map(|_| Timespec::default());
+            match self.wait(ended, patience.as_ref())? {
+                Woken::End => return Ok(()),
+                Woken::Nothing => dry = None,
+                Woken::News => {
+                    let since = *dry.get_or_insert_with(Instant::now);
+                    if self.drain(since)? < READS {
+                        dry = Some(Instant::now());
+                        thread::sleep(REST);
+                    }
+                }
+            }
+        }
+    }
+
+    fn wait(&self, ended: &PipeReader, patience: Option<&Timespec>) -> io::Result<Woken> {
+        let mut sources = [
+            PollFd::new(&self.socket, PollFlags::IN),
+            PollFd::new(ended, PollFlags::IN),
+        ];
+        match poll(&mut sources, patience) {
+            Ok(_) if !sources[1].revents().is_empty() => Ok(Woken::End),
+            Ok(0) | Err(Errno::INTR) => Ok(Woken::Nothing),
+            Ok(_) => Ok(Woken::News),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads what the kernel has, within bounds; returns how many datagrams that were.
+    fn drain(&mut self, since: Instant) -> io::Result<usize> {
+        let mut datagrams = 0;
+        while datagrams < READS {
+            match self.receive() {
+                // Only the kernel, port 0, is believed.
+                Ok(Some(Datagram::Foreign)) => {}
+                // One that was cut ends in a doubt.
+                Ok(Some(Datagram::Whole | Datagram::Cut)) => {
+                    self.inbox.read().put(&self.buffer, since);
+                }
+                Ok(None) => break,
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    self.discard()?;
+                    self.inbox.read().lose("netlink events were lost", since);
+                }
+                Err(error) => return Err(error),
+            }
+            datagrams += 1;
+        }
+        if datagrams > 0 {
+            self.inbox.news.notify_one();
+        }
+        Ok(datagrams)
+    }
+
+    fn discard(&mut self) -> io::Result<()> {
         for _ in 0..DISCARDS {
-            match socket::receive(self.socket.socket_ref(), &mut self.buffer) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            match self.receive() {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    fn poll_receive(
-        &mut self,
-        context: &mut Context<'_>,
-        events: &mut Vec<Event>,
-    ) -> Poll<Result<Received, NetlinkError>> {
-        let mut received = Received {
-            since: Instant::now(),
-            messages: 0,
-            unknown: Unknown::default(),
-            overrun: false,
-        };
-        if let Err(error) = self.drain(&mut received) {
-            return Poll::Ready(Err(NetlinkError::Receive(error)));
-        }
-        while self.waiting.is_empty() && received.messages == 0 {
-            self.dry = None;
-            // One that comes right now: as any other.
-            self.buffer.clear();
-            let polled = ready!(self.socket.poll_recv_from(context, &mut self.buffer));
-            self.dry = Some(received.since);
-            let whole = polled.map(|sender| sender.port_number() == 0);
-            if let Err(error) = self.heed(whole, received.since, &mut received) {
-                return Poll::Ready(Err(NetlinkError::Receive(error)));
+    /// Reads one datagram into the buffer, if there is one.
+    fn receive(&mut self) -> io::Result<Option<Datagram>> {
+        loop {
+            match socket::receive(&self.socket, &mut self.buffer) {
+                Ok(datagram) => return Ok(Some(datagram)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
-        if let Some((since, _)) = self.waiting.front() {
-            received.since = *since;
-        }
-        let batch = self.waiting.len().min(BATCH);
-        events.extend(self.waiting.drain(..batch).map(|(_, event)| event));
-        Poll::Ready(Ok(received))
-    }
-
-    /// Reads what the kernel has, within bounds.
-    fn drain(&mut self, received: &mut Received) -> io::Result<()> {
-        let since = self.dry.unwrap_or_else(Instant::now);
-        for _ in 0..READS {
-            if self.waiting.len() >= AHEAD {
-                break;
-            }
-            let read = socket::receive(self.socket.socket_ref(), &mut self.buffer);
-            let whole = match read {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    (self.dry, self.more) = (Some(Instant::now()), false);
-                    return Ok(());
-                }
-                read => read.map(|datagram| !matches!(datagram, Datagram::Foreign)),
-            };
-            self.heed(whole, since, received)?;
-        }
-        (self.dry, self.more) = (Some(since), true);
-        Ok(())
-    }
-
-    /// Takes in what one read brought: a datagram, which is the kernel's or is not, or an error.
-    fn heed(
-        &mut self,
-        read: io::Result<bool>,
-        since: Instant,
-        received: &mut Received,
-    ) -> io::Result<()> {
-        match read {
-            // Only the kernel, port 0, is believed. A datagram that was cut ends in a doubt.
-            Ok(true) => {
-                let events = take(&self.buffer, received);
-                self.waiting
-                    .extend(events.into_iter().map(|event| (since, event)));
-            }
-            Ok(false) => {}
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                received.overrun = true;
-                // The dump knows it all, and followed after that it would undo what was lost.
-                self.empty()?;
-                let why = "netlink events were lost".to_owned();
-                self.waiting.push_back((since, Event::Doubt { why }));
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-        Ok(())
     }
 }
 
-/// Decodes one datagram and counts its messages.
-fn take(datagram: &[u8], received: &mut Received) -> Vec<Event> {
-    let mut events = Vec::new();
-    for message in Messages::new(datagram) {
-        received.messages += 1;
-        match message {
-            Ok(message) => {
-                received.unknown.count(&message);
-                let event = decode(&message);
-                let silent = silent_change(&message, event.as_ref());
-                events.extend(event);
-                events.extend(silent);
-            }
-            Err(error) => events.push(Event::Doubt {
-                why: error.to_string(),
-            }),
-        }
-    }
-    events
+/// What ended a wait.
+enum Woken {
+    News,
+    Nothing,
+    End,
 }

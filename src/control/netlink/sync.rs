@@ -50,7 +50,7 @@ impl Default for Settings {
 pub struct Counters {
     /// Netlink messages read from the event socket.
     pub messages: u64,
-    /// Times the kernel dropped events.
+    /// Times that events were lost: the kernel dropped them, or too many waited to be followed.
     pub overruns: u64,
     /// Dumps taken over after the first.
     pub resyncs: u64,
@@ -162,7 +162,7 @@ impl Keeper {
     pub async fn next(&mut self) -> Result<Update, NetlinkError> {
         if !self.synced && self.task.is_none() {
             // What was said until now, the dump contains.
-            self.monitor.discard()?;
+            self.monitor.listen()?;
             self.start_dump();
         }
         loop {
@@ -277,7 +277,7 @@ impl Keeper {
     /// Applies a batch of events to the tables in use, and queues it while a dump runs.
     fn follow(&mut self, received: Received, changes: &mut Changes) {
         self.counters.messages += received.messages;
-        self.counters.overruns += u64::from(received.overrun);
+        self.counters.overruns += received.overruns;
         self.counters.unknown.messages += received.unknown.messages;
         self.counters.unknown.attributes += received.unknown.attributes;
         let dumping = self.task.is_some() && !self.auditing;
