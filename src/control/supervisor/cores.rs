@@ -3,10 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustix::process::setpriority_process;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::control::config::Machine;
 use crate::shared::config::Config;
+
+/// Of control's threads.
+const NICE: i32 = -10;
 
 /// The configured cores, or else the last one.
 pub(super) fn of_workers(config: &Config, machine: &Machine) -> Vec<usize> {
@@ -29,6 +33,15 @@ pub(super) fn keep_off(workers: &[usize], machine: &Machine) {
     // Refused for the empty set, when workers have every core: control shares them then.
     if let Err(error) = sched_setaffinity(None, &set) {
         tracing::debug!("control shares the workers' cores: {error}");
+    }
+}
+
+/// Lets this thread, and all that it starts, go before others: whoever fills the kernel with routes
+/// would else take the time that it takes to follow them.
+pub(super) fn go_first() {
+    // Refused without CAP_SYS_NICE.
+    if let Err(error) = setpriority_process(None, NICE) {
+        tracing::debug!("control has no priority over others: {error}");
     }
 }
 

@@ -45,7 +45,10 @@ use crate::shared::port::{MAX_PORTS, PortId};
 const TICK: Duration = Duration::from_secs(1);
 
 /// The least time between two worlds.
-const PUBLISH_INTERVAL: Duration = Duration::from_millis(2);
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(5);
+
+/// The most that becomes of it while the mirror is far behind.
+const LONGEST_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The least time between two tries of a table that did not fit: each compiles all of it.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -94,6 +97,7 @@ pub struct Options {
 pub fn run(options: Options) -> Result<(), StartError> {
     let cores = cores::of_workers(&options.config, &options.machine);
     cores::keep_off(&cores, &options.machine);
+    cores::go_first();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("ixmap-control")
@@ -310,7 +314,9 @@ impl Daemon {
     /// Publishes now, or shortly when the last time was a moment ago: under a flood of changes
     /// worlds are made at a bounded rate.
     fn publish_soon(&mut self) {
-        let due = self.published + PUBLISH_INTERVAL;
+        // The farther behind, the more at once, which costs less each.
+        let interval = PUBLISH_INTERVAL.max(self.lag / 2).min(LONGEST_INTERVAL);
+        let due = self.published + interval;
         if Instant::now() >= due {
             self.publish();
         } else {

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
 use arrayvec::ArrayVec;
+use rustix::process::setpriority_process;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use self::attachment::bytes;
@@ -105,7 +106,9 @@ fn pin(core: usize) -> io::Result<()> {
     }
     let mut set = CpuSet::new();
     set.set(core);
-    sched_setaffinity(None, &set).map_err(|_| refused())
+    sched_setaffinity(None, &set).map_err(|_| refused())?;
+    // Who has a core to himself need not go before others, and the kernel's threads there must run.
+    Ok(setpriority_process(None, 0)?)
 }
 
 /// A worker with everything that it looks at between bursts.
