@@ -248,7 +248,7 @@ fn mirror(text: &mut Text, status: &Status) {
     text.family(
         name,
         "counter",
-        "Times that the netlink socket's buffer overran.",
+        "Times that netlink events were lost, in the kernel's queue or in ixmapd's.",
     );
     text.sample(name, &[], mirror.overruns);
     let name = "ixmap_netlink_resyncs_total";

@@ -272,10 +272,8 @@ impl<P: Prefix> Family<P> {
         let changed: HashMap<u32, Option<u32>> = changed
             .into_iter()
             .map(|(slot, list)| {
-                (
-                    slot,
-                    (!list.is_empty()).then(|| slot_of(&mut self.lists, &list)),
-                )
+                let new = (!list.is_empty()).then(|| slot_of(&mut self.lists, &list));
+                (slot, new)
             })
             .collect();
         let Family {
@@ -315,22 +313,11 @@ impl<P: Prefix> Family<P> {
         let ours: Vec<Option<u32>> = slots.map(|list| self.lists.find(list?.as_ref())).collect();
         let same = |own: &u32, others: &u32| ours.get(*others as usize) == Some(&Some(*own));
         let none = BTreeMap::new();
-        let all: BTreeSet<u32> = self
-            .tables
-            .keys()
-            .chain(other.tables.keys())
-            .copied()
-            .collect();
-        for table in all {
-            let [own, others] = [self, other].map(|family| family.tables.get(&table));
-            differences(
-                own.unwrap_or(&none),
-                others.unwrap_or(&none),
-                same,
-                |prefix| {
-                    differs(prefix.net());
-                },
-            );
+        let tables: BTreeSet<&u32> = self.tables.keys().chain(other.tables.keys()).collect();
+        for table in tables {
+            let [own, others] =
+                [self, other].map(|family| family.tables.get(table).unwrap_or(&none));
+            differences(own, others, same, |prefix| differs(prefix.net()));
         }
     }
 }

@@ -337,3 +337,25 @@ enum Woken {
     Nothing,
     End,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_that_are_too_many_to_follow_become_one_doubt_as_old_as_the_oldest() {
+        let mut read = Read::default();
+        let (first, last) = (Instant::now(), Instant::now() + REST);
+        for index in 0..u32::try_from(LIMIT).unwrap() {
+            read.waiting.push_back((first, Event::LinkGone { index }));
+        }
+        // Not a message, so a doubt of its own, and one too many.
+        read.put(&[0], last);
+        let mut events = Vec::new();
+        let received = read.take(&mut events).unwrap().unwrap();
+        let why = "more changes came than can be followed".to_owned();
+        assert_eq!(events, [Event::Doubt { why }]);
+        assert_eq!((received.since, received.overruns), (first, 1));
+        assert!(read.take(&mut events).is_none());
+    }
+}

@@ -98,7 +98,7 @@ pub fn start(name: String, setup: Setup) -> io::Result<JoinHandle<()>> {
     Ok(thread)
 }
 
-/// Keeps this thread on one core.
+/// Keeps this thread on one core, with no priority there.
 fn pin(core: usize) -> io::Result<()> {
     let refused = || io::Error::other("it is offline, or not for this process: see `lscpu -e`");
     if core >= CpuSet::MAX_CPU {
@@ -107,8 +107,10 @@ fn pin(core: usize) -> io::Result<()> {
     let mut set = CpuSet::new();
     set.set(core);
     sched_setaffinity(None, &set).map_err(|_| refused())?;
-    // Who has a core to himself need not go before others, and the kernel's threads there must run.
-    Ok(setpriority_process(None, 0)?)
+    // Not as control, which goes before others: the kernel's threads on the core must run. Refused
+    // only to who may not go first either.
+    let _ = setpriority_process(None, 0);
+    Ok(())
 }
 
 /// A worker with everything that it looks at between bursts.

@@ -89,7 +89,7 @@ pub struct Mirror {
     pub fault: Option<String>,
     /// Full dumps since the first.
     pub resyncs: u64,
-    /// Times the netlink socket's buffer overran.
+    /// Times that netlink events were lost, in the kernel's queue or in ixmapd's.
     pub overruns: u64,
     /// From the kernel's word to the FIB, at the last change.
     pub lag_seconds: f64,
