@@ -443,10 +443,15 @@ fn an_overrun_is_counted_and_recovered_from() {
 /// A queue that overran still has what came before the gap.
 #[test]
 fn what_came_before_lost_events_is_not_followed_after_the_dump_for_them() {
-    Lab::run(Settings::default(), async |lab| {
+    // Some hundred events, which come in a few milliseconds.
+    let settings = Settings {
+        receive_buffer: 64 << 10,
+        ..Settings::default()
+    };
+    Lab::run(settings, async |lab| {
         for _ in 0..2 {
-            ip_batch(&burst(60_000, "add"));
-            ip_batch(&burst(60_000, "del"));
+            ip_batch(&burst(20_000, "add"));
+            ip_batch(&burst(20_000, "del"));
         }
         lab.settled().await;
         assert_eq!(lab.burst_routes(), 0);
