@@ -148,6 +148,10 @@ impl Monitor {
     /// # Errors
     /// The socket is broken.
     pub async fn receive(&self, events: &mut Vec<Event>) -> Result<Received, NetlinkError> {
+        if self.waiting().is_some() {
+            // Between two batches others on this thread have their turn.
+            tokio::task::yield_now().await;
+        }
         loop {
             if let Some(received) = self.inbox.read().take(events) {
                 return received.map_err(NetlinkError::Receive);
