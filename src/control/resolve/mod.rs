@@ -32,7 +32,7 @@ use self::tables::{Adjacencies, Groups, NextHop, Spec, SpecAction};
 use super::mirror::{Changes, Mirror, Route};
 use crate::shared::fib::{
     AddressSet, Adjacency, Exhausted, Fib, GroupId, HashPolicy, Interface, Interfaces, KernelOnly,
-    ReversePath, Rewrite, Table, World,
+    ReversePath, Rewrite, Table, WARM, World,
 };
 use crate::shared::mac::MacAddr;
 use crate::shared::port::PortId;
@@ -49,9 +49,6 @@ pub struct PortFacts {
     /// rp_filter in force.
     pub reverse_path: ReversePath,
 }
-
-/// Prefixes that the tables are prepared for at once.
-const TOGETHER: usize = 32;
 
 /// Ports by the ifindex of their TAP.
 type Ports = HashMap<u32, (PortId, PortFacts)>;
@@ -178,7 +175,7 @@ impl Resolver {
         }
         let behind = prefixes_behind(&flipped, mirror);
         let prefixes: Vec<IpNet> = changes.prefixes.union(&behind).copied().collect();
-        for some in prefixes.chunks(TOGETHER) {
+        for some in prefixes.chunks(WARM) {
             self.warm(some);
             for prefix in some {
                 self.follow_prefix(*prefix, mirror);
@@ -202,8 +199,8 @@ impl Resolver {
             IpNet::V4(_) => None,
             IpNet::V6(net) => Some(u128::from(net.addr())),
         });
-        self.fib4.warm(&ipv4.collect::<ArrayVec<_, TOGETHER>>());
-        self.fib6.warm(&ipv6.collect::<ArrayVec<_, TOGETHER>>());
+        self.fib4.warm(&ipv4.collect::<ArrayVec<_, WARM>>());
+        self.fib6.warm(&ipv6.collect::<ArrayVec<_, WARM>>());
     }
 
     /// Looks at all that the mirror has; it had nothing before.

@@ -38,6 +38,7 @@ pub use group::{Action, Buckets, Group, GroupId, Way};
 pub use locals::AddressSet;
 pub use packed::{Pack, PackedTable};
 pub use path::{Path, Vectored};
+pub use rib::WARM;
 pub use table::{Exhausted, Fib, Table};
 pub use world::{
     HashFields, HashPolicy, Interface, Interfaces, KernelOnly, Publisher, ReversePath, World,

@@ -26,8 +26,8 @@ pub(super) const COARSE: u8 = 4;
 pub(super) const STRIDE: u8 = 8;
 /// Levels of nodes that one block may take in.
 pub(super) const LEVELS: u8 = 4;
-/// Slots to warm up at once.
-pub(super) const WARM: usize = 32;
+/// Prefixes to prepare for at once.
+pub const WARM: usize = 32;
 /// Nodes on the way to the longest prefix.
 const DEEPEST: usize = 14;
 

@@ -169,7 +169,8 @@ impl<A: Lpm> Table<A> {
         (leaf != 0).then(|| GroupId::from_leaf(leaf))
     }
 
-    /// Prepares for the prefixes being set or removed soon: a matter of time only. For a few dozen.
+    /// Prepares for the prefixes being set or removed soon: a matter of time only. For the first [`WARM`]
+    /// of them.
     pub fn warm(&self, prefixes: &[A]) {
         self.rib.warm(prefixes.iter().map(|prefix| prefix.top()));
     }
