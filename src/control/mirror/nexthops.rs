@@ -77,6 +77,9 @@ impl Mirror {
     /// Before routes or objects are added: nothing new may go through an object that is gone, or
     /// find its place among routes that are.
     pub(super) fn sweep_before(&mut self, event: &Event, changes: &mut Changes) {
+        if self.ended.is_empty() {
+            return;
+        }
         let waits = match event {
             Event::NextHopSet { id, .. } => self.ended.contains(id),
             Event::RouteSet { key, route, .. } => {
