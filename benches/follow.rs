@@ -185,6 +185,7 @@ impl Router {
             let events: Vec<Event> = batch.iter().map(|key| event(*key)).collect();
             let mut changes = Changes::default();
             spent.mirror += timed(|| {
+                self.mirror.warm(&events);
                 for event in events {
                     assert!(self.mirror.begin(event, &mut changes).is_none());
                 }

@@ -124,6 +124,15 @@ impl Mirror {
         self.follow(event, changes)
     }
 
+    /// Prepares for a row of events: a matter of time only.
+    pub fn warm(&self, events: &[Event]) {
+        for event in events {
+            if let Event::RouteSet { key, .. } | Event::RouteGone { key, .. } = event {
+                self.routes.warm(key);
+            }
+        }
+    }
+
     /// Ends a row of events: what several of them have in common is done once for all.
     pub fn finish(&mut self, changes: &mut Changes) {
         self.sweep(changes);

@@ -127,8 +127,13 @@ impl Mirror {
         self.routes.iter()
     }
 
-    /// The keys that have a route of which `is_meant` is true; it is asked but once for all that are
-    /// alike.
+    /// The prefixes of a table in order, IPv4 first.
+    pub fn prefixes(&self, table: u32) -> impl Iterator<Item = IpNet> {
+        self.routes.prefixes(table)
+    }
+
+    /// The keys that have a route of which `is_meant` is true, in no order; it is asked but once for all
+    /// that are alike.
     pub fn routes_with<'a>(
         &'a self,
         is_meant: &dyn Fn(&Route) -> bool,
@@ -136,7 +141,8 @@ impl Mirror {
         self.routes.with(is_meant)
     }
 
-    /// The prefixes of a table that lie within `prefix`, itself included.
+    /// The prefixes of a table that lie within `prefix`, itself included, in no order. Looks at all that
+    /// the table has, unless `prefix` is one address.
     pub fn prefixes_within(&self, table: u32, prefix: IpNet) -> impl Iterator<Item = IpNet> {
         self.routes.within(table, prefix)
     }

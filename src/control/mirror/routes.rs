@@ -3,21 +3,30 @@
 //! A full table has a million prefixes, and a few thousand ways to go: what lies behind a prefix, an
 //! ordered list of routes, is kept once for all prefixes that have the same. So a prefix costs a few
 //! tens of bytes, and what an interface's end does to all routes is worked out once a list.
+//!
+//! Prefixes are hashed: a routing daemon sets them in disorder, and every step down a tree of a million
+//! waits for memory. Where their order matters, they are sorted.
 
-use std::collections::btree_map::Entry;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
+use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use foldhash::fast::RandomState;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::lists::Outcome;
-use super::replace::differences;
 use super::types::{Route, RouteKey};
 use crate::control::slots::Slots;
 
 /// Prefix lengths of both families: 0 to 128.
 const LENGTHS: usize = 129;
+
+/// The same for all maps: two of the same prefixes have them in much the same order, so that to compare
+/// them takes no walk all over memory.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
 /// All routes.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -38,12 +47,25 @@ impl Routes {
         }
     }
 
+    /// Reads what a change of a key is about to read: many keys are waited for at once.
+    pub(super) fn warm(&self, key: &RouteKey) {
+        match key.prefix {
+            IpNet::V4(net) => self.ipv4.warm(key.table, net.into()),
+            IpNet::V6(net) => self.ipv6.warm(key.table, net),
+        }
+    }
+
     /// Every key with its routes, IPv4 first, by table and prefix.
     pub(super) fn iter(&self) -> impl Iterator<Item = (RouteKey, &[Route])> {
         self.ipv4.iter().chain(self.ipv6.iter())
     }
 
-    /// The keys that have a route of which `is_meant` is true.
+    /// The prefixes of a table in order, IPv4 first.
+    pub(super) fn prefixes(&self, table: u32) -> impl Iterator<Item = IpNet> {
+        self.ipv4.prefixes(table).chain(self.ipv6.prefixes(table))
+    }
+
+    /// The keys that have a route of which `is_meant` is true, in no order.
     pub(super) fn with<'a>(
         &'a self,
         is_meant: &dyn Fn(&Route) -> bool,
@@ -51,14 +73,16 @@ impl Routes {
         self.ipv4.with(is_meant).chain(self.ipv6.with(is_meant))
     }
 
-    /// The prefixes of a table within `prefix`, itself included.
+    /// The prefixes of a table within `prefix`, itself included, in no order. Looks at all that the
+    /// table has, unless `prefix` is one address.
     pub(super) fn within(&self, table: u32, prefix: IpNet) -> Box<dyn Iterator<Item = IpNet> + '_> {
         match prefix {
-            IpNet::V4(net) => {
-                let last = Ipv4Net::from(net.broadcast());
-                Box::new(self.ipv4.within(table, net.into(), last.into()))
+            _ if prefix.prefix_len() == prefix.max_prefix_len() => {
+                let key = RouteKey { table, prefix };
+                Box::new((!self.get(&key).is_empty()).then_some(prefix).into_iter())
             }
-            IpNet::V6(net) => Box::new(self.ipv6.within(table, net, net.broadcast().into())),
+            IpNet::V4(_) => Box::new(self.ipv4.within(table, prefix)),
+            IpNet::V6(_) => Box::new(self.ipv6.within(table, prefix)),
         }
     }
 
@@ -134,11 +158,14 @@ impl Default for Lengths {
     }
 }
 
+/// By prefix: the slot of its list, which is not empty.
+type Table<P> = HashMap<P, u32, RandomState>;
+
 /// The routes of a family, whose prefixes are told apart as `P`.
 #[derive(Clone, Debug)]
 struct Family<P> {
-    /// By table and prefix: the slot of its list, which is not empty. No table is.
-    tables: BTreeMap<u32, BTreeMap<P, u32>>,
+    /// None is empty.
+    tables: BTreeMap<u32, Table<P>>,
     lists: Slots<Arc<[Route]>>,
     lengths: Lengths,
     /// Room for the list that is edited.
@@ -158,7 +185,7 @@ impl<P> Default for Family<P> {
 
 impl<P: Prefix> Family<P> {
     fn len(&self) -> usize {
-        self.tables.values().map(BTreeMap::len).sum()
+        self.tables.values().map(HashMap::len).sum()
     }
 
     fn list(&self, slot: u32) -> &[Route] {
@@ -171,21 +198,21 @@ impl<P: Prefix> Family<P> {
         slot.map_or(&[], |slot| self.list(*slot))
     }
 
-    /// Every key with the slot of its list, by table and prefix.
-    fn slots(&self) -> impl Iterator<Item = (RouteKey, u32)> {
-        self.tables.iter().flat_map(|(table, prefixes)| {
-            let key = |prefix: &P| RouteKey {
-                table: *table,
-                prefix: prefix.net(),
-            };
-            prefixes
-                .iter()
-                .map(move |(prefix, slot)| (key(prefix), *slot))
-        })
+    fn warm(&self, table: u32, prefix: P) {
+        let prefixes = self.tables.get(&table);
+        black_box(prefixes.is_some_and(|prefixes| prefixes.contains_key(&prefix)));
     }
 
     fn iter(&self) -> impl Iterator<Item = (RouteKey, &[Route])> {
-        self.slots().map(|(key, slot)| (key, self.list(slot)))
+        self.tables.iter().flat_map(|(table, prefixes)| {
+            let sorted = in_order(prefixes).into_iter();
+            sorted.map(|(prefix, slot)| (prefix.key(*table), self.list(slot)))
+        })
+    }
+
+    fn prefixes(&self, table: u32) -> impl Iterator<Item = IpNet> {
+        let sorted = self.tables.get(&table).into_iter().flat_map(in_order);
+        sorted.map(|(prefix, _)| prefix.net())
     }
 
     fn with<'a>(
@@ -196,17 +223,20 @@ impl<P: Prefix> Family<P> {
         let meant = lists.filter(|(_, list)| list.iter().any(is_meant));
         let meant: HashSet<u32> = meant.map(|(slot, _)| slot).collect();
         // Without such a list, prefixes are not looked at.
-        let slots = (!meant.is_empty()).then(|| self.slots());
-        let slots = slots.into_iter().flatten();
-        slots
-            .filter(move |(_, slot)| meant.contains(slot))
+        let tables = (!meant.is_empty()).then_some(&self.tables);
+        let all = tables.into_iter().flatten().flat_map(|(table, prefixes)| {
+            prefixes
+                .iter()
+                .map(move |(prefix, slot)| (prefix.key(*table), slot))
+        });
+        all.filter(move |(_, slot)| meant.contains(slot))
             .map(|(key, _)| key)
     }
 
-    fn within(&self, table: u32, first: P, last: P) -> impl Iterator<Item = IpNet> {
-        let prefixes = self.tables.get(&table).into_iter();
-        let range = prefixes.flat_map(move |prefixes| prefixes.range(first..=last));
-        range.map(|(prefix, _)| prefix.net())
+    fn within(&self, table: u32, outer: IpNet) -> impl Iterator<Item = IpNet> {
+        let prefixes = self.tables.get(&table).into_iter().flat_map(HashMap::keys);
+        let prefixes = prefixes.map(|prefix| prefix.net());
+        prefixes.filter(move |prefix| outer.contains(prefix))
     }
 
     fn edit(
@@ -215,7 +245,8 @@ impl<P: Prefix> Family<P> {
         prefix: P,
         edit: impl FnOnce(&mut Vec<Route>) -> Outcome,
     ) -> Outcome {
-        let prefixes = self.tables.entry(table).or_default();
+        let prefixes = self.tables.entry(table);
+        let prefixes = prefixes.or_insert_with(|| Table::with_hasher(HASHER.clone()));
         let entry = prefixes.entry(prefix);
         let old = match &entry {
             Entry::Occupied(slot) => Some(*slot.get()),
@@ -311,13 +342,20 @@ impl<P: Prefix> Family<P> {
         // Slots differ though lists are equal: what is `other`'s called here?
         let slots = other.lists.slots();
         let ours: Vec<Option<u32>> = slots.map(|list| self.lists.find(list?.as_ref())).collect();
-        let same = |own: &u32, others: &u32| ours.get(*others as usize) == Some(&Some(*own));
-        let none = BTreeMap::new();
+        let ours = |others: &u32| ours.get(*others as usize).copied().flatten();
+        let none = Table::with_hasher(HASHER.clone());
         let tables: BTreeSet<&u32> = self.tables.keys().chain(other.tables.keys()).collect();
         for table in tables {
             let [own, others] =
                 [self, other].map(|family| family.tables.get(table).unwrap_or(&none));
-            differences(own, others, same, |prefix| differs(prefix.net()));
+            for (prefix, slot) in own {
+                if others.get(prefix).and_then(ours) != Some(*slot) {
+                    differs(prefix.net());
+                }
+            }
+            let is_new = |prefix: &&P| !own.contains_key(prefix);
+            let new = others.keys().filter(is_new);
+            new.for_each(|prefix| differs(prefix.net()));
         }
     }
 }
@@ -337,13 +375,24 @@ fn slot_of(lists: &mut Slots<Arc<[Route]>>, list: &[Route]) -> u32 {
     known.unwrap_or_else(|| lists.take(list.into()))
 }
 
+fn in_order<P: Prefix>(table: &Table<P>) -> Vec<(P, u32)> {
+    let mut all: Vec<(P, u32)> = table.iter().map(|(prefix, slot)| (*prefix, *slot)).collect();
+    all.sort_unstable_by_key(|(prefix, _)| *prefix);
+    all
+}
+
 /// A prefix in a form that is small and quick to compare, by address and then by length.
-trait Prefix: Copy + Ord {
+trait Prefix: Copy + Ord + Hash {
     fn net(self) -> IpNet;
+
+    fn key(self, table: u32) -> RouteKey {
+        let prefix = self.net();
+        RouteKey { table, prefix }
+    }
 }
 
 /// An IPv4 prefix: the address, and the length in the lowest eight bits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 struct Prefix4(u64);
 
 impl From<Ipv4Net> for Prefix4 {

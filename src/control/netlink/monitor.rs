@@ -212,8 +212,12 @@ impl Read {
                     self.unknown.count(&message);
                     let event = decode(&message);
                     let silent = silent_change(&message, event.as_ref());
-                    let events = event.into_iter().chain(silent);
-                    self.waiting.extend(events.map(|event| (since, event)));
+                    if let Some(event) = event {
+                        self.waiting.push_back((since, event));
+                    }
+                    if let Some(silent) = silent {
+                        self.waiting.push_back((since, silent));
+                    }
                 }
                 Err(error) => {
                     let why = error.to_string();

@@ -281,6 +281,7 @@ impl Keeper {
         self.counters.unknown.messages += received.unknown.messages;
         self.counters.unknown.attributes += received.unknown.attributes;
         let dumping = self.task.is_some() && !self.auditing;
+        self.mirror.warm(&self.events);
         for event in std::mem::take(&mut self.events) {
             if dumping {
                 self.queue(&event, received.since);

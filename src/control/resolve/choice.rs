@@ -116,10 +116,13 @@ impl Resolver {
         }
         self.choose(prefix, mirror);
         // What it hides of the table that is asked last, or hid.
-        if !self.last4.is_empty() {
-            let within = mirror.prefixes_within(route::DEFAULT, prefix);
-            within
-                .filter(|inner| *inner != prefix)
+        if let IpNet::V4(outer) = prefix
+            && !self.last4.is_empty()
+        {
+            let within = self.last4.children(&outer).map(IpNet::from);
+            let inner: Vec<IpNet> = within.filter(|inner| *inner != prefix).collect();
+            inner
+                .into_iter()
                 .for_each(|inner| self.choose(inner, mirror));
         }
     }

@@ -208,16 +208,16 @@ impl Resolver {
         for link in mirror.links() {
             self.follow_link(link.index, mirror);
         }
-        let keys = || mirror.all_routes().map(|(key, _)| key);
-        for key in keys().filter(|key| key.table == route::LOCAL) {
-            self.follow_local(key.prefix, mirror);
+        for prefix in mirror.prefixes(route::LOCAL) {
+            self.follow_local(prefix, mirror);
         }
-        for key in keys().filter(|key| key.table == route::DEFAULT) {
-            self.follow_last(key.prefix, mirror);
+        for prefix in mirror.prefixes(route::DEFAULT) {
+            self.follow_last(prefix, mirror);
         }
-        const ASKED: [u32; 3] = [route::LOCAL, route::MAIN, route::DEFAULT];
-        for key in keys().filter(|key| ASKED.contains(&key.table)) {
-            self.choose(key.prefix, mirror);
+        for table in [route::LOCAL, route::MAIN, route::DEFAULT] {
+            for prefix in mirror.prefixes(table) {
+                self.choose(prefix, mirror);
+            }
         }
         for neighbour in mirror.neighbours() {
             self.place_host(neighbour.address, mirror);
