@@ -126,11 +126,16 @@ impl Mirror {
 
     /// Prepares for a row of events: a matter of time only.
     pub fn warm(&self, events: &[Event]) {
-        for event in events {
-            if let Event::RouteSet { key, .. } | Event::RouteGone { key, .. } = event {
-                self.routes.warm(key);
-            }
-        }
+        let keys = events.iter().filter_map(|event| match event {
+            Event::RouteSet { key, .. } | Event::RouteGone { key, .. } => Some(*key),
+            _ => None,
+        });
+        self.warm_keys(keys);
+    }
+
+    /// Prepares for a row of keys that are looked for.
+    pub fn warm_keys(&self, keys: impl Iterator<Item = RouteKey>) {
+        keys.for_each(|key| self.routes.warm(&key));
     }
 
     /// Ends a row of events: what several of them have in common is done once for all.
@@ -363,9 +368,7 @@ impl Mirror {
             });
             touched
         };
-        self.routes.edit_all(leaves, edit, |prefix| {
-            changes.prefixes.insert(prefix);
-        });
+        changes.add_prefixes(self.routes.edit_all(leaves, edit));
     }
 }
 

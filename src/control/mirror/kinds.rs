@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::Mirror;
 use super::apply::Doubt;
-use super::types::{Changes, NextHopObject, RouteKind};
+use super::types::{Changes, NextHopObject, Route, RouteKind};
 
 impl Mirror {
     /// A new or changed next-hop object, and what the kernel tells of routes through it from now on.
@@ -30,20 +30,16 @@ impl Mirror {
         ids.insert(id);
         let through = |id: Option<u32>| id.is_some_and(|id| ids.contains(&id));
         if now {
-            self.routes.edit_all(
-                |route| through(route.nexthop_id),
-                |list, _| {
-                    let mut touched = false;
-                    for route in list.iter_mut().filter(|route| through(route.nexthop_id)) {
-                        touched |= route.kind != RouteKind::Blackhole;
-                        route.kind = RouteKind::Blackhole;
-                    }
-                    touched
-                },
-                |prefix| {
-                    changes.prefixes.insert(prefix);
-                },
-            );
+            let is_meant = |route: &Route| through(route.nexthop_id);
+            let edit = |list: &mut Vec<Route>, _| {
+                let mut touched = false;
+                for route in list.iter_mut().filter(|route| is_meant(route)) {
+                    touched |= route.kind != RouteKind::Blackhole;
+                    route.kind = RouteKind::Blackhole;
+                }
+                touched
+            };
+            changes.add_prefixes(self.routes.edit_all(is_meant, edit));
             return None;
         }
         let mut untold = self.routes.with(&|route| through(route.nexthop_id));

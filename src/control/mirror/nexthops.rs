@@ -69,9 +69,7 @@ impl Mirror {
             return;
         }
         let through = |route: &Route| route.nexthop_id.is_some_and(|id| ended.contains(&id));
-        self.routes.remove(through, |prefix| {
-            changes.prefixes.insert(prefix);
-        });
+        changes.add_prefixes(self.routes.remove(through));
     }
 
     /// Before routes or objects are added: nothing new may go through an object that is gone, or

@@ -78,9 +78,7 @@ impl Mirror {
         differences(&self.links, &fresh.links, PartialEq::eq, |index| {
             changes.links.insert(*index);
         });
-        self.routes.differences(&fresh.routes, |prefix| {
-            changes.prefixes.insert(prefix);
-        });
+        changes.add_prefixes(self.routes.differences(&fresh.routes));
         differences(&self.nexthops, &fresh.nexthops, PartialEq::eq, |id| {
             changes.nexthops.insert(*id);
         });
@@ -109,7 +107,7 @@ impl Mirror {
 }
 
 /// Calls `differs` with each key whose value is only in one of the maps or not the `same` in both.
-pub(super) fn differences<K: Ord, V>(
+fn differences<K: Ord, V>(
     old: &BTreeMap<K, V>,
     new: &BTreeMap<K, V>,
     same: impl Fn(&V, &V) -> bool,

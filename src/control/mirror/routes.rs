@@ -109,28 +109,28 @@ impl Routes {
         }
     }
 
-    /// Changes lists that have a route of which `is_meant` is true. `edit` is told whether a list is
-    /// one of IPv6, and answers whether it changed it; `touched` hears of the prefixes.
+    /// Changes lists that have a route of which `is_meant` is true; returns their prefixes, a table's in
+    /// order. `edit` is told whether a list is one of IPv6, and answers whether it changed it.
     pub(super) fn edit_all(
         &mut self,
         is_meant: impl Fn(&Route) -> bool,
         edit: impl Fn(&mut Vec<Route>, bool) -> bool,
-        mut touched: impl FnMut(IpNet),
-    ) {
+    ) -> Vec<IpNet> {
         let edit4 = |list: &mut Vec<Route>| edit(list, false);
         let edit6 = |list: &mut Vec<Route>| edit(list, true);
-        self.ipv4.edit_all(&is_meant, edit4, &mut touched);
-        self.ipv6.edit_all(&is_meant, edit6, touched);
+        let mut edited = self.ipv4.edit_all(&is_meant, edit4);
+        edited.extend(self.ipv6.edit_all(&is_meant, edit6));
+        edited
     }
 
-    /// Removes the routes of which `is_meant` is true; `touched` hears of their prefixes.
-    pub(super) fn remove(&mut self, is_meant: impl Fn(&Route) -> bool, touched: impl FnMut(IpNet)) {
+    /// Removes the routes of which `is_meant` is true; returns their prefixes, a table's in order.
+    pub(super) fn remove(&mut self, is_meant: impl Fn(&Route) -> bool) -> Vec<IpNet> {
         let edit = |list: &mut Vec<Route>, _| {
             let before = list.len();
             list.retain(|route| !is_meant(route));
             list.len() != before
         };
-        self.edit_all(&is_meant, edit, touched);
+        self.edit_all(&is_meant, edit)
     }
 
     /// Forgets all routes of a family.
@@ -141,10 +141,11 @@ impl Routes {
         }
     }
 
-    /// Calls `differs` with every prefix that does not have the same routes in `other`.
-    pub(super) fn differences(&self, other: &Routes, mut differs: impl FnMut(IpNet)) {
-        self.ipv4.differences(&other.ipv4, &mut differs);
-        self.ipv6.differences(&other.ipv6, differs);
+    /// The prefixes that do not have the same routes in `other`, a table's in order.
+    pub(super) fn differences(&self, other: &Routes) -> Vec<IpNet> {
+        let mut different = self.ipv4.differences(&other.ipv4);
+        different.extend(self.ipv6.differences(&other.ipv6));
+        different
     }
 }
 
@@ -205,14 +206,16 @@ impl<P: Prefix> Family<P> {
 
     fn iter(&self) -> impl Iterator<Item = (RouteKey, &[Route])> {
         self.tables.iter().flat_map(|(table, prefixes)| {
-            let sorted = in_order(prefixes).into_iter();
-            sorted.map(|(prefix, slot)| (prefix.key(*table), self.list(slot)))
+            let mut sorted: Vec<(P, u32)> = prefixes.iter().map(|(p, slot)| (*p, *slot)).collect();
+            sorted.sort_unstable();
+            let lists = sorted.into_iter();
+            lists.map(|(prefix, slot)| (prefix.key(*table), self.list(slot)))
         })
     }
 
     fn prefixes(&self, table: u32) -> impl Iterator<Item = IpNet> {
-        let sorted = self.tables.get(&table).into_iter().flat_map(in_order);
-        sorted.map(|(prefix, _)| prefix.net())
+        let prefixes = self.tables.get(&table).into_iter();
+        prefixes.flat_map(|prefixes| in_order(prefixes.keys().copied().collect()))
     }
 
     fn with<'a>(
@@ -221,7 +224,7 @@ impl<P: Prefix> Family<P> {
     ) -> impl Iterator<Item = RouteKey> + use<'a, P> {
         let lists = self.lists.iter();
         let meant = lists.filter(|(_, list)| list.iter().any(is_meant));
-        let meant: HashSet<u32> = meant.map(|(slot, _)| slot).collect();
+        let meant: HashSet<u32, RandomState> = meant.map(|(slot, _)| slot).collect();
         // Without such a list, prefixes are not looked at.
         let tables = (!meant.is_empty()).then_some(&self.tables);
         let all = tables.into_iter().flatten().flat_map(|(table, prefixes)| {
@@ -286,8 +289,8 @@ impl<P: Prefix> Family<P> {
         &mut self,
         is_meant: impl Fn(&Route) -> bool,
         edit: impl Fn(&mut Vec<Route>) -> bool,
-        mut touched: impl FnMut(IpNet),
-    ) {
+    ) -> Vec<IpNet> {
+        let mut all = Vec::new();
         let mut changed = HashMap::new();
         let lists = self.lists.iter();
         for (slot, list) in lists.filter(|(_, list)| list.iter().any(&is_meant)) {
@@ -297,10 +300,10 @@ impl<P: Prefix> Family<P> {
             }
         }
         if changed.is_empty() {
-            return;
+            return all;
         }
         // Each new list counts one user here until all prefixes have theirs.
-        let changed: HashMap<u32, Option<u32>> = changed
+        let changed: HashMap<u32, Option<u32>, RandomState> = changed
             .into_iter()
             .map(|(slot, list)| {
                 let new = (!list.is_empty()).then(|| slot_of(&mut self.lists, &list));
@@ -314,31 +317,34 @@ impl<P: Prefix> Family<P> {
             ..
         } = self;
         for prefixes in tables.values_mut() {
+            let mut edited: Vec<P> = Vec::new();
             prefixes.retain(|prefix, slot| {
                 let Some(new) = changed.get(slot) else {
                     return true;
                 };
-                let prefix = prefix.net();
-                touched(prefix);
+                edited.push(*prefix);
                 lists.release(*slot);
                 match new {
                     Some(new) => {
                         lists.share_slot(*new);
                         *slot = *new;
                     }
-                    None => lengths.0[usize::from(prefix.prefix_len())] -= 1,
+                    None => lengths.0[usize::from(prefix.net().prefix_len())] -= 1,
                 }
                 new.is_some()
             });
+            all.extend(in_order(edited));
         }
         tables.retain(|_, prefixes| !prefixes.is_empty());
         for new in changed.into_values().flatten() {
             lists.release(new);
         }
+        all
     }
 
-    /// Calls `differs` with each key whose list is only in one of the two or not the same in both.
-    fn differences(&self, other: &Family<P>, mut differs: impl FnMut(IpNet)) {
+    /// The prefixes whose lists are only in one of the two or not the same in both.
+    fn differences(&self, other: &Family<P>) -> Vec<IpNet> {
+        let mut all = Vec::new();
         // Slots differ though lists are equal: what is `other`'s called here?
         let slots = other.lists.slots();
         let ours: Vec<Option<u32>> = slots.map(|list| self.lists.find(list?.as_ref())).collect();
@@ -348,23 +354,20 @@ impl<P: Prefix> Family<P> {
         for table in tables {
             let [own, others] =
                 [self, other].map(|family| family.tables.get(table).unwrap_or(&none));
-            for (prefix, slot) in own {
-                if others.get(prefix).and_then(ours) != Some(*slot) {
-                    differs(prefix.net());
-                }
-            }
-            let is_new = |prefix: &&P| !own.contains_key(prefix);
-            let new = others.keys().filter(is_new);
-            new.for_each(|prefix| differs(prefix.net()));
+            let is_other =
+                |(prefix, slot): &(&P, &u32)| others.get(*prefix).and_then(ours) != Some(**slot);
+            let changed = own.iter().filter(is_other).map(|(prefix, _)| *prefix);
+            let is_new = |prefix: &P| !own.contains_key(prefix);
+            let new = others.keys().copied().filter(is_new);
+            all.extend(in_order(changed.chain(new).collect()));
         }
+        all
     }
 }
 
 impl<P: Prefix> PartialEq for Family<P> {
     fn eq(&self, other: &Self) -> bool {
-        let mut same = true;
-        self.differences(other, |_| same = false);
-        same
+        self.differences(other).is_empty()
     }
 }
 
@@ -375,10 +378,10 @@ fn slot_of(lists: &mut Slots<Arc<[Route]>>, list: &[Route]) -> u32 {
     known.unwrap_or_else(|| lists.take(list.into()))
 }
 
-fn in_order<P: Prefix>(table: &Table<P>) -> Vec<(P, u32)> {
-    let mut all: Vec<(P, u32)> = table.iter().map(|(prefix, slot)| (*prefix, *slot)).collect();
-    all.sort_unstable_by_key(|(prefix, _)| *prefix);
-    all
+/// Prefixes of a table sorted.
+fn in_order<P: Prefix>(mut prefixes: Vec<P>) -> impl Iterator<Item = IpNet> {
+    prefixes.sort_unstable();
+    prefixes.into_iter().map(P::net)
 }
 
 /// A prefix in a form that is small and quick to compare, by address and then by length.

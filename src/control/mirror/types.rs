@@ -342,4 +342,12 @@ impl Changes {
     pub fn is_empty(&self) -> bool {
         *self == Changes::default()
     }
+
+    /// Adds many prefixes: quickly where there are none yet, and more so in order.
+    pub(super) fn add_prefixes(&mut self, prefixes: Vec<IpNet>) {
+        match self.prefixes.is_empty() {
+            true => self.prefixes = prefixes.into_iter().collect(),
+            false => self.prefixes.extend(prefixes),
+        }
+    }
 }

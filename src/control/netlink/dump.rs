@@ -339,6 +339,9 @@ fn build(steps: Receiver<Step>) -> Result<(Mirror, u64), NetlinkError> {
     Ok((mirror, left_out))
 }
 
+/// Entries that are decoded, and then loaded, at once: as many as the nearest cache holds.
+const BATCH: usize = 32;
+
 /// Entries that made no sense, by the table's name: how many, and why the first did not.
 type Unread = BTreeMap<&'static str, (u64, String)>;
 
@@ -349,6 +352,7 @@ fn load(
     datagram: &[u8],
     unread: &mut Unread,
 ) -> Result<(), NetlinkError> {
+    let mut events = Vec::new();
     for message in Messages::new(datagram) {
         let message = message.map_err(|error| malformed(table, &error))?;
         if message.sequence != sequence {
@@ -362,14 +366,21 @@ fn load(
         match event {
             // Better one entry unknown than all: a new dump would say the same.
             Some(Event::Doubt { why }) => unread.entry(table.name).or_insert((0, why)).0 += 1,
-            Some(event) => mirror.load(event),
+            Some(event) => events.push(event),
             None => {}
         }
-        if let Some(silent) = silent {
-            mirror.load(silent);
+        events.extend(silent);
+        if events.len() >= BATCH {
+            load_all(mirror, &mut events);
         }
     }
+    load_all(mirror, &mut events);
     Ok(())
+}
+
+fn load_all(mirror: &mut Mirror, events: &mut Vec<Event>) {
+    mirror.warm(events);
+    events.drain(..).for_each(|event| mirror.load(event));
 }
 
 /// Reads the kernel's whole state once. Blocks.

@@ -29,7 +29,7 @@ pub use self::neighbours::UsedNeighbour;
 use self::placed::Placed;
 use self::route::OnLink;
 use self::tables::{Adjacencies, Groups, NextHop, Spec, SpecAction};
-use super::mirror::{Changes, Mirror, Route};
+use super::mirror::{Changes, Mirror, Route, RouteKey};
 use crate::shared::fib::{
     AddressSet, Adjacency, Exhausted, Fib, GroupId, HashPolicy, Interface, Interfaces, KernelOnly,
     ReversePath, Rewrite, Table, WARM, World,
@@ -215,8 +215,19 @@ impl Resolver {
             self.follow_last(prefix, mirror);
         }
         for table in [route::LOCAL, route::MAIN, route::DEFAULT] {
-            for prefix in mirror.prefixes(table) {
-                self.choose(prefix, mirror);
+            let mut prefixes = mirror.prefixes(table);
+            loop {
+                let some: ArrayVec<IpNet, WARM> = prefixes.by_ref().take(WARM).collect();
+                if some.is_empty() {
+                    break;
+                }
+                mirror.warm_keys(some.iter().map(|prefix| RouteKey {
+                    table,
+                    prefix: *prefix,
+                }));
+                for prefix in some {
+                    self.choose(prefix, mirror);
+                }
             }
         }
         for neighbour in mirror.neighbours() {

@@ -315,7 +315,7 @@ impl Daemon {
     /// worlds are made at a bounded rate.
     fn publish_soon(&mut self) {
         // The farther behind, the more at once, which costs less each.
-        let interval = PUBLISH_INTERVAL.max(self.lag / 2).min(LONGEST_INTERVAL);
+        let interval = PUBLISH_INTERVAL.max(self.lag / 4).min(LONGEST_INTERVAL);
         let due = self.published + interval;
         if Instant::now() >= due {
             self.publish();
