@@ -157,6 +157,11 @@ impl Pipeline {
         };
         self.heads.read(path, &packets, interface.mac, &mut ahead);
         let all = Mask::MAX >> (BURST - packets.count());
+        if !self.heads.are_sorted() {
+            // Then each family lies together, as in a burst that has only one.
+            packets.sort(self.heads.ipv4, self.heads.ipv6);
+            self.heads.read(path, &packets, interface.mac, &mut ahead);
+        }
         let (ipv4, ipv6) = (self.heads.ipv4, self.heads.ipv6);
         let mut forwarded = Forwarded::default();
         if ipv4 != 0 {
@@ -199,8 +204,9 @@ impl Pipeline {
         verdicts: &mut Verdicts,
     ) -> u64 {
         let short = Short::new(path, arrival, interface);
-        self.ipv4.fill(self.heads.ipv4, &self.heads.destination);
-        self.ipv4.look_up(&arrival.world.ipv4);
+        let (mask, destinations) = (self.heads.ipv4, &self.heads.destination);
+        self.ipv4
+            .look_up_of(mask, destinations, &arrival.world.ipv4);
         let done = short.ipv4(
             &self.heads,
             &self.ipv4,
@@ -210,7 +216,7 @@ impl Pipeline {
         );
         self.cut(done, packets);
         let mut forwarded = u64::from(done.count_ones());
-        let left = self.ipv4.mask() & !done;
+        let left = mask & !done;
         if left != 0 {
             forwarded += long_way(self.ipv4.found(left), packets, verdicts, |group, frame| {
                 decide::ipv4(arrival, interface, group, frame)
@@ -233,26 +239,26 @@ impl Pipeline {
         let short = Short::new(path, arrival, interface);
         for slot in slots(self.heads.ipv6) {
             let destination = destination(packets, slot);
-            self.ipv6.by_slot()[slot] = u128::from_be_bytes(destination);
+            self.ipv6.addresses[slot] = u128::from_be_bytes(destination);
         }
-        self.ipv6.select(self.heads.global_ipv6(packets));
-        self.ipv6.look_up(&arrival.world.ipv6);
+        let mask = self.heads.global_ipv6(packets);
+        self.ipv6.look_up(mask, &arrival.world.ipv6);
         let done = short.ipv6(
             &self.heads,
-            &self.ipv6,
+            (mask, &self.ipv6),
             &mut self.legs,
             (packets, ahead),
             verdicts,
         );
         self.cut(done, packets);
         let mut forwarded = u64::from(done.count_ones());
-        let left = self.ipv6.mask() & !done;
+        let left = mask & !done;
         if left != 0 {
             forwarded += long_way(self.ipv6.found(left), packets, verdicts, |group, frame| {
                 decide::ipv6(arrival, interface, group, frame)
             });
         }
-        (forwarded, self.heads.ipv6 & !self.ipv6.mask())
+        (forwarded, self.heads.ipv6 & !mask)
     }
 
     /// Whatever is not plain.
@@ -265,31 +271,31 @@ impl Pipeline {
         packets: &mut Packets<'_, BURST>,
         verdicts: &mut Verdicts,
     ) -> Forwarded {
-        self.ipv4.clear();
-        self.ipv6.clear();
+        let (mut ipv4, mut ipv6): (Mask, Mask) = (0, 0);
         for slot in slots(rest) {
-            let index = u8::try_from(slot).unwrap_or(0);
             match classify::classify(packets.bytes(slot), interface.mac) {
-                Class::Ipv4(destination) => self.ipv4.push_if(true, index, destination),
-                Class::Ipv6(destination) => self.ipv6.push_if(true, index, destination),
+                Class::Ipv4(destination) => {
+                    self.ipv4.addresses[slot] = destination;
+                    ipv4 |= 1 << slot;
+                }
+                Class::Ipv6(destination) => {
+                    self.ipv6.addresses[slot] = destination;
+                    ipv6 |= 1 << slot;
+                }
                 Class::Punt(reason) => verdicts.set(slot, Verdict::Punt(reason, 0)),
                 Class::Drop(reason) => verdicts.set(slot, Verdict::Drop(reason)),
             }
         }
-        self.ipv4.look_up(&arrival.world.ipv4);
-        self.ipv6.look_up(&arrival.world.ipv6);
-        let ipv4 = long_way(
-            self.ipv4.found(self.ipv4.mask()),
-            packets,
-            verdicts,
-            |group, frame| decide::ipv4(arrival, interface, group, frame),
-        );
-        let ipv6 = long_way(
-            self.ipv6.found(self.ipv6.mask()),
-            packets,
-            verdicts,
-            |group, frame| decide::ipv6(arrival, interface, group, frame),
-        );
+        self.ipv4.look_up(ipv4, &arrival.world.ipv4);
+        self.ipv6.look_up(ipv6, &arrival.world.ipv6);
+        let ipv4 = self.ipv4.found(ipv4);
+        let ipv4 = long_way(ipv4, packets, verdicts, |group, frame| {
+            decide::ipv4(arrival, interface, group, frame)
+        });
+        let ipv6 = self.ipv6.found(ipv6);
+        let ipv6 = long_way(ipv6, packets, verdicts, |group, frame| {
+            decide::ipv6(arrival, interface, group, frame)
+        });
         Forwarded { ipv4, ipv6 }
     }
 

@@ -72,7 +72,7 @@ impl<'a> Short<'a> {
         let plain = Plain {
             heads,
             keys,
-            mask: keys.mask() & !self.spoofed(heads) & !self.astray(heads, sources),
+            mask: heads.ipv4 & !self.spoofed(heads) & !self.astray(heads, sources),
             legs,
             packets,
             ahead,
@@ -84,12 +84,12 @@ impl<'a> Short<'a> {
         })
     }
 
-    /// As [`Short::ipv4`].
+    /// As [`Short::ipv4`], of those of a mask.
     #[inline(always)]
     pub(super) fn ipv6(
         &self,
         heads: &Heads,
-        keys: &Keys<u128>,
+        (mask, keys): (Mask, &Keys<u128>),
         legs: &mut Legs,
         (packets, ahead): (&mut Packets<'_, BURST>, &mut Ahead<'_>),
         verdicts: &mut Verdicts,
@@ -100,7 +100,7 @@ impl<'a> Short<'a> {
         let plain = Plain {
             heads,
             keys,
-            mask: keys.mask(),
+            mask,
             legs,
             packets,
             ahead,
@@ -131,8 +131,7 @@ impl<'a> Short<'a> {
         if self.reverse_path == ReversePath::Off {
             return 0;
         }
-        sources.fill(heads.ipv4, &heads.source);
-        sources.look_up(&self.world.ipv4);
+        sources.look_up_of(heads.ipv4, &heads.source, &self.world.ipv4);
         sources.found(heads.ipv4).fold(0, |mask, (slot, group)| {
             let back = way_back(self.world, self.ingress, self.reverse_path, group);
             mask | Mask::from(back.is_err()) << slot

@@ -4,7 +4,7 @@
 
 use std::marker::PhantomData;
 
-use super::pool::{at, prefetch};
+use super::pool::{at, prefetch, sort};
 use super::{Frame, Pool};
 
 /// Bytes at a packet's start that a frame always has, whatever the packet's length: a cache line, in
@@ -147,6 +147,18 @@ impl<const N: usize> Packets<'_, N> {
         unsafe { std::slice::from_raw_parts_mut(self.start(slot), len) }
     }
 
+    /// Puts the packets of the first mask before those of the second, and both before all others; each
+    /// kind keeps its order.
+    #[inline]
+    pub fn sort(&mut self, first: u64, second: u64) {
+        const { assert!(N <= u64::BITS as usize) };
+        sort(self.frames, first, second);
+        for (head, frame) in self.heads.iter_mut().zip(self.frames.iter()) {
+            *head = frame.address();
+        }
+        // Slots behind the last have some head or other, as before.
+    }
+
     /// Cuts a packet to its first `len` bytes.
     #[inline]
     pub fn cut(&mut self, slot: usize, len: usize) {
@@ -189,6 +201,25 @@ mod tests {
         for frame in frames {
             pool.give(frame);
         }
+    }
+
+    #[test]
+    fn sorted_packets_of_a_kind_keep_their_order_and_none_is_lost() {
+        let mut pool = pool();
+        let mut frames: Vec<Frame> = Vec::new();
+        for number in 0..7 {
+            let mut frame = pool.take().unwrap();
+            assert!(pool.fill(&mut frame, &[number; 70]));
+            frames.push(frame);
+        }
+        let mut packets = pool.packets::<8>(&mut frames).unwrap();
+        // Slots that are not there, and one of both kinds.
+        packets.sort(0b1111_1000_0101_0010, 0b0010_1000_0110);
+        let numbers: Vec<u8> = (0..7).map(|slot| packets.bytes(slot)[69]).collect();
+        assert_eq!(numbers, [1, 4, 6, 2, 0, 3, 5]);
+        let heads: Vec<u8> = (0..7).map(|slot| packets.head(slot)[0]).collect();
+        assert_eq!(heads, numbers);
+        frames.into_iter().for_each(|frame| pool.give(frame));
     }
 
     #[test]

@@ -51,6 +51,28 @@ impl Frame {
     }
 }
 
+/// Puts up to 64 tokens into another order: those in the slots of the first mask, of the second, others.
+#[inline]
+pub(super) fn sort(tokens: &mut [Frame], first: u64, second: u64) {
+    // Every slot is in one of these, so that each token is still there once.
+    let masks = [first, second & !first, !(first | second)];
+    let mut before = [0; 64];
+    for (before, token) in before.iter_mut().zip(tokens.iter()) {
+        *before = token.0;
+    }
+    let all = u64::MAX >> (64 - tokens.len().clamp(1, 64));
+    let mut places = tokens.iter_mut();
+    for mask in masks {
+        let mut left = mask & all;
+        while left != 0 {
+            if let Some(place) = places.next() {
+                place.0 = before[left.trailing_zeros() as usize];
+            }
+            left &= left - 1;
+        }
+    }
+}
+
 /// Who has a frame that is not in user space: a port's rings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Holder(u8);

@@ -113,6 +113,13 @@ impl Heads {
         self.padded &= self.ipv4 | self.ipv6;
     }
 
+    /// Whether plain IPv4 packets come first, plain IPv6 packets next, and all others last: the rule.
+    #[inline(always)]
+    pub(super) fn are_sorted(&self) -> bool {
+        let both = self.ipv4 | self.ipv6;
+        are_first(self.ipv4) && are_first(both)
+    }
+
     /// The plain IPv6 packets whose destinations are plain, too.
     #[inline(always)]
     pub(super) fn global_ipv6(&mut self, packets: &Packets<'_, BURST>) -> Mask {
@@ -185,6 +192,12 @@ impl Heads {
             ipv4_aged(c)
         };
     }
+}
+
+/// Whether these are the first frames, all of them.
+#[inline(always)]
+fn are_first(mask: Mask) -> bool {
+    mask & mask.wrapping_add(1) == 0
 }
 
 /// The frames whose number passes a test, sixteen by sixteen for vectors.
