@@ -122,14 +122,20 @@ impl Mirror {
         self.routes.len()
     }
 
-    /// Every key with its routes, IPv4 first, by table and prefix. No list is empty.
+    /// Every key with its routes, IPv4 first, by table and prefix. No list is empty. Sorts a copy of a
+    /// table's keys.
     pub fn all_routes(&self) -> impl Iterator<Item = (RouteKey, &[Route])> {
         self.routes.iter()
     }
 
-    /// The prefixes of a table in order, IPv4 first.
+    /// The prefixes of a table, in no order.
     pub fn prefixes(&self, table: u32) -> impl Iterator<Item = IpNet> {
         self.routes.prefixes(table)
+    }
+
+    /// The prefixes of a table in order, IPv4 first. Sorts a copy of them.
+    pub fn sorted_prefixes(&self, table: u32) -> impl Iterator<Item = IpNet> {
+        self.routes.sorted(table)
     }
 
     /// The keys that have a route of which `is_meant` is true, in no order; it is asked but once for all
@@ -139,12 +145,6 @@ impl Mirror {
         is_meant: &dyn Fn(&Route) -> bool,
     ) -> impl Iterator<Item = RouteKey> + use<'a> {
         self.routes.with(is_meant)
-    }
-
-    /// The prefixes of a table that lie within `prefix`, itself included, in no order. Looks at all that
-    /// the table has, unless `prefix` is one address.
-    pub fn prefixes_within(&self, table: u32, prefix: IpNet) -> impl Iterator<Item = IpNet> {
-        self.routes.within(table, prefix)
     }
 
     /// The prefixes that hold an address and may have a route in some table, the longest first.

@@ -54,9 +54,8 @@ impl Mirror {
         is_kept: impl Fn(&RouteKey) -> bool,
     ) -> BTreeSet<RouteKey> {
         let mut kept = BTreeSet::new();
-        for (key, routes) in known.all_routes() {
-            let is_ipv6 = key.prefix.addr().is_ipv6();
-            if is_ipv6 && self.routes(&key).is_empty() && is_kept(&key) {
+        for (key, routes) in known.routes.ipv6() {
+            if self.routes(&key).is_empty() && is_kept(&key) {
                 self.routes.edit(key, |list| {
                     list.extend_from_slice(routes);
                     Outcome::Changed

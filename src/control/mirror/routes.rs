@@ -25,7 +25,8 @@ use crate::control::slots::Slots;
 const LENGTHS: usize = 129;
 
 /// The same for all maps: two of the same prefixes have them in much the same order, so that to compare
-/// them takes no walk all over memory.
+/// them takes no walk all over memory. For the same reason none is filled in another one's order: as long
+/// as it is the smaller, all would fall into its first places.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
 /// All routes.
@@ -60,9 +61,19 @@ impl Routes {
         self.ipv4.iter().chain(self.ipv6.iter())
     }
 
-    /// The prefixes of a table in order, IPv4 first.
+    /// As [`Self::iter`], IPv6 only.
+    pub(super) fn ipv6(&self) -> impl Iterator<Item = (RouteKey, &[Route])> {
+        self.ipv6.iter()
+    }
+
+    /// The prefixes of a table, in no order.
     pub(super) fn prefixes(&self, table: u32) -> impl Iterator<Item = IpNet> {
         self.ipv4.prefixes(table).chain(self.ipv6.prefixes(table))
+    }
+
+    /// The prefixes of a table in order, IPv4 first.
+    pub(super) fn sorted(&self, table: u32) -> impl Iterator<Item = IpNet> {
+        self.ipv4.sorted(table).chain(self.ipv6.sorted(table))
     }
 
     /// The keys that have a route of which `is_meant` is true, in no order.
@@ -71,19 +82,6 @@ impl Routes {
         is_meant: &dyn Fn(&Route) -> bool,
     ) -> impl Iterator<Item = RouteKey> + use<'a> {
         self.ipv4.with(is_meant).chain(self.ipv6.with(is_meant))
-    }
-
-    /// The prefixes of a table within `prefix`, itself included, in no order. Looks at all that the
-    /// table has, unless `prefix` is one address.
-    pub(super) fn within(&self, table: u32, prefix: IpNet) -> Box<dyn Iterator<Item = IpNet> + '_> {
-        match prefix {
-            _ if prefix.prefix_len() == prefix.max_prefix_len() => {
-                let key = RouteKey { table, prefix };
-                Box::new((!self.get(&key).is_empty()).then_some(prefix).into_iter())
-            }
-            IpNet::V4(_) => Box::new(self.ipv4.within(table, prefix)),
-            IpNet::V6(_) => Box::new(self.ipv6.within(table, prefix)),
-        }
     }
 
     /// Prefixes that hold an address, the longest first, of the lengths that some route has.
@@ -109,8 +107,8 @@ impl Routes {
         }
     }
 
-    /// Changes lists that have a route of which `is_meant` is true; returns their prefixes, a table's in
-    /// order. `edit` is told whether a list is one of IPv6, and answers whether it changed it.
+    /// Changes lists that have a route of which `is_meant` is true; returns the prefixes of those that
+    /// changed, a table's in order. `edit` is told whether a list is one of IPv6, and answers whether it changed it.
     pub(super) fn edit_all(
         &mut self,
         is_meant: impl Fn(&Route) -> bool,
@@ -165,7 +163,7 @@ type Table<P> = HashMap<P, u32, RandomState>;
 /// The routes of a family, whose prefixes are told apart as `P`.
 #[derive(Clone, Debug)]
 struct Family<P> {
-    /// None is empty.
+    /// By table; none is empty.
     tables: BTreeMap<u32, Table<P>>,
     lists: Slots<Arc<[Route]>>,
     lengths: Lengths,
@@ -215,6 +213,11 @@ impl<P: Prefix> Family<P> {
 
     fn prefixes(&self, table: u32) -> impl Iterator<Item = IpNet> {
         let prefixes = self.tables.get(&table).into_iter();
+        prefixes.flat_map(HashMap::keys).map(|prefix| prefix.net())
+    }
+
+    fn sorted(&self, table: u32) -> impl Iterator<Item = IpNet> {
+        let prefixes = self.tables.get(&table).into_iter();
         prefixes.flat_map(|prefixes| in_order(prefixes.keys().copied().collect()))
     }
 
@@ -234,12 +237,6 @@ impl<P: Prefix> Family<P> {
         });
         all.filter(move |(_, slot)| meant.contains(slot))
             .map(|(key, _)| key)
-    }
-
-    fn within(&self, table: u32, outer: IpNet) -> impl Iterator<Item = IpNet> {
-        let prefixes = self.tables.get(&table).into_iter().flat_map(HashMap::keys);
-        let prefixes = prefixes.map(|prefix| prefix.net());
-        prefixes.filter(move |prefix| outer.contains(prefix))
     }
 
     fn edit(
@@ -291,12 +288,12 @@ impl<P: Prefix> Family<P> {
         edit: impl Fn(&mut Vec<Route>) -> bool,
     ) -> Vec<IpNet> {
         let mut all = Vec::new();
-        let mut changed = HashMap::new();
+        let mut changed = Vec::new();
         let lists = self.lists.iter();
         for (slot, list) in lists.filter(|(_, list)| list.iter().any(&is_meant)) {
             let mut list = list.to_vec();
             if edit(&mut list) {
-                changed.insert(slot, list);
+                changed.push((slot, list));
             }
         }
         if changed.is_empty() {
@@ -347,16 +344,16 @@ impl<P: Prefix> Family<P> {
         let mut all = Vec::new();
         // Slots differ though lists are equal: what is `other`'s called here?
         let slots = other.lists.slots();
-        let ours: Vec<Option<u32>> = slots.map(|list| self.lists.find(list?.as_ref())).collect();
-        let ours = |others: &u32| ours.get(*others as usize).copied().flatten();
+        let slots: Vec<Option<u32>> = slots.map(|list| self.lists.find(list?.as_ref())).collect();
+        let ours = |others: &u32| slots.get(*others as usize).copied().flatten();
         let none = Table::with_hasher(HASHER.clone());
         let tables: BTreeSet<&u32> = self.tables.keys().chain(other.tables.keys()).collect();
         for table in tables {
             let [own, others] =
                 [self, other].map(|family| family.tables.get(table).unwrap_or(&none));
-            let is_other =
+            let differs =
                 |(prefix, slot): &(&P, &u32)| others.get(*prefix).and_then(ours) != Some(**slot);
-            let changed = own.iter().filter(is_other).map(|(prefix, _)| *prefix);
+            let changed = own.iter().filter(differs).map(|(prefix, _)| *prefix);
             let is_new = |prefix: &P| !own.contains_key(prefix);
             let new = others.keys().copied().filter(is_new);
             all.extend(in_order(changed.chain(new).collect()));

@@ -339,7 +339,7 @@ fn build(steps: Receiver<Step>) -> Result<(Mirror, u64), NetlinkError> {
     Ok((mirror, left_out))
 }
 
-/// Entries that are decoded, and then loaded, at once: as many as the nearest cache holds.
+/// Entries that are decoded, and then loaded, at once: few enough to stay in the nearest cache meanwhile.
 const BATCH: usize = 32;
 
 /// Entries that made no sense, by the table's name: how many, and why the first did not.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::Resolver;
 use super::tables::NextHop;
+use super::{Resolver, route};
 use crate::control::mirror::{Mirror, Route, RouteKind};
 use crate::shared::fib::{Action, Adjacency, AdjacencyId, GroupId, World};
 use crate::shared::reason::PuntReason;
@@ -79,7 +79,8 @@ impl Resolver {
         mirror: &Mirror,
     ) -> impl Iterator<Item = Answer> + Send + use<> {
         let holds = |prefix: &IpNet| within.is_none_or(|outer| outer.contains(prefix));
-        let prefixes = mirror.all_routes().map(|(key, _)| key.prefix);
+        let tables = [route::LOCAL, route::MAIN, route::DEFAULT].into_iter();
+        let prefixes = tables.flat_map(|table| mirror.prefixes(table));
         let mut found: Vec<Found> = prefixes
             .filter(holds)
             .filter_map(|prefix| {

@@ -3,11 +3,49 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use prefix_trie::PrefixSet;
 
 use super::Resolver;
 use super::route::{self, Meaning};
 use crate::control::mirror::{Mirror, Route, RouteKind};
+
+/// Prefixes at which a table got or lost a route that matters to what others have within: the local
+/// table, which hides the main one's, and IPv4's default table, to which `throw` leads.
+#[derive(Default)]
+pub(super) struct Hidden {
+    by_local: Prefixes,
+    by_last: Prefixes,
+}
+
+/// Prefixes that hold others.
+#[derive(Default)]
+struct Prefixes {
+    ipv4: PrefixSet<Ipv4Net>,
+    ipv6: PrefixSet<Ipv6Net>,
+}
+
+impl Prefixes {
+    fn insert(&mut self, prefix: IpNet) {
+        match prefix {
+            // Only itself is within, and that is looked at anyway.
+            _ if prefix.prefix_len() == prefix.max_prefix_len() => {}
+            IpNet::V4(net) => drop(self.ipv4.insert(net)),
+            IpNet::V6(net) => drop(self.ipv6.insert(net)),
+        }
+    }
+
+    fn is_any(&self) -> bool {
+        !self.ipv4.is_empty() || !self.ipv6.is_empty()
+    }
+
+    fn holds(&self, prefix: &IpNet) -> bool {
+        match prefix {
+            IpNet::V4(net) => self.ipv4.get_lpm(net).is_some(),
+            IpNet::V6(net) => self.ipv6.get_lpm(net).is_some(),
+        }
+    }
+}
 
 impl Resolver {
     /// The route of a prefix that the kernel would use.
@@ -100,19 +138,14 @@ impl Resolver {
         }
     }
 
-    /// Resolves one prefix anew, and the prefixes and neighbours within when it matters to them.
-    pub(super) fn follow_prefix(&mut self, prefix: IpNet, mirror: &Mirror) {
+    /// Resolves one prefix anew, and neighbours within when it matters to them; what else it may matter
+    /// to is noted in `hidden`.
+    pub(super) fn follow_prefix(&mut self, prefix: IpNet, mirror: &Mirror, hidden: &mut Hidden) {
         if self.follow_local(prefix, mirror) {
-            let within = mirror.prefixes_within(route::MAIN, prefix);
-            within
-                .filter(|inner| *inner != prefix)
-                .for_each(|inner| self.choose(inner, mirror));
+            hidden.by_local.insert(prefix);
         }
         if self.follow_last(prefix, mirror) {
-            let throws = mirror.routes_with(&|route| route.kind == RouteKind::Throw);
-            throws
-                .filter(|key| prefix.contains(&key.prefix))
-                .for_each(|key| self.choose(key.prefix, mirror));
+            hidden.by_last.insert(prefix);
         }
         self.choose(prefix, mirror);
         // What it hides of the table that is asked last, or hid.
@@ -124,6 +157,22 @@ impl Resolver {
             inner
                 .into_iter()
                 .for_each(|inner| self.choose(inner, mirror));
+        }
+    }
+
+    /// Chooses again where other tables' news matter. One look at all prefixes serves all news: that many
+    /// come at once, when an interface comes or goes, is usual.
+    pub(super) fn choose_hidden(&mut self, hidden: &Hidden, mirror: &Mirror) {
+        if hidden.by_local.is_any() {
+            let main = mirror.prefixes(route::MAIN);
+            main.filter(|prefix| hidden.by_local.holds(prefix))
+                .for_each(|prefix| self.choose(prefix, mirror));
+        }
+        if hidden.by_last.is_any() {
+            let throws = mirror.routes_with(&|route| route.kind == RouteKind::Throw);
+            throws
+                .filter(|key| hidden.by_last.holds(&key.prefix))
+                .for_each(|key| self.choose(key.prefix, mirror));
         }
     }
 

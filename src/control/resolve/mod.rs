@@ -25,6 +25,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use prefix_trie::PrefixSet;
 
 pub use self::answer::{Answer, AnswerLeg};
+use self::choice::Hidden;
 pub use self::neighbours::UsedNeighbour;
 use self::placed::Placed;
 use self::route::OnLink;
@@ -175,12 +176,15 @@ impl Resolver {
         }
         let behind = prefixes_behind(&flipped, mirror);
         let prefixes: Vec<IpNet> = changes.prefixes.union(&behind).copied().collect();
+        let mut hidden = Hidden::default();
         for some in prefixes.chunks(WARM) {
             self.warm(some);
+            warm_mirror(mirror, route::MAIN, some);
             for prefix in some {
-                self.follow_prefix(*prefix, mirror);
+                self.follow_prefix(*prefix, mirror, &mut hidden);
             }
         }
+        self.choose_hidden(&hidden, mirror);
         for (ifindex, address) in &changes.neighbours {
             self.follow_neighbour(*ifindex, *address, mirror);
         }
@@ -208,23 +212,20 @@ impl Resolver {
         for link in mirror.links() {
             self.follow_link(link.index, mirror);
         }
-        for prefix in mirror.prefixes(route::LOCAL) {
+        for prefix in mirror.sorted_prefixes(route::LOCAL) {
             self.follow_local(prefix, mirror);
         }
-        for prefix in mirror.prefixes(route::DEFAULT) {
+        for prefix in mirror.sorted_prefixes(route::DEFAULT) {
             self.follow_last(prefix, mirror);
         }
         for table in [route::LOCAL, route::MAIN, route::DEFAULT] {
-            let mut prefixes = mirror.prefixes(table);
+            let mut prefixes = mirror.sorted_prefixes(table);
             loop {
                 let some: ArrayVec<IpNet, WARM> = prefixes.by_ref().take(WARM).collect();
                 if some.is_empty() {
                     break;
                 }
-                mirror.warm_keys(some.iter().map(|prefix| RouteKey {
-                    table,
-                    prefix: *prefix,
-                }));
+                warm_mirror(mirror, table, &some);
                 for prefix in some {
                     self.choose(prefix, mirror);
                 }
@@ -401,6 +402,14 @@ impl Resolver {
             self.adjacencies.release(*next_hop);
         }
     }
+}
+
+fn warm_mirror(mirror: &Mirror, table: u32, prefixes: &[IpNet]) {
+    let keys = prefixes.iter().map(|prefix| RouteKey {
+        table,
+        prefix: *prefix,
+    });
+    mirror.warm_keys(keys);
 }
 
 /// The prefixes that have a route by one of the interfaces.
