@@ -94,6 +94,7 @@ pub struct Pool {
     free: Vec<u32>,
     /// By frame: who holds it.
     holder: Box<[Holder]>,
+    /// Bytes of a frame are a power of two, this one's.
     frame_shift: u32,
     /// Where the frames lie, and how many bytes they are.
     base: u64,
@@ -159,23 +160,48 @@ impl Pool {
 
     /// Lends a frame to a port's rings. Returns the byte address of the packet within the arena:
     /// what an AF_XDP descriptor carries, or the offset to add to a DMA address.
+    #[inline]
     pub fn lend(&mut self, frame: Frame, to: Holder) -> u64 {
         let (index, _) = self.place(&frame);
         self.holder[index as usize] = to;
         frame.address() - self.base
     }
 
+    /// As [`Self::take`] and [`Self::lend`] of a fresh frame.
+    #[inline]
+    pub fn lend_fresh(&mut self, to: Holder) -> Option<u64> {
+        let index = self.free.pop()?;
+        *self.holder.get_mut(index as usize)? = to;
+        Some((u64::from(index) << self.frame_shift) + u64::from(coloured(index, COLOURS)))
+    }
+
+    /// As [`Self::redeem`] and [`Self::give`]; false when it is refused.
+    #[inline]
+    pub fn give_lent(&mut self, addr: u64, from: Holder) -> bool {
+        let index = u32::try_from(addr >> self.frame_shift).unwrap_or(u32::MAX);
+        match self.holder.get_mut(index as usize) {
+            Some(holder) if *holder == from => {
+                *holder = Holder::USER;
+                self.free.push(index);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Takes back a frame that `from`'s ring returned as `addr` with `len` packet bytes there.
     /// `None` when the address lies outside the arena, the packet or a [`Head`] there would leave its
     /// frame, or `from` does not hold the frame: then the ring's word counts for nothing.
+    #[inline]
     pub fn redeem(&mut self, addr: u64, len: u32, from: Holder) -> Option<Frame> {
         let index = u32::try_from(addr >> self.frame_shift).ok()?;
-        let offset = u16::try_from(addr & (u64::from(self.arena.frame_size()) - 1)).ok()?;
+        let frame_size = 1 << self.frame_shift;
+        let offset = u16::try_from(addr & (frame_size - 1)).ok()?;
         let packet = u16::try_from(len).ok()?;
         let holder = self.holder.get_mut(index as usize)?;
         // Any frame has room for a head.
         let end = usize::from(offset) + usize::from(packet).max(HEAD);
-        if *holder != from || end > self.arena.frame_size() as usize {
+        if *holder != from || end as u64 > frame_size {
             return None;
         }
         *holder = Holder::USER;
@@ -263,10 +289,11 @@ impl Pool {
     }
 
     /// A frame's index, and where in it the packet begins.
+    #[inline]
     fn place(&self, frame: &Frame) -> (u32, u16) {
         self.check(frame);
         let start = frame.address() - self.base;
-        let offset = start & (u64::from(self.arena.frame_size()) - 1);
+        let offset = start & ((1 << self.frame_shift) - 1);
         // Both fit: an arena has u32 frames of at most 64 KiB.
         (
             u32::try_from(start >> self.frame_shift).unwrap_or(0),
@@ -330,6 +357,7 @@ pub(super) fn prefetch(start: *const u8) {
 const HEADROOM_U16: u16 = HEADROOM as u16;
 
 /// Where a packet begins in a frame that leaves it the choice of so many cache lines.
+#[inline]
 fn coloured(index: u32, colours: usize) -> u16 {
     let colour = (index as usize % colours.max(1)) * LINE;
     HEADROOM_U16 + u16::try_from(colour).unwrap_or(0)

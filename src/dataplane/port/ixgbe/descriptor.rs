@@ -29,6 +29,14 @@ impl Received {
         self.0 & Received::DONE != 0
     }
 
+    /// DD and EOP, and nothing wrong: as nearly all are.
+    #[inline]
+    pub(super) fn is_whole_and_sound(self) -> bool {
+        let flags = Received::DONE | Received::END_OF_PACKET;
+        let faults = Received::ERROR | Received::IP_CHECKSUM;
+        self.0 & (flags | faults) == flags
+    }
+
     /// EOP: the frame ends in this buffer.
     pub(super) fn ends_packet(self) -> bool {
         self.0 & Received::END_OF_PACKET != 0

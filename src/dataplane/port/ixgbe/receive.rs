@@ -12,8 +12,6 @@ use super::switch::{self, Switch};
 use crate::dataplane::mem::{COLOURS, DmaMap, HEADROOM, LINE, Pool};
 use crate::dataplane::port::{BURST, Burst};
 
-use arrayvec::ArrayVec;
-
 /// Descriptors of a receive ring.
 pub const RECEIVE_ENTRIES: u32 = 512;
 
@@ -113,35 +111,43 @@ impl ReceiveQueue {
     ) {
         let given = self.tail.wrapping_sub(self.head) as usize;
         let most = burst.remaining_capacity().min(given);
-        let mut done = ArrayVec::<Received, BURST>::new();
-        let mut index = self.head;
-        while done.len() < most {
-            let word = Received(self.ring.status(index));
+        let before = self.head;
+        for _ in 0..most {
+            let word = Received(self.ring.status(self.head));
             if !word.is_done() {
                 break;
             }
-            done.push(word);
-            index = index.wrapping_add(1);
-        }
-        if !done.is_empty() {
-            ring::observe();
-        }
-        for word in &done {
             let slot = self.ring.slot(self.head) as usize;
             self.head = self.head.wrapping_add(1);
-            if self.is_fit(*word, buffers, counters) {
+            if self.is_fit(word, buffers, counters) {
                 let offset = std::mem::replace(&mut self.slots[slot], EMPTY);
                 // Never refused: the slot is the pool's own record of what it lent.
-                burst.extend(pool.redeem(offset, word.length(), buffers.holder));
+                if let Some(frame) = pool.redeem(offset, word.length(), buffers.holder) {
+                    burst.push(frame);
+                }
             }
         }
-        let least = if done.is_empty() { 1 } else { REFILL };
+        let any = self.head != before;
+        if any {
+            // No frame is looked at before.
+            ring::observe();
+        }
+        let least = if any { REFILL } else { 1 };
         self.refill(registers, buffers, pool, least);
         self.notice_starvation(counters);
     }
 
     /// Whether a descriptor brings a whole frame to be forwarded; counts it if not.
+    #[inline]
     fn is_fit(&mut self, word: Received, buffers: &Buffers, counters: &Counters) -> bool {
+        let is_plain = !self.skipping && word.is_whole_and_sound();
+        is_plain && (1..=buffers.size).contains(&word.length())
+            || self.is_fit_after_all(word, buffers, counters)
+    }
+
+    /// As [`Self::is_fit`], for what is not as it is nearly always.
+    #[cold]
+    fn is_fit_after_all(&mut self, word: Received, buffers: &Buffers, counters: &Counters) -> bool {
         let continues = std::mem::replace(&mut self.skipping, !word.ends_packet());
         if continues || self.skipping {
             if !continues {
@@ -177,11 +183,12 @@ impl ReceiveQueue {
         for _ in 0..missing {
             let slot = self.ring.slot(self.tail) as usize;
             if self.slots[slot] == EMPTY {
-                let Some(frame) = (spare > 0).then(|| pool.take()).flatten() else {
+                let fresh = (spare > 0).then(|| pool.lend_fresh(buffers.holder));
+                let Some(offset) = fresh.flatten() else {
                     break;
                 };
                 spare -= 1;
-                self.slots[slot] = pool.lend(frame, buffers.holder);
+                self.slots[slot] = offset;
             }
             let address = buffers.map.address(self.slots[slot]);
             self.ring.write(self.tail, descriptor::receive(address));
