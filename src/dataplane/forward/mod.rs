@@ -237,11 +237,9 @@ impl Pipeline {
         verdicts: &mut Verdicts,
     ) -> (u64, Mask) {
         let short = Short::new(path, arrival, interface);
-        for slot in slots(self.heads.ipv6) {
-            let destination = destination(packets, slot);
-            self.ipv6.addresses[slot] = u128::from_be_bytes(destination);
-        }
-        let mask = self.heads.global_ipv6(packets);
+        let mask = self
+            .heads
+            .ipv6_destinations(packets, &mut self.ipv6.addresses);
         self.ipv6.look_up(mask, &arrival.world.ipv6);
         let done = short.ipv6(
             &self.heads,
@@ -325,12 +323,4 @@ fn long_way(
         forwarded += u64::from(matches!(verdict, Verdict::Forward(_)));
     }
     forwarded
-}
-
-/// The destination of an IPv6 packet that is whole.
-#[inline]
-fn destination(packets: &Packets<'_, BURST>, slot: usize) -> [u8; 16] {
-    let mut destination = [0; 16];
-    destination.copy_from_slice(&packets.head(slot)[38..54]);
-    destination
 }

@@ -40,6 +40,9 @@ const _: () = assert!(Mask::BITS as usize == BURST);
 /// The words at these bytes of a frame; of each, the first byte is the lowest.
 const WORDS: [usize; 6] = [10, 14, 18, 22, 26, 30];
 
+/// Where a frame's IPv6 destination begins.
+const IPV6_DESTINATION: usize = 38;
+
 /// Bits of [`Heads::kind`].
 const IPV4: u32 = 1;
 const IPV6: u32 = 2;
@@ -120,12 +123,21 @@ impl Heads {
         are_first(self.ipv4) && are_first(both)
     }
 
-    /// The plain IPv6 packets whose destinations are plain, too.
+    /// Reads where the plain IPv6 packets go, by slot; those whose destinations are plain, too.
     #[inline(always)]
-    pub(super) fn global_ipv6(&mut self, packets: &Packets<'_, BURST>) -> Mask {
+    pub(super) fn ipv6_destinations(
+        &mut self,
+        packets: &Packets<'_, BURST>,
+        destinations: &mut [u128; BURST],
+    ) -> Mask {
         for slot in slots(self.ipv6) {
+            let head = packets.head(slot);
             // No longer needed: all are checked.
-            self.kind[slot] = word(packets.head(slot), 38);
+            self.kind[slot] = word(head, IPV6_DESTINATION);
+            let (_, behind) = head.split_at(IPV6_DESTINATION);
+            if let Some(destination) = behind.first_chunk() {
+                destinations[slot] = u128::from_be_bytes(*destination);
+            }
         }
         self.ipv6 & mask(&self.kind, is_global)
     }
