@@ -26,7 +26,9 @@ use ixmap::dataplane::mem::{Arena, Pool};
 use ixmap::dataplane::port::{BURST, Burst, PortQueue, memory};
 use ixmap::dataplane::ring::{MAX_PACKET, PacketReceiver, packet_ring};
 use ixmap::dataplane::worker::{Attachment, Worker, Worlds};
-use ixmap::shared::fib::{Action, Fib, Group, GroupId, World};
+use ixmap::shared::fib::{
+    Action, AdjacencyId, Buckets, Fib, Group, GroupId, HashFields, HashPolicy, World,
+};
 use ixmap::shared::hits::Hits;
 use ixmap::shared::port::PortId;
 use ixmap::shared::reason::PuntReason;
@@ -57,6 +59,7 @@ fn all(criterion: &mut Criterion) {
         &world.ipv6
     });
     mixed(criterion, &internet);
+    multipath(criterion, &internet);
 }
 
 /// Both tables, and destinations drawn uniformly from their prefixes.
@@ -104,6 +107,37 @@ impl Internet {
             ipv6: destinations(&ipv6_routes),
             ingress,
             egress,
+        }
+    }
+}
+
+impl Internet {
+    /// The same, but that every group with a next hop has so many of them.
+    fn with_legs(&self, count: u32) -> Internet {
+        let next_hops = u32::try_from(self.world.adjacencies.iter().count()).unwrap();
+        let spread = |group: &Group| match &group.action {
+            Action::Forward(first) if count > 1 => {
+                let leg = |n| AdjacencyId::new((first.number() + n) % next_hops);
+                let legs: Vec<(AdjacencyId, u16)> = (0..count).map(|n| (leg(n), 1)).collect();
+                Group {
+                    action: Action::Spread(Buckets::new(&legs).unwrap()),
+                    mtu: group.mtu,
+                }
+            }
+            _ => group.clone(),
+        };
+        Internet {
+            world: Arc::new(World {
+                groups: Arc::new(self.world.groups.iter().map(spread).collect()),
+                hash: HashPolicy {
+                    ipv4: HashFields::FiveTuple,
+                    ..HashPolicy::default()
+                },
+                ..World::clone(&self.world)
+            }),
+            ipv4: self.ipv4.clone(),
+            ipv6: self.ipv6.clone(),
+            ..*self
         }
     }
 }
@@ -404,6 +438,19 @@ fn mixed(criterion: &mut Criterion, internet: &Internet) {
             let name = share.to_string();
             measure(&mut group, &name, &mut router, Router::fill, Router::run);
         }
+    }
+}
+
+/// A worker's time when all IPv4 routes have a single next hop, and when all have several, among which
+/// the five-tuple chooses.
+fn multipath(criterion: &mut Criterion, internet: &Internet) {
+    let packets = packets(&internet.ipv4);
+    let mut group = group(criterion, "multipath");
+    for legs in [1, 8] {
+        let internet = internet.with_legs(legs);
+        let mut router = Router::new(&internet, &packets, FRAMES);
+        let name = legs.to_string();
+        measure(&mut group, &name, &mut router, Router::fill, Router::run);
     }
 }
 
