@@ -108,7 +108,8 @@ impl Routes {
     }
 
     /// Changes lists that have a route of which `is_meant` is true; returns the prefixes of those that
-    /// changed, a table's in order. `edit` is told whether a list is one of IPv6, and answers whether it changed it.
+    /// changed, a table's in order. `edit` is told whether a list is one of IPv6, and answers whether
+    /// it changed it.
     pub(super) fn edit_all(
         &mut self,
         is_meant: impl Fn(&Route) -> bool,
