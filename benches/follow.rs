@@ -13,7 +13,7 @@ use foldhash::quality::FixedState;
 use ipnet::IpNet;
 use ixmap::control::mirror::{
     Changes, Event, Link, Mirror, Neighbour, NeighbourFlags, NeighbourState, Path, Placement,
-    Preference, Route, RouteKey, RouteKind,
+    Route, RouteKey, RouteKind,
 };
 use ixmap::control::resolve::{PortFacts, Resolver};
 use ixmap::shared::fib::{ReversePath, World};
@@ -74,26 +74,17 @@ fn keys<A: Address>() -> Vec<RouteKey> {
 /// All routes through a gateway set, and then removed.
 fn round(keys: &[RouteKey], gateway: IpAddr) -> [Spent; 2] {
     let mut router = Router::new(gateway);
+    let path = Path {
+        ifindex: Some(TAP),
+        via: Some(gateway),
+        weight: 1,
+        onlink: false,
+        dead: false,
+    };
     let route = Route {
-        kind: RouteKind::Unicast,
         metric: 32,
-        tos: 0,
         protocol: BIRD,
-        scope: 0,
-        paths: smallvec![Path {
-            ifindex: Some(TAP),
-            via: Some(gateway),
-            weight: 1,
-            onlink: false,
-            dead: false,
-        }],
-        nexthop_id: None,
-        mtu: None,
-        preferred_source: None,
-        preference: Preference::Medium,
-        source: None,
-        encapsulated: false,
-        lapsed: false,
+        ..Route::bare(RouteKind::Unicast, smallvec![path])
     };
     let set = |key: RouteKey| Event::RouteSet {
         key,

@@ -104,24 +104,33 @@ pub struct Route {
     pub lapsed: bool,
 }
 
-#[cfg(test)]
 impl Route {
-    /// As `ip route` makes it when nothing else is said.
-    pub(crate) fn ordinary(kind: RouteKind, paths: Vec<Path>) -> Route {
+    /// A route of which nothing else is said.
+    pub const fn bare(kind: RouteKind, paths: Paths) -> Route {
         Route {
             kind,
             metric: 0,
             tos: 0,
-            protocol: 4,
+            protocol: 0,
             scope: 0,
-            paths: paths.into(),
+            paths,
             nexthop_id: None,
             mtu: None,
             preferred_source: None,
-            preference: Preference::default(),
+            preference: Preference::Medium,
             source: None,
             encapsulated: false,
             lapsed: false,
+        }
+    }
+
+    /// As `ip route` makes it when nothing else is said.
+    #[cfg(test)]
+    pub(crate) fn ordinary(kind: RouteKind, paths: Vec<Path>) -> Route {
+        const RTPROT_STATIC: u8 = 4;
+        Route {
+            protocol: RTPROT_STATIC,
+            ..Route::bare(kind, paths.into())
         }
     }
 }

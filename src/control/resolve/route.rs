@@ -5,9 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::tables::{NextHop, Spec, SpecAction};
-use crate::control::mirror::{
-    Mirror, NextHopObject, Path, Paths, Preference, Route, RouteKey, RouteKind,
-};
+use crate::control::mirror::{Mirror, NextHopObject, Path, Paths, Route, RouteKey, RouteKind};
 use crate::shared::reason::{DropReason, PuntReason};
 
 /// RT_TABLE_LOCAL: the table that the kernel's default rules ask first.
@@ -21,21 +19,7 @@ pub(super) const DEFAULT: u32 = 253;
 pub(super) const ALL_IPV4: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
 
 /// Stands for routes among which only the kernel can choose.
-pub(super) static KERNELS_CHOICE: Route = Route {
-    kind: RouteKind::Other(0),
-    metric: 0,
-    tos: 0,
-    protocol: 0,
-    scope: 0,
-    paths: Paths::new_const(),
-    nexthop_id: None,
-    mtu: None,
-    preferred_source: None,
-    preference: Preference::Medium,
-    source: None,
-    encapsulated: false,
-    lapsed: false,
-};
+pub(super) static KERNELS_CHOICE: Route = Route::bare(RouteKind::Other(0), Paths::new_const());
 
 /// A route in the fast path's terms.
 pub(super) struct Meaning {
