@@ -54,19 +54,16 @@ const DISCARDS: usize = 1 << 20;
 /// The subscribed socket.
 pub struct Monitor {
     inbox: Arc<Inbox>,
-    reader: Reader,
+    /// Until somebody listens.
+    socket: Option<Socket>,
+    reader: Option<Reader>,
 }
 
-/// Who has the socket.
-enum Reader {
-    /// Nobody reads it yet.
-    Idle(Socket),
-    Running {
-        thread: JoinHandle<()>,
-        /// The thread ends when this is closed.
-        alive: PipeWriter,
-    },
-    Ended,
+/// The thread that has the socket.
+struct Reader {
+    thread: JoinHandle<()>,
+    /// The thread ends when this is closed.
+    alive: PipeWriter,
 }
 
 /// What one call brought.
@@ -115,7 +112,8 @@ impl Monitor {
         }
         Ok(Monitor {
             inbox: Arc::default(),
-            reader: Reader::Idle(socket),
+            socket: Some(socket),
+            reader: None,
         })
     }
 
@@ -124,7 +122,7 @@ impl Monitor {
     /// # Errors
     /// The socket is broken, or there is no thread to be had.
     pub fn listen(&mut self) -> Result<(), NetlinkError> {
-        let Reader::Idle(socket) = std::mem::replace(&mut self.reader, Reader::Ended) else {
+        let Some(socket) = self.socket.take() else {
             return Ok(());
         };
         let mut listener = Listener {
@@ -138,7 +136,7 @@ impl Monitor {
             .name("ixmap-netlink".to_owned())
             .spawn(move || listener.run(&ended))
             .map_err(NetlinkError::Receive)?;
-        self.reader = Reader::Running { thread, alive };
+        self.reader = Some(Reader { thread, alive });
         Ok(())
     }
 
@@ -168,8 +166,7 @@ impl Monitor {
 
 impl Drop for Monitor {
     fn drop(&mut self) {
-        let reader = std::mem::replace(&mut self.reader, Reader::Ended);
-        if let Reader::Running { thread, alive } = reader {
+        if let Some(Reader { thread, alive }) = self.reader.take() {
             drop(alive);
             // It says nothing but that it panicked, which the panic itself has said.
             drop(thread.join());
