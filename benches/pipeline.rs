@@ -109,9 +109,7 @@ impl Internet {
             egress,
         }
     }
-}
 
-impl Internet {
     /// The same, but that every group with a next hop has so many of them.
     fn with_legs(&self, count: u32) -> Internet {
         let next_hops = u32::try_from(self.world.adjacencies.iter().count()).unwrap();

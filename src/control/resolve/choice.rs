@@ -18,31 +18,39 @@ pub(super) struct Hidden {
     by_last: Prefixes,
 }
 
-/// Prefixes that hold others.
-#[derive(Default)]
-struct Prefixes {
+/// Prefixes of both families.
+#[derive(Default, Debug)]
+pub(super) struct Prefixes {
     ipv4: PrefixSet<Ipv4Net>,
     ipv6: PrefixSet<Ipv6Net>,
 }
 
 impl Prefixes {
-    fn insert(&mut self, prefix: IpNet) {
+    /// True when that is news.
+    fn insert(&mut self, prefix: IpNet) -> bool {
         match prefix {
-            // Only itself is within, and that is looked at anyway.
-            _ if prefix.prefix_len() == prefix.max_prefix_len() => {}
-            IpNet::V4(net) => drop(self.ipv4.insert(net)),
-            IpNet::V6(net) => drop(self.ipv6.insert(net)),
+            IpNet::V4(net) => self.ipv4.insert(net),
+            IpNet::V6(net) => self.ipv6.insert(net),
         }
     }
 
-    fn is_any(&self) -> bool {
-        !self.ipv4.is_empty() || !self.ipv6.is_empty()
+    /// True when that is news.
+    fn remove(&mut self, prefix: IpNet) -> bool {
+        match prefix {
+            IpNet::V4(net) => self.ipv4.remove(&net),
+            IpNet::V6(net) => self.ipv6.remove(&net),
+        }
     }
 
-    fn holds(&self, prefix: &IpNet) -> bool {
+    fn is_empty(&self) -> bool {
+        self.ipv4.is_empty() && self.ipv6.is_empty()
+    }
+
+    /// How long the longest is that holds this one.
+    fn around(&self, prefix: IpNet) -> Option<u8> {
         match prefix {
-            IpNet::V4(net) => self.ipv4.get_lpm(net).is_some(),
-            IpNet::V6(net) => self.ipv6.get_lpm(net).is_some(),
+            IpNet::V4(net) => Some(self.ipv4.get_lpm(&net)?.prefix_len()),
+            IpNet::V6(net) => Some(self.ipv6.get_lpm(&net)?.prefix_len()),
         }
     }
 }
@@ -110,10 +118,7 @@ impl Resolver {
 
     /// How long the longest prefix of the local table is that holds this one.
     fn local_around(&self, prefix: IpNet) -> Option<u8> {
-        match prefix {
-            IpNet::V4(net) => Some(self.local4.get_lpm(&net)?.prefix_len()),
-            IpNet::V6(net) => Some(self.local6.get_lpm(&net)?.prefix_len()),
-        }
+        self.local.around(prefix)
     }
 
     /// Keeps up with which prefixes IPv4's default table has; true when that is news.
@@ -129,23 +134,25 @@ impl Resolver {
 
     /// Keeps up with which prefixes the local table takes; true when that is news.
     pub(super) fn follow_local(&mut self, prefix: IpNet, mirror: &Mirror) -> bool {
-        let is_local = route::usable(mirror, route::LOCAL, prefix).is_some();
-        match (prefix, is_local) {
-            (IpNet::V4(net), true) => self.local4.insert(net),
-            (IpNet::V4(net), false) => self.local4.remove(&net),
-            (IpNet::V6(net), true) => self.local6.insert(net),
-            (IpNet::V6(net), false) => self.local6.remove(&net),
+        match route::usable(mirror, route::LOCAL, prefix).is_some() {
+            true => self.local.insert(prefix),
+            false => self.local.remove(prefix),
         }
     }
 
     /// Resolves one prefix anew, and neighbours within when it matters to them; what else it may matter
     /// to is noted in `hidden`.
     pub(super) fn follow_prefix(&mut self, prefix: IpNet, mirror: &Mirror, hidden: &mut Hidden) {
-        if self.follow_local(prefix, mirror) {
-            hidden.by_local.insert(prefix);
-        }
-        if self.follow_last(prefix, mirror) {
-            hidden.by_last.insert(prefix);
+        let is_local_news = self.follow_local(prefix, mirror);
+        let is_last_news = self.follow_last(prefix, mirror);
+        // Only itself is within an address, and that is looked at anyway.
+        if prefix.prefix_len() < prefix.max_prefix_len() {
+            if is_local_news {
+                hidden.by_local.insert(prefix);
+            }
+            if is_last_news {
+                hidden.by_last.insert(prefix);
+            }
         }
         self.choose(prefix, mirror);
         // What it hides of the table that is asked last, or hid.
@@ -163,15 +170,15 @@ impl Resolver {
     /// Chooses again where other tables' news matter. One look at all prefixes serves all news: that many
     /// come at once, when an interface comes or goes, is usual.
     pub(super) fn choose_hidden(&mut self, hidden: &Hidden, mirror: &Mirror) {
-        if hidden.by_local.is_any() {
+        if !hidden.by_local.is_empty() {
             let main = mirror.prefixes(route::MAIN);
-            main.filter(|prefix| hidden.by_local.holds(prefix))
+            main.filter(|prefix| hidden.by_local.around(*prefix).is_some())
                 .for_each(|prefix| self.choose(prefix, mirror));
         }
-        if hidden.by_last.is_any() {
+        if !hidden.by_last.is_empty() {
             let throws = mirror.routes_with(&|route| route.kind == RouteKind::Throw);
             throws
-                .filter(|key| hidden.by_last.holds(&key.prefix))
+                .filter(|key| hidden.by_last.around(key.prefix).is_some())
                 .for_each(|key| self.choose(key.prefix, mirror));
         }
     }

@@ -21,11 +21,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net};
 use prefix_trie::PrefixSet;
 
 pub use self::answer::{Answer, AnswerLeg};
-use self::choice::Hidden;
+use self::choice::{Hidden, Prefixes};
 pub use self::neighbours::UsedNeighbour;
 use self::placed::Placed;
 use self::route::OnLink;
@@ -62,8 +62,7 @@ pub struct Resolver {
     /// Prefixes whose every address is a neighbour.
     connected: BTreeMap<IpNet, OnLink>,
     /// Prefixes that the local table has a route for.
-    local4: PrefixSet<Ipv4Net>,
-    local6: PrefixSet<Ipv6Net>,
+    local: Prefixes,
     groups: Groups,
     adjacencies: Adjacencies,
     ports: Ports,
