@@ -21,7 +21,7 @@ pub use self::classify::settled;
 use self::heads::{Heads, Mask};
 use self::legs::Legs;
 use self::plain::Short;
-use self::slots::{Keys, slots};
+use self::slots::{Answers, slots};
 pub use self::verdicts::Verdicts;
 use crate::dataplane::limit::PuntLimits;
 use crate::dataplane::mem::{Ahead, Frame, Packets, Pool};
@@ -105,9 +105,9 @@ impl Vectored for Run<'_, '_> {
 #[derive(Debug, Default)]
 pub struct Pipeline {
     heads: Heads,
-    ipv4: Keys<u32>,
-    ipv6: Keys<u128>,
-    sources: Keys<u32>,
+    ipv4: Answers,
+    ipv6: Answers,
+    sources: Answers,
     legs: Legs,
 }
 
@@ -205,8 +205,7 @@ impl Pipeline {
     ) -> u64 {
         let short = Short::new(path, arrival, interface);
         let (mask, destinations) = (self.heads.ipv4, &self.heads.destination);
-        self.ipv4
-            .look_up_of(mask, destinations, &arrival.world.ipv4);
+        self.ipv4.look_up(mask, destinations, &arrival.world.ipv4);
         let done = short.ipv4(
             &self.heads,
             &self.ipv4,
@@ -218,7 +217,7 @@ impl Pipeline {
         let mut forwarded = u64::from(done.count_ones());
         let left = mask & !done;
         if left != 0 {
-            forwarded += long_way(self.ipv4.found(left), packets, verdicts, |group, frame| {
+            forwarded += long_way(self.ipv4.of(left), packets, verdicts, |group, frame| {
                 decide::ipv4(arrival, interface, group, frame)
             });
         }
@@ -237,10 +236,9 @@ impl Pipeline {
         verdicts: &mut Verdicts,
     ) -> (u64, Mask) {
         let short = Short::new(path, arrival, interface);
-        let mask = self
-            .heads
-            .ipv6_destinations(packets, &mut self.ipv6.addresses);
-        self.ipv6.look_up(mask, &arrival.world.ipv6);
+        let mask = self.heads.read_ipv6_destinations(packets);
+        let destinations = &self.heads.ipv6_destination;
+        self.ipv6.look_up(mask, destinations, &arrival.world.ipv6);
         let done = short.ipv6(
             &self.heads,
             (mask, &self.ipv6),
@@ -252,7 +250,7 @@ impl Pipeline {
         let mut forwarded = u64::from(done.count_ones());
         let left = mask & !done;
         if left != 0 {
-            forwarded += long_way(self.ipv6.found(left), packets, verdicts, |group, frame| {
+            forwarded += long_way(self.ipv6.of(left), packets, verdicts, |group, frame| {
                 decide::ipv6(arrival, interface, group, frame)
             });
         }
@@ -273,24 +271,26 @@ impl Pipeline {
         for slot in slots(rest) {
             match classify::classify(packets.bytes(slot), interface.mac) {
                 Class::Ipv4(destination) => {
-                    self.ipv4.addresses[slot] = destination;
+                    self.heads.destination[slot] = destination;
                     ipv4 |= 1 << slot;
                 }
                 Class::Ipv6(destination) => {
-                    self.ipv6.addresses[slot] = destination;
+                    self.heads.ipv6_destination[slot] = destination;
                     ipv6 |= 1 << slot;
                 }
                 Class::Punt(reason) => verdicts.set(slot, Verdict::Punt(reason, 0)),
                 Class::Drop(reason) => verdicts.set(slot, Verdict::Drop(reason)),
             }
         }
-        self.ipv4.look_up(ipv4, &arrival.world.ipv4);
-        self.ipv6.look_up(ipv6, &arrival.world.ipv6);
-        let ipv4 = self.ipv4.found(ipv4);
+        let (world, heads) = (arrival.world, &self.heads);
+        self.ipv4.look_up(ipv4, &heads.destination, &world.ipv4);
+        self.ipv6
+            .look_up(ipv6, &heads.ipv6_destination, &world.ipv6);
+        let ipv4 = self.ipv4.of(ipv4);
         let ipv4 = long_way(ipv4, packets, verdicts, |group, frame| {
             decide::ipv4(arrival, interface, group, frame)
         });
-        let ipv6 = self.ipv6.found(ipv6);
+        let ipv6 = self.ipv6.of(ipv6);
         let ipv6 = long_way(ipv6, packets, verdicts, |group, frame| {
             decide::ipv6(arrival, interface, group, frame)
         });

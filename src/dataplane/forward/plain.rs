@@ -4,11 +4,11 @@
 use super::decide::way_back;
 use super::heads::{Heads, LANES, Mask};
 use super::legs::{Legs, NextHops};
-use super::slots::{Keys, slots};
+use super::slots::{Answers, slots};
 use super::{Arrival, Verdicts, flow};
 use crate::dataplane::mem::{Ahead, Packets};
 use crate::dataplane::port::BURST;
-use crate::shared::fib::{Action, Interface, Lpm, Path, ReversePath, World};
+use crate::shared::fib::{Action, Interface, Path, ReversePath, World};
 use crate::shared::hits::Hits;
 use crate::shared::port::PortId;
 use crate::shared::wire::ethernet::HEADER_LEN;
@@ -30,9 +30,9 @@ pub(super) struct Short<'a> {
 }
 
 /// The packets of a family, and what has been found out about them.
-struct Plain<'a, 'p, 'q, A> {
+struct Plain<'a, 'p, 'q> {
     heads: &'a Heads,
-    keys: &'a Keys<A>,
+    answers: &'a Answers,
     /// Those that may go on.
     mask: Mask,
     legs: &'a mut Legs,
@@ -61,8 +61,8 @@ impl<'a> Short<'a> {
     pub(super) fn ipv4(
         &self,
         heads: &Heads,
-        keys: &Keys<u32>,
-        (sources, legs): (&mut Keys<u32>, &mut Legs),
+        answers: &Answers,
+        (sources, legs): (&mut Answers, &mut Legs),
         (packets, ahead): (&mut Packets<'_, BURST>, &mut Ahead<'_>),
         verdicts: &mut Verdicts,
     ) -> Mask {
@@ -71,14 +71,14 @@ impl<'a> Short<'a> {
         }
         let plain = Plain {
             heads,
-            keys,
+            answers,
             mask: heads.ipv4 & !self.spoofed(heads) & !self.astray(heads, sources),
             legs,
             packets,
             ahead,
             verdicts,
         };
-        self.forward::<22, _>(plain, |packet| {
+        self.forward::<22>(plain, |packet| {
             let packet = Ipv4::of_checked(&packet[HEADER_LEN..]);
             flow::ipv4(&packet, self.world.hash.ipv4)
         })
@@ -89,7 +89,7 @@ impl<'a> Short<'a> {
     pub(super) fn ipv6(
         &self,
         heads: &Heads,
-        (mask, keys): (Mask, &Keys<u128>),
+        (mask, answers): (Mask, &Answers),
         legs: &mut Legs,
         (packets, ahead): (&mut Packets<'_, BURST>, &mut Ahead<'_>),
         verdicts: &mut Verdicts,
@@ -99,14 +99,14 @@ impl<'a> Short<'a> {
         }
         let plain = Plain {
             heads,
-            keys,
+            answers,
             mask,
             legs,
             packets,
             ahead,
             verdicts,
         };
-        self.forward::<18, _>(plain, |packet| {
+        self.forward::<18>(plain, |packet| {
             let packet = Ipv6::of_checked(&packet[HEADER_LEN..]);
             flow::ipv6(&packet, self.world.hash.ipv6)
         })
@@ -127,12 +127,12 @@ impl<'a> Short<'a> {
 
     /// The packets that came another way than the one back (rp_filter).
     #[inline]
-    fn astray(&self, heads: &Heads, sources: &mut Keys<u32>) -> Mask {
+    fn astray(&self, heads: &Heads, sources: &mut Answers) -> Mask {
         if self.reverse_path == ReversePath::Off {
             return 0;
         }
-        sources.look_up_of(heads.ipv4, &heads.source, &self.world.ipv4);
-        sources.found(heads.ipv4).fold(0, |mask, (slot, group)| {
+        sources.look_up(heads.ipv4, &heads.source, &self.world.ipv4);
+        sources.of(heads.ipv4).fold(0, |mask, (slot, group)| {
             let back = way_back(self.world, self.ingress, self.reverse_path, group);
             mask | Mask::from(back.is_err()) << slot
         })
@@ -141,9 +141,9 @@ impl<'a> Short<'a> {
     /// Rewrites the packets that go on, and says which; `hash` is that of a packet's flow. Those with
     /// a single next hop come first, and cost nothing for those with several.
     #[inline(always)]
-    fn forward<const AGED: usize, A: Lpm>(
+    fn forward<const AGED: usize>(
         &self,
-        mut plain: Plain<'_, '_, '_, A>,
+        mut plain: Plain<'_, '_, '_>,
         hash: impl Fn(&[u8]) -> u32,
     ) -> Mask {
         let (mut done, next_hops) = (0, self.next_hops);
@@ -152,20 +152,20 @@ impl<'a> Short<'a> {
             if mask == 0 {
                 continue;
             }
-            let (groups, len) = (plain.keys.groups(), &plain.heads.len);
+            let (groups, len) = (plain.answers.groups(), &plain.heads.len);
             let fit = plain.legs.follow(self.path, next_hops, groups, len, first);
             let fit = (mask & Mask::from(fit)) << first;
-            slots(fit).for_each(|slot| self.leave::<AGED, A>(&mut plain, slot));
+            slots(fit).for_each(|slot| self.leave::<AGED>(&mut plain, slot));
             done |= fit;
             plain.ahead.fetch();
         }
-        for (slot, group) in plain.keys.found(plain.mask & !done) {
+        for (slot, group) in plain.answers.of(plain.mask & !done) {
             let group = self.world.group(group);
             if let Action::Spread(buckets) = &group.action {
                 let leg = buckets.pick(hash(plain.packets.bytes(slot)));
                 let (mtu, len) = (group.mtu.into(), plain.heads.len[slot]);
                 if plain.legs.take(next_hops, slot, leg, mtu, len) {
-                    self.leave::<AGED, A>(&mut plain, slot);
+                    self.leave::<AGED>(&mut plain, slot);
                     done |= 1 << slot;
                 }
             }
@@ -176,7 +176,7 @@ impl<'a> Short<'a> {
 
     /// Writes the Ethernet addresses, and the word at `AGED` with one hop less.
     #[inline(always)]
-    fn leave<const AGED: usize, A: Lpm>(&self, plain: &mut Plain<'_, '_, '_, A>, slot: usize) {
+    fn leave<const AGED: usize>(&self, plain: &mut Plain<'_, '_, '_>, slot: usize) {
         let leg = plain.legs.leg(slot);
         let Some(exit) = self.next_hops.exit(leg) else {
             return;

@@ -59,6 +59,8 @@ pub(super) struct Heads {
     kind: Lanes,
     /// IPv4 destination as a number.
     pub(super) destination: Lanes,
+    /// IPv6 destination as a number, once it is read.
+    pub(super) ipv6_destination: [u128; BURST],
     /// IPv4 source as a number.
     pub(super) source: Lanes,
     /// Bytes of the IP packet.
@@ -80,6 +82,7 @@ impl Default for Heads {
             frame_len: lanes,
             kind: lanes,
             destination: lanes,
+            ipv6_destination: [0; BURST],
             source: lanes,
             len: lanes,
             aged: lanes,
@@ -123,20 +126,16 @@ impl Heads {
         are_first(self.ipv4) && are_first(both)
     }
 
-    /// Reads where the plain IPv6 packets go, by slot; those whose destinations are plain, too.
+    /// Reads where the plain IPv6 packets go; those whose destinations are plain, too.
     #[inline(always)]
-    pub(super) fn ipv6_destinations(
-        &mut self,
-        packets: &Packets<'_, BURST>,
-        destinations: &mut [u128; BURST],
-    ) -> Mask {
+    pub(super) fn read_ipv6_destinations(&mut self, packets: &Packets<'_, BURST>) -> Mask {
         for slot in slots(self.ipv6) {
             let head = packets.head(slot);
             // No longer needed: all are checked.
             self.kind[slot] = word(head, IPV6_DESTINATION);
             let (_, behind) = head.split_at(IPV6_DESTINATION);
             if let Some(destination) = behind.first_chunk() {
-                destinations[slot] = u128::from_be_bytes(*destination);
+                self.ipv6_destination[slot] = u128::from_be_bytes(*destination);
             }
         }
         self.ipv6 & mask(&self.kind, is_global)
