@@ -213,15 +213,9 @@ impl Pipeline {
             (packets, ahead),
             verdicts,
         );
-        self.cut(done, packets);
-        let mut forwarded = u64::from(done.count_ones());
-        let left = mask & !done;
-        if left != 0 {
-            forwarded += long_way(self.ipv4.of(left), packets, verdicts, |group, frame| {
-                decide::ipv4(arrival, interface, group, frame)
-            });
-        }
-        forwarded
+        let answers = (&self.ipv4, mask);
+        let decide = |group, frame: &mut _| decide::ipv4(arrival, interface, group, frame);
+        finish(&self.heads, answers, done, packets, verdicts, decide)
     }
 
     /// Plain IPv6 packets; how many are forwarded, and which are not plain after all, by their
@@ -246,14 +240,9 @@ impl Pipeline {
             (packets, ahead),
             verdicts,
         );
-        self.cut(done, packets);
-        let mut forwarded = u64::from(done.count_ones());
-        let left = mask & !done;
-        if left != 0 {
-            forwarded += long_way(self.ipv6.of(left), packets, verdicts, |group, frame| {
-                decide::ipv6(arrival, interface, group, frame)
-            });
-        }
+        let answers = (&self.ipv6, mask);
+        let decide = |group, frame: &mut _| decide::ipv6(arrival, interface, group, frame);
+        let forwarded = finish(&self.heads, answers, done, packets, verdicts, decide);
         (forwarded, self.heads.ipv6 & !mask)
     }
 
@@ -296,15 +285,30 @@ impl Pipeline {
         });
         Forwarded { ipv4, ipv6 }
     }
+}
 
-    /// Cuts plain packets that are padded: few are.
-    #[inline]
-    fn cut(&self, done: Mask, packets: &mut Packets<'_, BURST>) {
-        for slot in slots(done & self.heads.padded) {
-            let len = usize::try_from(self.heads.len[slot]).unwrap_or(usize::MAX);
-            packets.cut(slot, len.saturating_add(HEADER_LEN));
-        }
+/// Ends the way of a family's plain packets, those of a mask: the short one took those that are `done`,
+/// and the others take the long one. How many are forwarded.
+#[inline(always)]
+fn finish(
+    heads: &Heads,
+    (answers, mask): (&Answers, Mask),
+    done: Mask,
+    packets: &mut Packets<'_, BURST>,
+    verdicts: &mut Verdicts,
+    decide: impl FnMut(GroupId, &mut [u8]) -> (Verdict, usize),
+) -> u64 {
+    // What is padded is cut: little is.
+    for slot in slots(done & heads.padded) {
+        let len = usize::try_from(heads.len[slot]).unwrap_or(usize::MAX);
+        packets.cut(slot, len.saturating_add(HEADER_LEN));
     }
+    let mut forwarded = u64::from(done.count_ones());
+    let left = mask & !done;
+    if left != 0 {
+        forwarded += long_way(answers.of(left), packets, verdicts, decide);
+    }
+    forwarded
 }
 
 /// Decides on packets one by one; how many are forwarded.
