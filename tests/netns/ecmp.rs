@@ -223,6 +223,8 @@ fn flows_of_a_resilient_group_are_spread_and_stay_while_the_other_leg_is_replace
         let length = if family == Family::Ipv4 { 24 } else { 64 };
         lab.c
             .ip(&format!("addr add {other}/{length} dev eth0 nodad"))?;
+        // Until the neighbour is known, flows to it are the kernel's, which spreads by a hash of its own.
+        assert!(lab.a.ping(other, 3)?.received > 0, "{family:?}");
         leg(c, "replace", other, &lab.c)?;
         let after = split_by_ports(&lab, family)?;
         assert!(before == after, "{family:?}: flows have changed their legs");
