@@ -1,7 +1,9 @@
 //! The kernel's settings that forwarding depends on and of which it sends no word: read from
 //! /proc/sys/net once a second.
 
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use crate::shared::fib::{HashFields, HashPolicy, ReversePath};
 
@@ -36,9 +38,14 @@ pub fn interface(name: &str) -> InterfaceSettings {
     }
 }
 
-/// Reads what the flow hash covers. Policies 2 and 3 (inner headers, custom fields) fall back to
-/// the 5-tuple.
+/// Reads what the flow hash covers, and its seed. Policies 2 and 3 (inner headers, custom fields) fall
+/// back to the 5-tuple; without a seed (Linux 6.11) this process has one of its own, by chance, as the
+/// kernel has.
 pub fn hash_policy() -> HashPolicy {
+    static CHANCE: LazyLock<u32> = LazyLock::new(|| {
+        let number = RandomState::new().hash_one(0).to_le_bytes();
+        u32::from_le_bytes([number[0], number[1], number[2], number[3]])
+    });
     let fields = |family| match number(&[family, "fib_multipath_hash_policy"]) {
         0 => HashFields::Addresses,
         _ => HashFields::FiveTuple,
@@ -46,6 +53,10 @@ pub fn hash_policy() -> HashPolicy {
     HashPolicy {
         ipv4: fields("ipv4"),
         ipv6: fields("ipv6"),
+        seed: match number(&["ipv4", "fib_multipath_hash_seed"]) {
+            0 => *CHANCE,
+            seed => seed,
+        },
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ixmap_lab::{Family, Host, Lab, Ports, Result, wait_until};
 
@@ -121,6 +122,27 @@ fn a_flow_keeps_to_its_leg() -> Result<()> {
         let first = split_by_ports(&lab, family)?;
         let again = split_by_ports(&lab, family)?;
         assert_eq!(first, again, "{family:?}: flows have changed their legs");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_kernels_seed_decides_which_leg_a_flow_takes() -> Result<()> {
+    let lab = multipath_lab(1, [1, 1])?;
+    let seed = |seed: u32| {
+        let setting = format!("net.ipv4.fib_multipath_hash_seed={seed}");
+        lab.router.sysctl(&[&setting])
+    };
+    for family in Family::BOTH {
+        seed(7)?;
+        split_by_ports(&lab, family)?;
+        // Settings that the kernel does not tell of are read once a second.
+        std::thread::sleep(Duration::from_millis(1500));
+        let first = split(&lab, family)?;
+        seed(8)?;
+        split_when(&lab, family, "flows change legs", |now| *now != first)?;
+        seed(7)?;
+        split_when(&lab, family, "flows return", |now| *now == first)?;
     }
     Ok(())
 }

@@ -92,7 +92,7 @@ fn ipv4_way(
         ttl: packet.ttl(),
         destination_hash: packet.destination(),
     };
-    let policy = arrival.world.hash.ipv4;
+    let policy = arrival.world.hash;
     let leg = leg(group, &transit, |buckets| {
         buckets.pick(flow::ipv4(&packet, policy))
     })?;
@@ -137,7 +137,7 @@ fn ipv6_way(
         ttl: packet.hop_limit(),
         destination_hash: u32::from_be_bytes([a, b, c, d]),
     };
-    let policy = arrival.world.hash.ipv6;
+    let policy = arrival.world.hash;
     let leg = leg(group, &transit, |buckets| {
         buckets.pick(flow::ipv6(&packet, policy))
     })?;

@@ -1,6 +1,8 @@
 //! The short way of plain packets whose route leads to a neighbour that is known. It only ever says
 //! yes: all else is for `decide`, which knows the reasons.
 
+use std::marker::PhantomData;
+
 use super::decide::way_back;
 use super::heads::{Heads, LANES, Mask};
 use super::legs::{Legs, NextHops};
@@ -8,11 +10,10 @@ use super::slots::{Answers, slots};
 use super::{Arrival, Verdicts, flow};
 use crate::dataplane::mem::{Ahead, Packets};
 use crate::dataplane::port::BURST;
-use crate::shared::fib::{Action, Interface, Path, ReversePath, World};
+use crate::shared::fib::{HashPolicy, Interface, Path, ReversePath, Vectored, World};
 use crate::shared::hits::Hits;
 use crate::shared::port::PortId;
 use crate::shared::wire::ethernet::HEADER_LEN;
-use crate::shared::wire::ipv4::Ipv4;
 use crate::shared::wire::ipv6::Ipv6;
 
 /// What of a world plain packets need.
@@ -39,6 +40,67 @@ struct Plain<'a, 'p, 'q> {
     packets: &'a mut Packets<'p, BURST>,
     ahead: &'a mut Ahead<'q>,
     verdicts: &'a mut Verdicts,
+}
+
+/// What differs between the families.
+trait Family {
+    /// The byte of a frame where the word with TTL or hop limit begins.
+    const AGED: usize;
+
+    /// The hashes of sixteen packets' flows.
+    fn hash(flows: &Flows<'_, '_, Self>) -> [u32; LANES]
+    where
+        Self: Sized;
+}
+
+/// Sixteen packets whose flows are to be hashed.
+struct Flows<'a, 'p, F> {
+    family: PhantomData<F>,
+    heads: &'a Heads,
+    packets: &'a Packets<'p, BURST>,
+    /// The first one's slot.
+    first: usize,
+    /// Which slots have packets of the family.
+    mask: Mask,
+    policy: HashPolicy,
+}
+
+impl<F: Family> Vectored for Flows<'_, '_, F> {
+    type Output = [u32; LANES];
+
+    #[inline(always)]
+    fn run(self) -> [u32; LANES] {
+        F::hash(&self)
+    }
+}
+
+struct V4;
+
+impl Family for V4 {
+    const AGED: usize = 22;
+
+    #[inline(always)]
+    fn hash(flows: &Flows<'_, '_, V4>) -> [u32; LANES] {
+        flows.heads.ipv4_flows(flows.first, flows.policy)
+    }
+}
+
+struct V6;
+
+impl Family for V6 {
+    const AGED: usize = 18;
+
+    #[inline(always)]
+    fn hash(flows: &Flows<'_, '_, V6>) -> [u32; LANES] {
+        let mut hashes = [0; LANES];
+        for (hash, slot) in hashes.iter_mut().zip(flows.first..) {
+            if flows.mask >> slot & 1 != 0 {
+                let packet = Ipv6::of_checked(&flows.packets.bytes(slot)[HEADER_LEN..]);
+                *hash = flow::ipv6(&packet, flows.policy);
+            }
+        }
+        hashes
+    }
 }
 
 impl<'a> Short<'a> {
@@ -78,10 +140,7 @@ impl<'a> Short<'a> {
             ahead,
             verdicts,
         };
-        self.forward::<22>(plain, |packet| {
-            let packet = Ipv4::of_checked(&packet[HEADER_LEN..]);
-            flow::ipv4(&packet, self.world.hash.ipv4)
-        })
+        self.forward::<V4>(plain)
     }
 
     /// As [`Short::ipv4`], of those of a mask.
@@ -106,10 +165,7 @@ impl<'a> Short<'a> {
             ahead,
             verdicts,
         };
-        self.forward::<18>(plain, |packet| {
-            let packet = Ipv6::of_checked(&packet[HEADER_LEN..]);
-            flow::ipv6(&packet, self.world.hash.ipv6)
-        })
+        self.forward::<V6>(plain)
     }
 
     /// The packets that claim to be from the router itself.
@@ -138,45 +194,41 @@ impl<'a> Short<'a> {
         })
     }
 
-    /// Rewrites the packets that go on, and says which; `hash` is that of a packet's flow. Those with
-    /// a single next hop come first, and cost nothing for those with several.
+    /// Rewrites the packets that go on, and says which.
     #[inline(always)]
-    fn forward<const AGED: usize>(
-        &self,
-        mut plain: Plain<'_, '_, '_>,
-        hash: impl Fn(&[u8]) -> u32,
-    ) -> Mask {
-        let (mut done, next_hops) = (0, self.next_hops);
+    fn forward<F: Family>(&self, mut plain: Plain<'_, '_, '_>) -> Mask {
+        let mut done = 0;
         for first in (0..BURST).step_by(LANES) {
             let mask = plain.mask >> first & Mask::from(u16::MAX);
             if mask == 0 {
                 continue;
             }
-            let (groups, len) = (plain.answers.groups(), &plain.heads.len);
-            let fit = plain.legs.follow(self.path, next_hops, groups, len, first);
-            let fit = (mask & Mask::from(fit)) << first;
-            slots(fit).for_each(|slot| self.leave::<AGED>(&mut plain, slot));
-            done |= fit;
-            plain.ahead.fetch();
+            let flows = Flows {
+                family: PhantomData::<F>,
+                heads: plain.heads,
+                packets: plain.packets,
+                first,
+                mask: plain.mask,
+                policy: self.world.hash,
+            };
+            let packets = (plain.answers.groups(), &plain.heads.len);
+            let fit = plain
+                .legs
+                .follow(self.path, self.next_hops, packets, first, flows);
+            done |= (mask & Mask::from(fit)) << first;
         }
-        for (slot, group) in plain.answers.of(plain.mask & !done) {
-            let group = self.world.group(group);
-            if let Action::Spread(buckets) = &group.action {
-                let leg = buckets.pick(hash(plain.packets.bytes(slot)));
-                let (mtu, len) = (group.mtu.into(), plain.heads.len[slot]);
-                if plain.legs.take(next_hops, slot, leg, mtu, len) {
-                    self.leave::<AGED>(&mut plain, slot);
-                    done |= 1 << slot;
-                }
-            }
+        for first in (0..BURST).step_by(LANES) {
+            let fit = done >> first & Mask::from(u16::MAX);
+            slots(fit << first).for_each(|slot| self.leave::<F>(&mut plain, slot));
+            plain.ahead.fetch();
         }
         plain.verdicts.leave(done, plain.legs.ports());
         done
     }
 
-    /// Writes the Ethernet addresses, and the word at `AGED` with one hop less.
+    /// Writes the Ethernet addresses, and the word with one hop less.
     #[inline(always)]
-    fn leave<const AGED: usize>(&self, plain: &mut Plain<'_, '_, '_>, slot: usize) {
+    fn leave<F: Family>(&self, plain: &mut Plain<'_, '_, '_>, slot: usize) {
         let leg = plain.legs.leg(slot);
         let Some(exit) = self.next_hops.exit(leg) else {
             return;
@@ -184,7 +236,7 @@ impl<'a> Short<'a> {
         let head = plain.packets.head_mut(slot);
         head[..12].copy_from_slice(&exit.addresses);
         let aged = plain.heads.aged[slot % BURST].to_le_bytes();
-        head[AGED..AGED + 4].copy_from_slice(&aged);
+        head[F::AGED..F::AGED + 4].copy_from_slice(&aged);
         self.hits.mark(leg);
     }
 }

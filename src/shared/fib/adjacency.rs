@@ -109,12 +109,18 @@ impl Exit {
 
 impl Pack for Adjacency {
     type Packed = Exit;
+    /// Nothing: an adjacency is one.
+    type Listed = ();
     const NONE: Exit = Exit {
         addresses: [0; 12],
         limits: Exit::NO_LIMITS,
     };
 
-    fn pack(&self) -> Exit {
+    fn list(&self) -> &[()] {
+        &[]
+    }
+
+    fn pack(&self, _list_at: usize) -> Exit {
         let Adjacency::Resolved(rewrite) = self else {
             return Adjacency::NONE;
         };

@@ -53,26 +53,58 @@ pub struct Group {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C, align(8))]
 pub struct Way {
-    /// The next hop, if it is the only one.
-    pub leg: AdjacencyId,
-    /// The route's MTU, if there is one next hop; else 0, so that no packet fits.
-    pub mtu: u32,
+    /// The next hop, if it is the only one; else where the group's buckets begin among all buckets.
+    pub first: u32,
+    /// The route's MTU, and above these 16 bits the number of buckets: 1 for a single next hop, 0 where
+    /// packets do not go on. One number, for vectors.
+    pub limits: u32,
+}
+
+impl Way {
+    /// The route's MTU.
+    #[inline(always)]
+    pub fn mtu(limits: u32) -> u32 {
+        limits & 0xffff
+    }
+
+    /// How many buckets there are.
+    #[inline(always)]
+    pub fn buckets(limits: u32) -> u32 {
+        limits >> 16
+    }
 }
 
 impl Pack for Group {
     type Packed = Way;
+    type Listed = AdjacencyId;
     const NONE: Way = Way {
-        leg: AdjacencyId::new(0),
-        mtu: 0,
+        first: 0,
+        limits: 0,
     };
 
-    fn pack(&self) -> Way {
+    fn list(&self) -> &[AdjacencyId] {
         match &self.action {
-            Action::Forward(leg) => Way {
-                leg: *leg,
-                mtu: self.mtu.into(),
+            Action::Spread(buckets) => &buckets.0,
+            Action::Forward(_) | Action::Punt(_) | Action::Drop(_) => &[],
+        }
+    }
+
+    fn pack(&self, list_at: usize) -> Way {
+        let (first, buckets) = match &self.action {
+            Action::Forward(leg) => (leg.number(), 1),
+            Action::Spread(buckets) => match (u32::try_from(list_at), buckets.count()) {
+                // What is listed even beyond that takes the long way.
+                (Err(_), _) => return Group::NONE,
+                // A list of one is a next hop.
+                (Ok(_), 1) => (buckets.0[0].number(), 1),
+                (Ok(first), count) => (first, count),
             },
-            Action::Spread(_) | Action::Punt(_) | Action::Drop(_) => Group::NONE,
+            Action::Punt(_) | Action::Drop(_) => return Group::NONE,
+        };
+        let mtu = u32::from(self.mtu);
+        Way {
+            first,
+            limits: mtu | buckets << 16,
         }
     }
 }
@@ -128,8 +160,19 @@ impl Buckets {
     /// The next hop for a flow: hash-threshold (RFC 2992), so equal hashes always agree.
     #[inline]
     pub fn pick(&self, hash: u32) -> AdjacencyId {
-        let slot = (u64::from(hash) * self.0.len() as u64) >> 32;
-        self.0[usize::try_from(slot).unwrap_or(0)]
+        self.0[Buckets::slot(hash, self.count()) as usize]
+    }
+
+    /// The bucket, of so many, for a flow's hash, of which the upper half counts.
+    #[inline(always)]
+    pub fn slot(hash: u32, count: u32) -> u32 {
+        ((hash >> 16) * count) >> 16
+    }
+
+    /// At least one, at most 256.
+    #[inline]
+    fn count(&self) -> u32 {
+        u32::try_from(self.0.len()).unwrap_or(u32::MAX)
     }
 
     /// Whether any next hop passes `test`; allocates nothing.

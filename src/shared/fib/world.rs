@@ -129,6 +129,8 @@ pub struct KernelOnly {
 pub struct HashPolicy {
     pub ipv4: HashFields,
     pub ipv6: HashFields,
+    /// net.ipv4.fib_multipath_hash_seed, for both families; a router's own where that is 0.
+    pub seed: u32,
 }
 
 /// What the flow hash covers.

@@ -9,8 +9,8 @@ use crate::dataplane::mem::{Ahead, Head, Packets};
 use crate::dataplane::port::BURST;
 
 /// Where the loads of a packet begin: the IP header then falls into whole words.
-const START: usize = 2;
-const _: () = assert!(WORDS[0] == START + 8 && WORDS[5] + 4 == START + 32);
+const START: usize = 6;
+const _: () = assert!(WORDS[0] == START + 4 && WORDS[6] + 4 == START + 32);
 
 /// Reads and checks all packets.
 #[target_feature(enable = "avx512f,avx512bw")]
@@ -52,14 +52,16 @@ fn gather(heads: &mut Heads, packets: &Packets<'_, BURST>, first: usize) {
     let two = [0, 2].map(|a| _mm512_unpacklo_epi64(high[a], high[a + 1]));
     let three = [0, 2].map(|a| _mm512_unpackhi_epi64(high[a], high[a + 1]));
     // and of all sixteen.
-    let second = |[a, b]: [__m512i; 2]| _mm512_shuffle_i32x4::<0b11_01_11_01>(a, b);
+    let front = |[a, b]: [__m512i; 2]| _mm512_shuffle_i32x4::<0b10_00_10_00>(a, b);
+    let back = |[a, b]: [__m512i; 2]| _mm512_shuffle_i32x4::<0b11_01_11_01>(a, b);
     let words = [
-        _mm512_shuffle_i32x4::<0b10_00_10_00>(two[0], two[1]),
-        _mm512_shuffle_i32x4::<0b10_00_10_00>(three[0], three[1]),
-        second(zero),
-        second(one),
-        second(two),
-        second(three),
+        front(one),
+        front(two),
+        front(three),
+        back(zero),
+        back(one),
+        back(two),
+        back(three),
     ];
     for (lanes, word) in heads.words.iter_mut().zip(words) {
         store(lanes, first, word);

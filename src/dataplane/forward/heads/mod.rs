@@ -16,10 +16,11 @@ pub(super) use avx512::{load, store};
 #[cfg(test)]
 mod tests;
 
+use super::flow;
 use super::slots::slots;
 use crate::dataplane::mem::{Ahead, Head, Packets};
 use crate::dataplane::port::BURST;
-use crate::shared::fib::Path;
+use crate::shared::fib::{HashFields, HashPolicy, Path};
 use crate::shared::mac::MacAddr;
 use crate::shared::wire::ethernet::HEADER_LEN;
 
@@ -38,7 +39,7 @@ pub(super) type Mask = u64;
 const _: () = assert!(Mask::BITS as usize == BURST);
 
 /// The words at these bytes of a frame; of each, the first byte is the lowest.
-const WORDS: [usize; 6] = [10, 14, 18, 22, 26, 30];
+const WORDS: [usize; 7] = [10, 14, 18, 22, 26, 30, 34];
 
 /// Where a frame's IPv6 destination begins.
 const IPV6_DESTINATION: usize = 38;
@@ -141,6 +142,31 @@ impl Heads {
         self.ipv6 & mask(&self.kind, is_global)
     }
 
+    /// The hashes of the flows of sixteen packets, from `first` on; of those that are plain IPv4.
+    #[inline(always)]
+    pub(super) fn ipv4_flows(&self, first: usize, policy: HashPolicy) -> [u32; LANES] {
+        let [_, _, fragments, protocols, _, _, payloads] = &self.words;
+        let five_tuple = policy.ipv4 == HashFields::FiveTuple;
+        let mut flows = [0; LANES];
+        for (lane, flow) in flows.iter_mut().enumerate() {
+            let slot = (first + lane) % BURST;
+            let protocol = protocols[slot] >> 8 & 0xff;
+            let has_ports = flow::has_ports(protocol)
+                & (fragments[slot] & 0xff3f_0000 == 0)
+                & (self.len[slot] >= 24)
+                & five_tuple;
+            let ports = payloads[slot].swap_bytes();
+            let words = [
+                self.source[slot],
+                self.destination[slot],
+                if five_tuple { protocol } else { 0 },
+                if has_ports { ports } else { 0 },
+            ];
+            *flow = flow::of_words(words, policy.seed);
+        }
+        flows
+    }
+
     #[inline(always)]
     fn read_plainly(&mut self, packets: &Packets<'_, BURST>, ahead: &mut Ahead<'_>) {
         for slot in 0..packets.count() {
@@ -168,7 +194,7 @@ impl Heads {
 
     #[inline(always)]
     fn check_one(&mut self, slot: usize) {
-        let [ethertype, a, b, c, d, e] = self.words.each_ref().map(|lanes| lanes[slot]);
+        let [ethertype, a, b, c, d, e, _] = self.words.each_ref().map(|lanes| lanes[slot]);
         let frame_len = self.frame_len[slot];
 
         let ipv4_len = a.swap_bytes() & 0xffff;

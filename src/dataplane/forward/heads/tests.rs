@@ -8,7 +8,7 @@ use crate::dataplane::forward::classify::{self, Class};
 use crate::dataplane::testing::pool;
 use crate::shared::fib::Vectored;
 use crate::shared::wire::checksum::checksum;
-use crate::shared::wire::ipv4::decrement_ttl;
+use crate::shared::wire::ipv4::{Ipv4, decrement_ttl};
 
 const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 
@@ -16,7 +16,7 @@ const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 fn byte() -> impl Strategy<Value = u8> {
     prop_oneof![
         select(vec![
-            0u8, 1, 2, 20, 60, 64, 127, 128, 223, 224, 239, 240, 253, 254, 255
+            0u8, 1, 2, 6, 17, 20, 60, 64, 127, 128, 132, 223, 224, 239, 240, 253, 254, 255
         ]),
         any::<u8>(),
     ]
@@ -82,6 +82,8 @@ struct Found {
     source: u32,
     len: u32,
     aged: [u8; 4],
+    /// The hashes of its flow by both policies, if it is IPv4.
+    flows: [u32; 2],
 }
 
 impl Found {
@@ -102,6 +104,28 @@ impl Vectored for Read<'_, '_> {
     }
 }
 
+/// The hashing of a burst's flows, as by sixteen packets.
+struct Flows<'a>(&'a Heads, HashPolicy);
+
+impl Vectored for Flows<'_> {
+    type Output = Lanes;
+
+    #[inline(always)]
+    fn run(self) -> Lanes {
+        let flows = |first| self.0.ipv4_flows(first, self.1);
+        let flows: [_; BURST / LANES] = std::array::from_fn(|chunk| flows(chunk * LANES));
+        std::array::from_fn(|slot| flows[slot / LANES][slot % LANES])
+    }
+}
+
+fn policies() -> [HashPolicy; 2] {
+    [HashFields::Addresses, HashFields::FiveTuple].map(|ipv4| HashPolicy {
+        ipv4,
+        seed: 0xdead_beef,
+        ..HashPolicy::default()
+    })
+}
+
 /// What each frame is by a path. Behind short frames lies what was in their memory before.
 fn read(path: Path, frames: &[Vec<u8>]) -> Vec<Found> {
     let mut pool = pool(64);
@@ -120,6 +144,7 @@ fn read(path: Path, frames: &[Vec<u8>]) -> Vec<Found> {
     let mut heads = Heads::default();
     let packets = pool.packets(&mut tokens).unwrap();
     path.run(Read(&mut heads, path, &packets, pool.ahead(&[])));
+    let flows = policies().map(|policy| path.run(Flows(&heads, policy)));
     tokens.into_iter().for_each(|frame| pool.give(frame));
     let found = (0..frames.len()).map(|slot| Found {
         is_ipv4: heads.ipv4 >> slot & 1 != 0,
@@ -129,6 +154,7 @@ fn read(path: Path, frames: &[Vec<u8>]) -> Vec<Found> {
         source: heads.source[slot],
         len: heads.len[slot],
         aged: heads.aged[slot].to_le_bytes(),
+        flows: flows.map(|flows| flows[slot]),
     });
     found.collect()
 }
@@ -147,6 +173,9 @@ proptest! {
                     decrement_ttl(&mut header);
                     prop_assert_eq!(&header[8..12], &found.aged, "{}", path);
                     prop_assert!(header[8] > 0);
+                    let packet = Ipv4::check(&frame[14..]).unwrap();
+                    let flows = policies().map(|policy| flow::ipv4(&packet, policy));
+                    prop_assert_eq!(flows, found.flows, "{}", path);
                 }
                 if found.is_ipv6 {
                     let first = u32::from_le_bytes(frame[38..42].try_into().unwrap());
@@ -174,8 +203,12 @@ proptest! {
             let found = read(path, &frames);
             for (at, (found, scalar)) in found.iter().zip(&scalar).enumerate() {
                 prop_assert_eq!(found.is_plain(), scalar.is_plain(), "{} {}", path, at);
+                if found.is_ipv4 {
+                    prop_assert_eq!(found.flows, scalar.flows, "{} {}", path, at);
+                }
                 if found.is_plain() {
-                    prop_assert_eq!(found, scalar, "{} {}", path, at);
+                    let scalar = Found { flows: found.flows, ..*scalar };
+                    prop_assert_eq!(*found, scalar, "{} {}", path, at);
                 }
             }
         }

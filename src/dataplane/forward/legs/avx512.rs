@@ -1,5 +1,5 @@
-//! Sixteen packets by gathers: three for each sixteen, where plain code would take as many branches a
-//! packet as loads.
+//! Sixteen packets by gathers: three for each sixteen, and a fourth where some have several next hops,
+//! where plain code would take as many branches a packet as loads.
 
 #![allow(unsafe_code, reason = "gathers take pointers")]
 
@@ -9,20 +9,20 @@ use std::mem::{offset_of, size_of};
 use super::{LANES, Lanes, Legs, NextHops};
 use crate::dataplane::forward::heads::{load, store};
 use crate::dataplane::port::BURST;
-use crate::shared::fib::{Exit, GroupId, Way};
+use crate::shared::fib::{AdjacencyId, Exit, GroupId, Vectored, Way};
 
 /// More next hops are not found: indices of gathers are signed.
 const MOST: usize = 1 << 28;
 
-/// As [`Legs::follow`], the packets from `first` on.
+/// As [`Legs::follow`].
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn follow(
     to_legs: &mut Legs,
     to: NextHops<'_>,
-    groups: &[GroupId; BURST],
-    len: &Lanes,
+    (groups, len): (&[GroupId; BURST], &Lanes),
     first: usize,
+    flows: impl Vectored<Output = [u32; LANES]>,
 ) -> u16 {
     let (group, len) = (load(groups, first), load(len, first));
     let zero = _mm512_setzero_si512();
@@ -32,25 +32,67 @@ pub(super) fn follow(
     const { assert!(size_of::<Way>() == 8 && size_of::<Exit>() == 16) };
     // SAFETY: only the lanes are read whose index is below the table's length; the numbers are four
     // bytes of an entry.
-    unsafe {
-        let at = ways.add(offset_of!(Way, leg)).cast();
+    let (leg, way) = unsafe {
+        let at = ways.add(offset_of!(Way, first)).cast();
         let leg = _mm512_mask_i32gather_epi32::<8>(zero, known, group, at);
-        let at = ways.add(offset_of!(Way, mtu)).cast();
-        let mtu = _mm512_mask_i32gather_epi32::<8>(zero, known, group, at);
-        let known = _mm512_mask_cmplt_epu32_mask(known, leg, length(to.exits));
+        let at = ways.add(offset_of!(Way, limits)).cast();
+        let way = _mm512_mask_i32gather_epi32::<8>(zero, known, group, at);
+        (leg, way)
+    };
+    let (mtu, buckets) = (low_half(way), _mm512_srli_epi32::<16>(way));
+    let several = _mm512_cmpgt_epu32_mask(buckets, _mm512_set1_epi32(1));
+    let (leg, known) = match several {
+        0 => (leg, known),
+        _ => pick(to, (leg, buckets), (several, known), &flows.run()),
+    };
+    let known = _mm512_mask_cmplt_epu32_mask(known, leg, length(to.exits));
+    let halves = _mm512_slli_epi32::<1>(leg);
+    // SAFETY: as above.
+    let limits = unsafe {
         let at = exits.add(Exit::LIMITS_AT).cast();
-        let halves = _mm512_slli_epi32::<1>(leg);
-        let limits = _mm512_mask_i32gather_epi32::<8>(zero, known, halves, at);
-        let port = _mm512_srli_epi32::<16>(limits);
-        let exit_mtu = _mm512_and_si512(limits, _mm512_set1_epi32(0xffff));
-        let fits = _mm512_mask_cmple_epu32_mask(known, len, _mm512_min_epu32(mtu, exit_mtu));
-        let ingress = _mm512_set1_epi32(to.ingress.into());
-        let fits = _mm512_mask_cmpneq_epi32_mask(fits, port, ingress);
-        store(&mut to_legs.legs, first, leg);
-        let ports = &mut to_legs.ports[first..][..LANES];
-        _mm_storeu_si128(ports.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(port));
-        fits
-    }
+        _mm512_mask_i32gather_epi32::<8>(zero, known, halves, at)
+    };
+    let (exit_mtu, port) = (low_half(limits), _mm512_srli_epi32::<16>(limits));
+    let fits = _mm512_mask_cmple_epu32_mask(known, len, _mm512_min_epu32(mtu, exit_mtu));
+    let ingress = _mm512_set1_epi32(to.ingress.into());
+    let fits = _mm512_mask_cmpneq_epi32_mask(fits, port, ingress);
+    store(&mut to_legs.legs, first, leg);
+    let ports = &mut to_legs.ports[first..][..LANES];
+    // SAFETY: sixteen bytes.
+    unsafe { _mm_storeu_si128(ports.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(port)) };
+    fits
+}
+
+/// The next hops of packets, with those of the `several` that are `known` chosen by their flows, from
+/// their ways' first buckets on; and of which packets the next hop is known then.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn pick(
+    to: NextHops<'_>,
+    (first, buckets): (__m512i, __m512i),
+    (several, known): (__mmask16, __mmask16),
+    flows: &[u32; LANES],
+) -> (__m512i, __mmask16) {
+    // SAFETY: sixteen words.
+    let flows = unsafe { _mm512_loadu_si512(flows.as_ptr().cast()) };
+    // As `Buckets::slot`.
+    let slot = _mm512_mullo_epi32(_mm512_srli_epi32::<16>(flows), buckets);
+    let bucket = _mm512_add_epi32(first, _mm512_srli_epi32::<16>(slot));
+    let there = _mm512_mask_cmplt_epu32_mask(several, bucket, length(to.buckets));
+    // SAFETY: only the lanes are read whose index is below the table's length; an entry is a word.
+    let leg = unsafe {
+        const { assert!(size_of::<AdjacencyId>() == 4) };
+        let at = to.buckets.as_ptr().cast();
+        _mm512_mask_i32gather_epi32::<4>(first, there, bucket, at)
+    };
+    (leg, known & (there | !several))
+}
+
+/// The lower halves of words.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn low_half(words: __m512i) -> __m512i {
+    _mm512_and_si512(words, _mm512_set1_epi32(0xffff))
 }
 
 /// A table's length, in all lanes.

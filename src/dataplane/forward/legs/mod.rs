@@ -1,4 +1,4 @@
-//! By which next hops packets leave whose group has only one: sixteen packets at a time.
+//! By which next hops packets leave: sixteen packets at a time.
 
 #![allow(
     unsafe_code,
@@ -12,12 +12,16 @@ mod tests;
 
 use super::heads::{LANES, Lanes};
 use crate::dataplane::port::BURST;
-use crate::shared::fib::{Adjacency, AdjacencyId, Exit, Group, GroupId, Pack, Path, Way, World};
+use crate::shared::fib::{
+    Adjacency, AdjacencyId, Buckets, Exit, Group, GroupId, Pack, Path, Vectored, Way, World,
+};
 
 /// What is known of next hops, and where packets came from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NextHops<'a> {
     ways: &'a [Way],
+    /// Those of all ways.
+    buckets: &'a [AdjacencyId],
     exits: &'a [Exit],
     /// The port by which no packet leaves again.
     ingress: u8,
@@ -45,6 +49,7 @@ impl<'a> NextHops<'a> {
     pub(super) fn new(world: &'a World, ingress: u8) -> NextHops<'a> {
         NextHops {
             ways: world.groups.packed(),
+            buckets: world.groups.lists(),
             exits: world.adjacencies.packed(),
             ingress,
         }
@@ -58,53 +63,64 @@ impl<'a> NextHops<'a> {
 
 impl Legs {
     /// Follows the groups of sixteen packets, from `first` on, which are `len` bytes long; which of them
-    /// fit where that leads and their route's MTU. Part of the work of `path`.
+    /// fit where that leads and their route's MTU. Their `flows` are asked for where a group has
+    /// several next hops. Part of the work of `path`.
     #[inline(always)]
     pub(super) fn follow(
         &mut self,
         path: Path,
         to: NextHops<'_>,
-        groups: &[GroupId; BURST],
-        len: &Lanes,
+        (groups, len): (&[GroupId; BURST], &Lanes),
         first: usize,
+        flows: impl Vectored<Output = [u32; LANES]>,
     ) -> u16 {
         match path {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this path is only there where its instructions are.
-            Path::Avx512(_) => unsafe { avx512::follow(self, to, groups, len, first) },
-            _ => self.follow_plainly(to, groups, len, first),
+            Path::Avx512(_) => unsafe { avx512::follow(self, to, (groups, len), first, flows) },
+            _ => self.follow_plainly(to, (groups, len), first, flows),
         }
     }
 
+    #[inline(always)]
     fn follow_plainly(
         &mut self,
         to: NextHops<'_>,
-        groups: &[GroupId; BURST],
-        len: &Lanes,
+        (groups, len): (&[GroupId; BURST], &Lanes),
         first: usize,
+        flows: impl Vectored<Output = [u32; LANES]>,
     ) -> u16 {
+        let way = |lane: usize| {
+            let group = groups[first + lane];
+            *to.ways.get(group.index()).unwrap_or(&Group::NONE)
+        };
+        let ways: [Way; LANES] = std::array::from_fn(way);
+        let several = ways.iter().any(|way| Way::buckets(way.limits) > 1);
+        let flows = if several { flows.run() } else { [0; LANES] };
         let mut fit = 0;
-        for slot in first..first + LANES {
-            let way = to.ways.get(groups[slot].index()).unwrap_or(&Group::NONE);
-            let goes = self.take(to, slot, way.leg, way.mtu, len[slot]);
-            fit |= u16::from(goes) << (slot - first);
+        for (lane, (way, flow)) in ways.iter().zip(flows).enumerate() {
+            let goes = self.take(to, first + lane, (*way, flow), len[first + lane]);
+            fit |= u16::from(goes) << lane;
         }
         fit
     }
 
-    /// Has a packet of `len` bytes leave by a next hop; false if it fits neither there nor its route's
-    /// MTU, or came from there.
+    /// Has a packet of `len` bytes leave by a way's next hop for its flow; false if it fits neither there
+    /// nor its route's MTU, or came from there.
     #[inline]
-    pub(super) fn take(
-        &mut self,
-        to: NextHops<'_>,
-        slot: usize,
-        leg: AdjacencyId,
-        mtu: u32,
-        len: u32,
-    ) -> bool {
-        let limits = to.exit(leg).unwrap_or(&Adjacency::NONE).limits();
-        self.legs[slot] = leg.number();
+    fn take(&mut self, to: NextHops<'_>, slot: usize, (way, flow): (Way, u32), len: u32) -> bool {
+        let (mtu, buckets) = (Way::mtu(way.limits), Way::buckets(way.limits));
+        let leg = match buckets {
+            0 => None,
+            1 => Some(AdjacencyId::new(way.first)),
+            _ => {
+                let bucket = way.first + Buckets::slot(flow, buckets);
+                to.buckets.get(bucket as usize).copied()
+            }
+        };
+        let exit = leg.and_then(|leg| to.exit(leg));
+        let limits = exit.unwrap_or(&Adjacency::NONE).limits();
+        self.legs[slot] = leg.map_or(0, AdjacencyId::number);
         self.ports[slot] = Exit::port(limits);
         (len <= mtu) & (len <= Exit::mtu(limits)) & (Exit::port(limits) != to.ingress)
     }

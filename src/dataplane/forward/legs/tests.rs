@@ -14,7 +14,11 @@ const INGRESS: u8 = 1;
 
 fn group() -> impl Strategy<Value = Group> {
     let action = prop_oneof![
-        6 => (0u32..12).prop_map(|leg| Action::Forward(AdjacencyId::new(leg))),
+        4 => (0u32..12).prop_map(|leg| Action::Forward(AdjacencyId::new(leg))),
+        3 => proptest::collection::vec((0u32..12, 1u16..300), 1..20).prop_map(|legs| {
+            let legs: Vec<_> = legs.iter().map(|(leg, n)| (AdjacencyId::new(*leg), *n)).collect();
+            Action::Spread(Buckets::new(&legs).unwrap())
+        }),
         1 => Just(Action::Punt(PuntReason::NoRoute)),
         1 => Just(Action::Drop(DropReason::Blackhole)),
     ];
@@ -42,15 +46,28 @@ struct Follow<'a>(
     NextHops<'a>,
     [GroupId; BURST],
     Lanes,
-    usize,
+    (usize, [u32; LANES]),
 );
+
+struct Hashed([u32; LANES]);
+
+impl Vectored for Hashed {
+    type Output = [u32; LANES];
+
+    #[inline(always)]
+    fn run(self) -> [u32; LANES] {
+        self.0
+    }
+}
 
 impl Vectored for Follow<'_> {
     type Output = u16;
 
     #[inline(always)]
     fn run(self) -> u16 {
-        self.0.follow(self.1, self.2, &self.3, &self.4, self.5)
+        let (first, flows) = self.5;
+        self.0
+            .follow(self.1, self.2, (&self.3, &self.4), first, Hashed(flows))
     }
 }
 
@@ -62,6 +79,7 @@ proptest! {
         adjacencies in proptest::collection::vec(adjacency(), 0..12),
         ids in proptest::collection::vec(0u32..24, BURST),
         lens in proptest::collection::vec(50u32..110, BURST),
+        flows in any::<[u32; BURST]>(),
     ) {
         let world = World {
             groups: Arc::new(groups.iter().cloned().collect()),
@@ -72,7 +90,11 @@ proptest! {
         let len: Lanes = std::array::from_fn(|slot| lens[slot]);
         let wanted = |slot: usize| {
             let group = groups.get(ids[slot].index())?;
-            let Action::Forward(leg) = group.action else { return None };
+            let leg = match &group.action {
+                Action::Forward(leg) => *leg,
+                Action::Spread(buckets) => buckets.pick(flows[slot]),
+                Action::Punt(_) | Action::Drop(_) => return None,
+            };
             let Some(Adjacency::Resolved(exit)) = adjacencies.get(leg.index()) else { return None };
             let fits = len[slot] <= u32::from(group.mtu.min(exit.mtu));
             (fits && exit.port.slot() != INGRESS).then(|| (leg, exit.port.slot()))
@@ -81,7 +103,8 @@ proptest! {
             let mut legs = Legs::default();
             for first in (0..BURST).step_by(LANES) {
                 let to = NextHops::new(&world, INGRESS);
-                let fit = path.run(Follow(&mut legs, path, to, ids, len, first));
+                let of_those = std::array::from_fn(|lane| flows[first + lane]);
+                let fit = path.run(Follow(&mut legs, path, to, ids, len, (first, of_those)));
                 for slot in first..first + LANES {
                     let goes = fit >> (slot - first) & 1 != 0;
                     let found = goes.then(|| (legs.leg(slot), legs.ports()[slot]));

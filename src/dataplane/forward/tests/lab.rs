@@ -167,6 +167,7 @@ impl Router {
             hash: HashPolicy {
                 ipv4: hash,
                 ipv6: hash,
+                seed: 1,
             },
             kernel_only: self.kernel_only,
         }

@@ -7,14 +7,17 @@ use proptest::prelude::*;
 use super::lab::{Bench, WEIGHTS, router};
 use crate::dataplane::forward::reference::Outcome;
 use crate::dataplane::testing::{V4, V6, address, ports, v4, v6};
-use crate::shared::fib::HashFields;
+use crate::shared::fib::{HashFields, HashPolicy, World};
 use crate::shared::port::PortId;
 
 /// The ports that the frames leave by; all of them must.
 fn ways(hash: HashFields, frames: &[Vec<u8>]) -> Vec<PortId> {
-    let world = router().world(hash);
+    ways_in(&router().world(hash), frames)
+}
+
+fn ways_in(world: &World, frames: &[Vec<u8>]) -> Vec<PortId> {
     let mut bench = Bench::new();
-    let outcomes = frames.chunks(64).flat_map(|burst| bench.run(&world, burst));
+    let outcomes = frames.chunks(64).flat_map(|burst| bench.run(world, burst));
     outcomes
         .map(|outcome| match outcome {
             Outcome::Forward(port, _) => port,
@@ -25,9 +28,13 @@ fn ways(hash: HashFields, frames: &[Vec<u8>]) -> Vec<PortId> {
 
 /// Of `frames`, one flow each, the second leg's share is its weight's within three percent.
 fn assert_shares(hash: HashFields, frames: &[Vec<u8>]) {
+    assert_shared(&ways(hash, frames));
+}
+
+fn assert_shared(ways: &[PortId]) {
     let mut counts: BTreeMap<PortId, f64> = BTreeMap::new();
-    for port in ways(hash, frames) {
-        *counts.entry(port).or_default() += 1.0;
+    for port in ways {
+        *counts.entry(*port).or_default() += 1.0;
     }
     let counts: Vec<f64> = counts.into_values().collect();
     let [light, heavy] = WEIGHTS.map(f64::from);
@@ -82,6 +89,26 @@ fn policy_1_spreads_ports_by_weight() {
     assert_shares(HashFields::FiveTuple, &v4);
     let v6: Vec<_> = (0..FLOWS).map(|n| flow6(2, 0, n).frame()).collect();
     assert_shares(HashFields::FiveTuple, &v6);
+}
+
+#[test]
+fn routers_with_different_seeds_choose_independently() {
+    let v4 = (0..FLOWS).map(|n| flow4([11, 0, 0, 2], n).frame());
+    let v6 = (0..FLOWS).map(|n| flow6(2, 0, n).frame());
+    for frames in [v4.collect::<Vec<_>>(), v6.collect()] {
+        let first = ways(HashFields::FiveTuple, &frames);
+        let sent = |(frame, port): (&Vec<u8>, &PortId)| (*port == first[0]).then(|| frame.clone());
+        let sent: Vec<_> = frames.iter().zip(&first).filter_map(sent).collect();
+        let world = router().world(HashFields::FiveTuple);
+        let second = World {
+            hash: HashPolicy {
+                seed: 0x1234_5678,
+                ..world.hash
+            },
+            ..world
+        };
+        assert_shared(&ways_in(&second, &sent));
+    }
 }
 
 proptest! {
