@@ -219,7 +219,12 @@ impl<'a> Short<'a> {
         }
         for first in (0..BURST).step_by(LANES) {
             let fit = done >> first & Mask::from(u16::MAX);
-            slots(fit << first).for_each(|slot| self.leave::<F>(&mut plain, slot));
+            // The rule, with fewer instructions a packet.
+            if fit == Mask::from(u16::MAX) {
+                (first..first + LANES).for_each(|slot| self.leave::<F>(&mut plain, slot));
+            } else {
+                slots(fit << first).for_each(|slot| self.leave::<F>(&mut plain, slot));
+            }
             plain.ahead.fetch();
         }
         plain.verdicts.leave(done, plain.legs.ports());

@@ -130,16 +130,30 @@ impl Heads {
     /// Reads where the plain IPv6 packets go; those whose destinations are plain, too.
     #[inline(always)]
     pub(super) fn read_ipv6_destinations(&mut self, packets: &Packets<'_, BURST>) -> Mask {
-        for slot in slots(self.ipv6) {
-            let head = packets.head(slot);
-            // No longer needed: all are checked.
-            self.kind[slot] = word(head, IPV6_DESTINATION);
-            let (_, behind) = head.split_at(IPV6_DESTINATION);
-            if let Some(destination) = behind.first_chunk() {
-                self.ipv6_destination[slot] = u128::from_be_bytes(*destination);
+        for first in (0..BURST).step_by(LANES) {
+            let those = self.ipv6 >> first & Mask::from(u16::MAX);
+            if those == Mask::from(u16::MAX) {
+                let heads: [&Head; LANES] = packets.heads(first);
+                for (slot, head) in (first..).zip(heads) {
+                    self.read_ipv6_destination(slot, head);
+                }
+            } else {
+                for slot in slots(those << first) {
+                    self.read_ipv6_destination(slot, packets.head(slot));
+                }
             }
         }
         self.ipv6 & mask(&self.kind, is_global)
+    }
+
+    #[inline(always)]
+    fn read_ipv6_destination(&mut self, slot: usize, head: &Head) {
+        // No longer needed: all are checked.
+        self.kind[slot % BURST] = word(head, IPV6_DESTINATION);
+        let (_, behind) = head.split_at(IPV6_DESTINATION);
+        if let Some(destination) = behind.first_chunk() {
+            self.ipv6_destination[slot % BURST] = u128::from_be_bytes(*destination);
+        }
     }
 
     /// The hashes of the flows of sixteen packets, from `first` on; of those that are plain IPv4.
