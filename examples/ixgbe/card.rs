@@ -128,9 +128,10 @@ impl Card {
         received
     }
 
-    /// Reports everything as sent that is to be reported.
-    pub(crate) fn send(&mut self) {
+    /// Reports everything as sent that is to be reported; how many packets there were.
+    pub(crate) fn send(&mut self) -> u64 {
         let tail = self.bar.read(TRANSMIT_TAIL);
+        let mut sent = 0;
         while let Some(descriptor) = self.transmit.next(&self.region, tail) {
             // SAFETY: the driver gave the descriptor to the device.
             unsafe {
@@ -139,7 +140,9 @@ impl Card {
                     status.write_volatile(SENT);
                 }
             }
+            sent += 1;
         }
+        sent
     }
 }
 

@@ -139,8 +139,8 @@ fn measure<A: Family + ixmap_tables::Address>(
     let (mut bare, mut whole) = (Vec::new(), Vec::new());
     let end = Instant::now() + Duration::from_secs(arguments.seconds);
     while Instant::now() < end {
-        bare.push(router.round(Work::Bare, &mut stream, ROUND));
-        whole.push(router.round(Work::Whole, &mut stream, ROUND));
+        bare.push(router.round(Work::Bare, &mut stream, ROUND)?);
+        whole.push(router.round(Work::Whole, &mut stream, ROUND)?);
     }
     let [bare, whole] = [bare, whole].map(median);
     for (path, ns_per_packet) in [("bare", bare), ("whole", whole)] {

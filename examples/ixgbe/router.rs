@@ -1,16 +1,18 @@
-//! Two ports and what a worker does between them, one turn after the other.
+//! A worker with two ports of the driver, and the bare rings of both, one turn after the other.
 
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ixmap::dataplane::forward::{Arrival, Pipeline, Verdict, Verdicts};
-use ixmap::dataplane::limit::PuntLimits;
-use ixmap::dataplane::mem::{Arena, Holder, Pool, move_frames};
-use ixmap::dataplane::port::{BURST, Burst, PortQueue};
+use arc_swap::{ArcSwap, Cache};
+use ixmap::dataplane::bell::Bell;
+use ixmap::dataplane::mem::{Arena, Holder, Pool};
+use ixmap::dataplane::port::{Burst, PortQueue};
+use ixmap::dataplane::ring::packet_ring;
+use ixmap::dataplane::worker::{Attachment, Worker, Worlds};
 use ixmap::shared::fib::World;
-use ixmap::shared::hits::Hits;
 use ixmap::shared::port::PortId;
+use ixmap::shared::stats::PortCounters;
 
 use crate::card::Card;
 use crate::packet::Packet;
@@ -22,24 +24,46 @@ const FRAME_SIZE: u32 = 4096;
 /// What happens between receiving and sending.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
+    /// Nothing.
     Bare,
+    /// All that a worker does.
     Whole,
 }
 
 pub(crate) struct Router {
-    world: World,
-    pool: Pool,
-    ingress: PortId,
-    near: (Card, PortQueue),
-    far: (Card, PortQueue),
-    pipeline: Pipeline,
-    limits: PuntLimits,
-    hits: Hits,
-    verdicts: Verdicts,
+    worker: Worker,
+    worlds: Worlds,
+    near: Port,
+    far: Port,
     burst: Burst,
-    outgoing: Burst,
     pub(crate) packets: u64,
     pub(crate) not_forwarded: u64,
+}
+
+/// A port of the worker, and what stands in for its card.
+struct Port {
+    id: PortId,
+    card: Card,
+    counters: Arc<PortCounters>,
+}
+
+impl Port {
+    fn plug(id: PortId, arena: &Arc<Arena>, worker: &mut Worker) -> io::Result<Port> {
+        let (card, queue) = Card::plug(arena, Holder::port(id))?;
+        let counters: Arc<PortCounters> = Arc::default();
+        // Nobody takes punts: there are none.
+        let (punts, _) = packet_ring(1 << 16);
+        let bell = Arc::new(Bell::new()?);
+        let of_port = Arc::clone(&counters);
+        let attachment = Attachment::new(id, queue, of_port, punts, bell, None);
+        worker.attach(Box::new(attachment));
+        Ok(Port { id, card, counters })
+    }
+
+    fn queue<'a>(&self, worker: &'a mut Worker) -> io::Result<(&'a mut PortQueue, &'a mut Pool)> {
+        let queue = worker.queue(self.id);
+        queue.ok_or_else(|| io::Error::other("a port is missing"))
+    }
 }
 
 impl Router {
@@ -47,23 +71,19 @@ impl Router {
     pub(crate) fn new(world: World, largest: u32) -> io::Result<Router> {
         let port = |slot| PortId::new(slot).ok_or_else(|| io::Error::other("no such port"));
         let (ingress, egress) = (port(0)?, port(1)?);
-        let (arena, _) = Arena::new(FRAMES, FRAME_SIZE)?;
-        let arena = Arc::new(arena);
-        let near = Card::plug(&arena, Holder::port(ingress))?;
-        let far = Card::plug(&arena, Holder::port(egress))?;
-        let pool = Pool::new(arena).ok_or_else(|| io::Error::other("a second pool"))?;
+        let arena = Arc::new(Arena::new(FRAMES, FRAME_SIZE)?.0);
+        let pool = Pool::new(Arc::clone(&arena));
+        let pool = pool.ok_or_else(|| io::Error::other("a second pool"))?;
+        let mut worker = Worker::new(pool, Arc::default(), Arc::default());
+        let near = Port::plug(ingress, &arena, &mut worker)?;
+        let far = Port::plug(egress, &arena, &mut worker)?;
+        let world = furnish(world, largest, ingress, egress, neighbour);
         Ok(Router {
-            world: furnish(world, largest, ingress, egress, neighbour),
-            pool,
-            ingress,
+            worker,
+            worlds: Cache::new(Arc::new(ArcSwap::from_pointee(world))),
             near,
             far,
-            pipeline: Pipeline::default(),
-            limits: PuntLimits::default(),
-            hits: Hits::default(),
-            verdicts: Verdicts::default(),
             burst: Burst::new(),
-            outgoing: Burst::new(),
             packets: 0,
             not_forwarded: 0,
         })
@@ -75,58 +95,47 @@ impl Router {
         work: Work,
         stream: &mut impl Iterator<Item = &'a Packet>,
         least: Duration,
-    ) -> f64 {
-        let (mut elapsed, mut packets) = (Duration::ZERO, 0);
+    ) -> io::Result<f64> {
+        let (mut elapsed, mut packets, mut sent) = (Duration::ZERO, 0, 0);
         while elapsed < least {
-            packets += self.near.0.receive(stream);
+            // The first look gives the card its buffers.
+            let arrived = self.near.card.receive(stream);
             let start = Instant::now();
-            while self.turn(work) {}
+            match work {
+                Work::Bare => self.move_all()?,
+                Work::Whole => self.forward(arrived),
+            }
             elapsed += start.elapsed();
-            self.far.0.send();
+            packets += arrived;
+            sent += self.far.card.send();
         }
         self.packets += packets;
-        elapsed.as_secs_f64() * 1e9 / packets as f64
+        self.not_forwarded += packets - sent;
+        Ok(elapsed.as_secs_f64() * 1e9 / packets as f64)
     }
 
-    /// What a worker does of a burst: `Worker::receive` and `dispatch`. False when there was none.
-    fn turn(&mut self, work: Work) -> bool {
-        self.near.1.receive(&mut self.pool, &mut self.burst);
-        if self.burst.is_empty() {
-            return false;
+    /// What has arrived leaves as it is.
+    fn move_all(&mut self) -> io::Result<()> {
+        loop {
+            let (queue, pool) = self.near.queue(&mut self.worker)?;
+            queue.receive(pool, &mut self.burst);
+            if self.burst.is_empty() {
+                return Ok(());
+            }
+            let (queue, pool) = self.far.queue(&mut self.worker)?;
+            queue.transmit(pool, &mut self.burst);
+            pool.give_all(self.burst.drain(..));
         }
-        match work {
-            Work::Bare => move_frames(&mut self.burst, &mut self.outgoing, BURST),
-            Work::Whole => self.forward(),
-        }
-        self.far.1.transmit(&mut self.pool, &mut self.outgoing);
-        for frame in self.outgoing.drain(..) {
-            self.not_forwarded += 1;
-            self.pool.give(frame);
-        }
-        true
     }
 
-    fn forward(&mut self) {
-        let arrival = Arrival {
-            world: &self.world,
-            ingress: self.ingress,
-            limits: &mut self.limits,
-            hits: &self.hits,
-            now: Duration::ZERO,
-            fetched: false,
-            ahead: &[],
-        };
-        self.pipeline
-            .run(arrival, &self.pool, &mut self.burst, &mut self.verdicts);
-        if self.verdicts.common_egress().is_some() {
-            return move_frames(&mut self.burst, &mut self.outgoing, BURST);
-        }
-        for (slot, frame) in self.burst.drain(..).enumerate() {
-            if matches!(self.verdicts.get(slot), Verdict::Forward(_)) {
-                self.outgoing.push(frame);
-            } else {
-                self.not_forwarded += 1;
-                self.pool.give(frame);
+    /// A worker's turns until so many packets more have been received, which is at least one turn.
+    fn forward(&mut self, arrived: u64) {
+        let received = &self.near.counters.rx_packets;
+        let end = received.get() + arrived;
+        loop {
+            self.worker.turn(&mut self.worlds);
+            if received.get() >= end {
+                return;
             }
         }
     }
