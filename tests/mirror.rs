@@ -48,6 +48,13 @@ fn ip(command: &str) {
     assert!(status.success(), "ip {command}");
 }
 
+/// Links whose carrier the kernel has told of.
+fn links_up() -> usize {
+    let output = Command::new("ip").args(["-o", "link"]).output().unwrap();
+    let links = String::from_utf8(output.stdout).unwrap();
+    links.matches(" state UP ").count()
+}
+
 fn ip_batch(lines: &str) {
     let mut child = Command::new("ip")
         .args(["-batch", "-"])
@@ -86,6 +93,10 @@ impl Lab {
                 };
                 let first = lab.keeper.next().await.unwrap();
                 assert!(first.changes.everything);
+                // The kernel tells of a carrier up to a second late, and the mirror then dumps.
+                while links_up() < 4 {
+                    tokio::time::sleep(QUIET).await;
+                }
                 lab.settled().await;
                 tokio::time::timeout(PATIENCE, test(&mut lab))
                     .await
@@ -118,10 +129,16 @@ impl Lab {
         for command in commands {
             let resyncs = self.keeper.counters().resyncs;
             ip(command);
-            self.rests().await;
-            let fresh = dump().unwrap();
-            let difference = difference(self.keeper.mirror(), &fresh);
-            assert_eq!(difference, None, "after ip {command}");
+            let began = Instant::now();
+            loop {
+                self.rests().await;
+                let difference = difference(self.keeper.mirror(), &dump().unwrap());
+                // On a busy machine the thread that reads the events may come late.
+                if difference.is_none() || began.elapsed() > PATIENCE / 10 {
+                    assert_eq!(difference, None, "after ip {command}");
+                    break;
+                }
+            }
             assert_eq!(
                 self.keeper.counters().resyncs,
                 resyncs,
@@ -427,15 +444,18 @@ fn an_overrun_is_counted_and_recovered_from() {
             ..Settings::default()
         },
         async |lab| {
-            // Nobody reads meanwhile: the kernel must drop most of it.
+            // The kernel drops most of it, unless the machine has the reader run between any two.
             ip_batch(&burst(5_000, "add"));
             lab.settled().await;
+            while lab.keeper.counters().overruns == 0 {
+                for (verb, routes) in [("del", 0), ("add", 5_000)] {
+                    ip_batch(&burst(5_000, verb));
+                    lab.settled().await;
+                    assert_eq!(lab.burst_routes(), routes);
+                }
+            }
             assert_eq!(lab.burst_routes(), 5_000);
-            let counters = lab.keeper.counters();
-            assert!(
-                counters.overruns > 0 && counters.resyncs > 0,
-                "{counters:?}"
-            );
+            assert!(lab.keeper.counters().resyncs > 0);
         },
     );
 }
@@ -449,13 +469,14 @@ fn what_came_before_lost_events_is_not_followed_after_the_dump_for_them() {
         ..Settings::default()
     };
     Lab::run(settings, async |lab| {
-        for _ in 0..2 {
-            ip_batch(&burst(20_000, "add"));
-            ip_batch(&burst(20_000, "del"));
+        while lab.keeper.counters().overruns == 0 {
+            for _ in 0..2 {
+                ip_batch(&burst(20_000, "add"));
+                ip_batch(&burst(20_000, "del"));
+            }
+            lab.settled().await;
+            assert_eq!(lab.burst_routes(), 0);
         }
-        lab.settled().await;
-        assert_eq!(lab.burst_routes(), 0);
-        assert!(lab.keeper.counters().overruns > 0, "nothing was lost");
     });
 }
 

@@ -237,12 +237,6 @@ impl Pool {
         unsafe { std::slice::from_raw_parts_mut(self.start(frame), frame.len()) }
     }
 
-    /// Has the packet's first bytes come nearer, for a look at them soon.
-    #[inline]
-    pub fn prefetch(&self, frame: &Frame) {
-        prefetch(self.bytes(frame).as_ptr());
-    }
-
     /// Makes `frame` a copy of `packet`, behind the headroom and as many cache lines as the frame's
     /// index says and there is room for; false (and nothing done) when it is longer than
     /// [`Self::capacity`].

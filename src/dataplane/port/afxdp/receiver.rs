@@ -70,8 +70,6 @@ impl Receiver {
                 received.bad += 1;
                 continue;
             };
-            // Another core wrote them: the headers of a whole burst come over together.
-            pool.prefetch(&frame);
             let goes_on = descriptor.options & libc::XDP_PKT_CONTD != 0;
             if let Some(packet) = self.gather(pool, frame, goes_on) {
                 burst.push(packet);
