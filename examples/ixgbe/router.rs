@@ -103,7 +103,7 @@ impl Router {
             let start = Instant::now();
             match work {
                 Work::Bare => self.move_all()?,
-                Work::Whole => self.forward(arrived),
+                Work::Whole => self.forward(arrived)?,
             }
             elapsed += start.elapsed();
             packets += arrived;
@@ -129,13 +129,16 @@ impl Router {
     }
 
     /// A worker's turns until so many packets more have been received, which is at least one turn.
-    fn forward(&mut self, arrived: u64) {
+    fn forward(&mut self, arrived: u64) -> io::Result<()> {
         let received = &self.near.counters.rx_packets;
         let end = received.get() + arrived;
         loop {
+            let before = received.get();
             self.worker.turn(&mut self.worlds);
-            if received.get() >= end {
-                return;
+            match received.get() {
+                now if now >= end => return Ok(()),
+                now if now == before => return Err(io::Error::other("a packet was refused")),
+                _ => {}
             }
         }
     }

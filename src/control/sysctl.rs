@@ -1,9 +1,11 @@
 //! The kernel's settings that forwarding depends on and of which it sends no word: read from
 //! /proc/sys/net once a second.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::path::PathBuf;
 use std::sync::LazyLock;
+
+use foldhash::quality::FixedState;
 
 use crate::shared::fib::{HashFields, HashPolicy, ReversePath};
 
@@ -39,13 +41,9 @@ pub fn interface(name: &str) -> InterfaceSettings {
 }
 
 /// Reads what the flow hash covers, and its seed. Policies 2 and 3 (inner headers, custom fields) fall
-/// back to the 5-tuple; without a seed (Linux 6.11) this process has one of its own, by chance, as the
-/// kernel has.
+/// back to the 5-tuple.
 pub fn hash_policy() -> HashPolicy {
-    static CHANCE: LazyLock<u32> = LazyLock::new(|| {
-        let number = RandomState::new().hash_one(0).to_le_bytes();
-        u32::from_le_bytes([number[0], number[1], number[2], number[3]])
-    });
+    static OWN: LazyLock<u32> = LazyLock::new(own_seed);
     let fields = |family| match number(&[family, "fib_multipath_hash_policy"]) {
         0 => HashFields::Addresses,
         _ => HashFields::FiveTuple,
@@ -54,10 +52,20 @@ pub fn hash_policy() -> HashPolicy {
         ipv4: fields("ipv4"),
         ipv6: fields("ipv6"),
         seed: match number(&["ipv4", "fib_multipath_hash_seed"]) {
-            0 => *CHANCE,
+            0 => *OWN,
             seed => seed,
         },
     }
+}
+
+/// A seed for this router, where the kernel is given none (it has one by chance then, as long as it
+/// runs): of this boot and network namespace, so that a restart of ixmapd moves no flow.
+fn own_seed() -> u32 {
+    let boot = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let namespace = std::fs::read_link("/proc/self/ns/net").unwrap_or_default();
+    let number = FixedState::default().hash_one((boot, namespace));
+    let [a, b, c, d, ..] = number.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
 }
 
 fn number(parts: &[&str]) -> u32 {
@@ -69,6 +77,12 @@ fn number(parts: &[&str]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_routers_own_seed_stays() {
+        assert_eq!(own_seed(), own_seed());
+        assert_eq!(hash_policy().seed, hash_policy().seed);
+    }
 
     #[test]
     fn what_the_kernel_has_not_is_off() {

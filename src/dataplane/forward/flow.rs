@@ -42,10 +42,10 @@ pub(super) fn of_words([source, destination, protocol, ports]: [u32; 4], seed: u
         .wrapping_add(ports.wrapping_mul(0xc2b2_ae3d).rotate_left(22))
         .wrapping_add(protocol.wrapping_mul(0x27d4_eb2f))
         ^ seed;
-    // Murmur3's end: every bit of the sum reaches every bit of the hash.
+    // Murmur3's end, but for its last step, which only the lower half gains from: every bit of the sum
+    // reaches the upper ones, which choose the bucket.
     let mixed = (sum ^ sum >> 16).wrapping_mul(0x85eb_ca6b);
-    let mixed = (mixed ^ mixed >> 13).wrapping_mul(0xc2b2_ae35);
-    mixed ^ mixed >> 16
+    (mixed ^ mixed >> 13).wrapping_mul(0xc2b2_ae35)
 }
 
 /// The hash of an IPv6 packet's flow.
@@ -72,7 +72,7 @@ pub(super) fn ipv6(packet: &Ipv6<'_>, policy: HashPolicy) -> u32 {
             }
         }
     };
-    finish(mix(addresses, key) ^ u64::from(policy.seed))
+    finish(mix(addresses, key), policy.seed)
 }
 
 fn ports(protocol: u8, upper: &[u8]) -> u32 {
@@ -103,10 +103,11 @@ fn mix(a: u64, b: u64) -> u64 {
     low ^ high
 }
 
-/// The upper bits choose the bucket, so they come from a last mix.
+/// The upper bits choose the bucket, so they come from a last mix, with a factor of the seed's: added
+/// to the state, seeds close to each other would choose much alike, or much apart.
 #[inline]
-fn finish(state: u64) -> u32 {
-    let bytes = mix(state, 0xa076_1d64_78bd_642f).to_be_bytes();
+fn finish(state: u64, seed: u32) -> u32 {
+    let bytes = mix(state, 0xa076_1d64_78bd_642f ^ u64::from(seed)).to_be_bytes();
     u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }
 

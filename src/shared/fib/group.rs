@@ -55,22 +55,22 @@ pub struct Group {
 pub struct Way {
     /// The next hop, if it is the only one; else where the group's buckets begin among all buckets.
     pub first: u32,
-    /// The route's MTU, and above these 16 bits the number of buckets: 1 for a single next hop, 0 where
-    /// packets do not go on. One number, for vectors.
-    pub limits: u32,
+    /// The route's MTU, and above these 16 bits the number of buckets, 1 for a single next hop. Both 0
+    /// where packets do not go on: so short is none. One number, for vectors.
+    pub mtu_and_buckets: u32,
 }
 
 impl Way {
     /// The route's MTU.
     #[inline(always)]
-    pub fn mtu(limits: u32) -> u32 {
-        limits & 0xffff
+    pub fn mtu(mtu_and_buckets: u32) -> u32 {
+        mtu_and_buckets & 0xffff
     }
 
     /// How many buckets there are.
     #[inline(always)]
-    pub fn buckets(limits: u32) -> u32 {
-        limits >> 16
+    pub fn buckets(mtu_and_buckets: u32) -> u32 {
+        mtu_and_buckets >> 16
     }
 }
 
@@ -79,7 +79,7 @@ impl Pack for Group {
     type Listed = AdjacencyId;
     const NONE: Way = Way {
         first: 0,
-        limits: 0,
+        mtu_and_buckets: 0,
     };
 
     fn list(&self) -> &[AdjacencyId] {
@@ -104,7 +104,7 @@ impl Pack for Group {
         let mtu = u32::from(self.mtu);
         Way {
             first,
-            limits: mtu | buckets << 16,
+            mtu_and_buckets: mtu | buckets << 16,
         }
     }
 }

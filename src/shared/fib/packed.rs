@@ -64,9 +64,18 @@ impl<T: Pack> PackedTable<T> {
                 self.packed.push(packed);
             }
         }
-        // Less than half, so a list that is written is moved once at most, on average.
         if self.stale > self.lists.len() / 2 {
-            *self = std::mem::take(&mut self.entries).into_iter().collect();
+            self.sweep();
+        }
+    }
+
+    /// Lays the lists of all entries anew, without those of entries that are replaced.
+    fn sweep(&mut self) {
+        self.lists.clear();
+        self.stale = 0;
+        for (entry, packed) in self.entries.iter().zip(&mut self.packed) {
+            *packed = entry.pack(self.lists.len());
+            self.lists.extend_from_slice(entry.list());
         }
     }
 

@@ -35,12 +35,6 @@ impl<'a> Ipv4<'a> {
         Ok(Ipv4(&bytes[..total_len]))
     }
 
-    /// A header that was checked before, and its packet; nothing of a packet that is not whole.
-    #[inline]
-    pub fn of_checked(bytes: &'a [u8]) -> Ipv4<'a> {
-        Ipv4(bytes.get(..usize::from(be16(bytes, 2))).unwrap_or_default())
-    }
-
     #[inline]
     pub fn header_len(&self) -> usize {
         usize::from(self.0[0] & 0xf) * 4

@@ -50,6 +50,28 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
+/// Plain IPv4, of a fragment or not, with ports or without, and with something behind the packet.
+fn flow() -> impl Strategy<Value = Vec<u8>> {
+    let addresses = (0x0100_0000u32..0x7f00_0000, 0x8000_0000u32..0xe000_0000);
+    let fragment = select(vec![0u16, 0x4000, 0x2000, 0x0010]);
+    let protocol = select(vec![6u8, 17, 33, 132, 1, 50]);
+    let bytes = || proptest::collection::vec(any::<u8>(), 0..9);
+    (addresses, fragment, protocol, bytes(), bytes()).prop_map(
+        |((source, destination), fragment, protocol, payload, padding)| {
+            let mut frame = OWN.0.to_vec();
+            frame.extend([2, 0, 0, 0, 9, 9, 8, 0, 0x45, 0, 0, 0, 0, 1]);
+            frame.extend(fragment.to_be_bytes());
+            frame.extend([64, protocol, 0, 0]);
+            frame.extend(source.to_be_bytes());
+            frame.extend(destination.to_be_bytes());
+            frame.extend(payload);
+            let mut frame = finish(frame, 4, true, true);
+            frame.extend(padding);
+            frame
+        },
+    )
+}
+
 /// Mends length and checksum.
 fn finish(mut frame: Vec<u8>, version: u8, fits: bool, sound: bool) -> Vec<u8> {
     let len = frame.len() - 14;
@@ -210,6 +232,20 @@ proptest! {
                     let scalar = Found { flows: found.flows, ..*scalar };
                     prop_assert_eq!(*found, scalar, "{} {}", path, at);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn flows_are_hashed_side_by_side_as_one_by_one(
+        frames in proptest::collection::vec(flow(), BURST),
+    ) {
+        for path in Path::all() {
+            for (frame, found) in frames.iter().zip(read(path, &frames)) {
+                prop_assert!(found.is_ipv4, "{}", path);
+                let packet = Ipv4::check(&frame[14..]).unwrap();
+                let flows = policies().map(|policy| flow::ipv4(&packet, policy));
+                prop_assert_eq!(flows, found.flows, "{}", path);
             }
         }
     }

@@ -32,14 +32,15 @@ pub(super) fn follow(
     const { assert!(size_of::<Way>() == 8 && size_of::<Exit>() == 16) };
     // SAFETY: only the lanes are read whose index is below the table's length; the numbers are four
     // bytes of an entry.
-    let (leg, way) = unsafe {
+    let (leg, mtu_and_buckets) = unsafe {
         let at = ways.add(offset_of!(Way, first)).cast();
         let leg = _mm512_mask_i32gather_epi32::<8>(zero, known, group, at);
-        let at = ways.add(offset_of!(Way, limits)).cast();
-        let way = _mm512_mask_i32gather_epi32::<8>(zero, known, group, at);
-        (leg, way)
+        let at = ways.add(offset_of!(Way, mtu_and_buckets)).cast();
+        let mtu_and_buckets = _mm512_mask_i32gather_epi32::<8>(zero, known, group, at);
+        (leg, mtu_and_buckets)
     };
-    let (mtu, buckets) = (low_half(way), _mm512_srli_epi32::<16>(way));
+    let mtu = low_half(mtu_and_buckets);
+    let buckets = _mm512_srli_epi32::<16>(mtu_and_buckets);
     let several = _mm512_cmpgt_epu32_mask(buckets, _mm512_set1_epi32(1));
     let (leg, known) = match several {
         0 => (leg, known),

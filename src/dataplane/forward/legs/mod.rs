@@ -95,7 +95,7 @@ impl Legs {
             *to.ways.get(group.index()).unwrap_or(&Group::NONE)
         };
         let ways: [Way; LANES] = std::array::from_fn(way);
-        let several = ways.iter().any(|way| Way::buckets(way.limits) > 1);
+        let several = ways.iter().any(|way| Way::buckets(way.mtu_and_buckets) > 1);
         let flows = if several { flows.run() } else { [0; LANES] };
         let mut fit = 0;
         for (lane, (way, flow)) in ways.iter().zip(flows).enumerate() {
@@ -109,7 +109,10 @@ impl Legs {
     /// nor its route's MTU, or came from there.
     #[inline]
     fn take(&mut self, to: NextHops<'_>, slot: usize, (way, flow): (Way, u32), len: u32) -> bool {
-        let (mtu, buckets) = (Way::mtu(way.limits), Way::buckets(way.limits));
+        let (mtu, buckets) = (
+            Way::mtu(way.mtu_and_buckets),
+            Way::buckets(way.mtu_and_buckets),
+        );
         let leg = match buckets {
             0 => None,
             1 => Some(AdjacencyId::new(way.first)),

@@ -15,6 +15,15 @@ fn ways(hash: HashFields, frames: &[Vec<u8>]) -> Vec<PortId> {
     ways_in(&router().world(hash), frames)
 }
 
+/// A router with a seed.
+fn seeded(seed: u32) -> World {
+    let world = router().world(HashFields::FiveTuple);
+    World {
+        hash: HashPolicy { seed, ..world.hash },
+        ..world
+    }
+}
+
 fn ways_in(world: &World, frames: &[Vec<u8>]) -> Vec<PortId> {
     let mut bench = Bench::new();
     let outcomes = frames.chunks(64).flat_map(|burst| bench.run(world, burst));
@@ -96,18 +105,13 @@ fn routers_with_different_seeds_choose_independently() {
     let v4 = (0..FLOWS).map(|n| flow4([11, 0, 0, 2], n).frame());
     let v6 = (0..FLOWS).map(|n| flow6(2, 0, n).frame());
     for frames in [v4.collect::<Vec<_>>(), v6.collect()] {
-        let first = ways(HashFields::FiveTuple, &frames);
-        let sent = |(frame, port): (&Vec<u8>, &PortId)| (*port == first[0]).then(|| frame.clone());
-        let sent: Vec<_> = frames.iter().zip(&first).filter_map(sent).collect();
-        let world = router().world(HashFields::FiveTuple);
-        let second = World {
-            hash: HashPolicy {
-                seed: 0x1234_5678,
-                ..world.hash
-            },
-            ..world
-        };
-        assert_shared(&ways_in(&second, &sent));
+        for [seed, other] in [[1, 0x1234_5678], [1, 2], [1, 3], [2, 3], [10, 11]] {
+            let first = ways_in(&seeded(seed), &frames);
+            let sent = frames.iter().zip(&first);
+            let sent = sent.filter(|(_, port)| **port == first[0]);
+            let sent: Vec<_> = sent.map(|(frame, _)| frame.clone()).collect();
+            assert_shared(&ways_in(&seeded(other), &sent));
+        }
     }
 }
 
