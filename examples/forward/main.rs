@@ -3,6 +3,8 @@
 mod naive;
 #[path = "../common/packet.rs"]
 mod packet;
+#[path = "../common/port.rs"]
+mod port;
 mod router;
 #[path = "../common/world.rs"]
 mod world;

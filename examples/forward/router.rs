@@ -5,17 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Cache};
-use ixmap::dataplane::bell::Bell;
 use ixmap::dataplane::mem::{Arena, Pool};
 use ixmap::dataplane::port::{PortQueue, memory};
-use ixmap::dataplane::ring::packet_ring;
-use ixmap::dataplane::worker::{Attachment, Worker, Worlds};
+use ixmap::dataplane::worker::{Worker, Worlds};
 use ixmap::shared::fib::World;
 use ixmap::shared::port::PortId;
 use ixmap_tables::{Address, Route};
 
 use crate::naive::Naive;
 use crate::packet::{LENGTH, OWN, Packet};
+use crate::port::attachment;
 use crate::world::{furnish, neighbour};
 
 const FRAME_SIZE: u32 = 2048;
@@ -66,7 +65,8 @@ impl Router {
         let mut worker = Worker::new(pool, Arc::default(), Arc::default());
         for port in [ingress, egress] {
             let queue = memory::Queue::new(frames as usize).with_burst(burst);
-            worker.attach(attachment(port, queue)?);
+            let queue = PortQueue::Memory(queue);
+            worker.attach(attachment(port, queue, Arc::default())?);
         }
         Ok(Router {
             worker,
@@ -166,13 +166,4 @@ impl Router {
             _ => None,
         }
     }
-}
-
-/// A port whose punts nobody takes: there are none.
-fn attachment(port: PortId, queue: memory::Queue) -> io::Result<Box<Attachment>> {
-    let (punts, _) = packet_ring(1 << 16);
-    let bell = Arc::new(Bell::new()?);
-    let queue = PortQueue::Memory(queue);
-    let attachment = Attachment::new(port, queue, Arc::default(), punts, bell, None);
-    Ok(Box::new(attachment))
 }

@@ -3,6 +3,8 @@
 mod card;
 #[path = "../common/packet.rs"]
 mod packet;
+#[path = "../common/port.rs"]
+mod port;
 mod router;
 #[path = "../common/world.rs"]
 mod world;
@@ -31,9 +33,9 @@ const ROUND: Duration = Duration::from_millis(50);
 ///
 /// The rings of two ports lie in plain memory. A stand-in for the card fills the receive ring of the
 /// first with 64-byte packets and reports those that the second sends, off the clock; in between
-/// a worker takes its turns: the driver receives, the pipeline forwards, the driver sends. Beside it, on the same rings,
-/// the driver receives and sends with nothing between. Prints a line of JSON each, medians over
-/// rounds of 50 ms, then the ratio of whole to bare.
+/// a worker takes its turns: the driver receives, the pipeline forwards, the driver sends. Beside it,
+/// on the same rings, the driver receives and sends with nothing between. Prints a line of JSON each,
+/// medians over rounds of 50 ms, then the ratio of whole to bare.
 #[derive(Parser, Debug)]
 #[command(name = "ixgbe")]
 struct Arguments {

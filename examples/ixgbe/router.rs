@@ -5,17 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Cache};
-use ixmap::dataplane::bell::Bell;
 use ixmap::dataplane::mem::{Arena, Holder, Pool};
 use ixmap::dataplane::port::{Burst, PortQueue};
-use ixmap::dataplane::ring::packet_ring;
-use ixmap::dataplane::worker::{Attachment, Worker, Worlds};
+use ixmap::dataplane::worker::{Worker, Worlds};
 use ixmap::shared::fib::World;
 use ixmap::shared::port::PortId;
 use ixmap::shared::stats::PortCounters;
 
 use crate::card::Card;
 use crate::packet::Packet;
+use crate::port::attachment;
 use crate::world::{furnish, neighbour};
 
 const FRAMES: u32 = 4096;
@@ -51,12 +50,7 @@ impl Port {
     fn plug(id: PortId, arena: &Arc<Arena>, worker: &mut Worker) -> io::Result<Port> {
         let (card, queue) = Card::plug(arena, Holder::port(id))?;
         let counters: Arc<PortCounters> = Arc::default();
-        // Nobody takes punts: there are none.
-        let (punts, _) = packet_ring(1 << 16);
-        let bell = Arc::new(Bell::new()?);
-        let of_port = Arc::clone(&counters);
-        let attachment = Attachment::new(id, queue, of_port, punts, bell, None);
-        worker.attach(Box::new(attachment));
+        worker.attach(attachment(id, queue, Arc::clone(&counters))?);
         Ok(Port { id, card, counters })
     }
 

@@ -58,8 +58,8 @@ pub fn hash_policy() -> HashPolicy {
     }
 }
 
-/// A seed for this router, where the kernel is given none (it has one by chance then, as long as it
-/// runs): of this boot and network namespace, so that a restart of ixmapd moves no flow.
+/// A seed for this router where the kernel is given none: of this boot and network namespace, so that a
+/// restart of ixmapd moves no flow.
 fn own_seed() -> u32 {
     let boot = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let namespace = std::fs::read_link("/proc/self/ns/net").unwrap_or_default();

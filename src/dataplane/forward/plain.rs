@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use super::decide::way_back;
 use super::heads::{Heads, LANES, Mask};
 use super::legs::{Legs, NextHops};
-use super::slots::{Answers, slots};
+use super::slots::{Answers, for_each_of_sixteen, slots};
 use super::{Arrival, Verdicts, flow};
 use crate::dataplane::mem::{Ahead, Packets};
 use crate::dataplane::port::BURST;
@@ -218,13 +218,7 @@ impl<'a> Short<'a> {
             done |= (mask & Mask::from(fit)) << first;
         }
         for first in (0..BURST).step_by(LANES) {
-            let fit = done >> first & Mask::from(u16::MAX);
-            // The rule, with fewer instructions a packet.
-            if fit == Mask::from(u16::MAX) {
-                (first..first + LANES).for_each(|slot| self.leave::<F>(&mut plain, slot));
-            } else {
-                slots(fit << first).for_each(|slot| self.leave::<F>(&mut plain, slot));
-            }
+            for_each_of_sixteen(done, first, |slot| self.leave::<F>(&mut plain, slot));
             plain.ahead.fetch();
         }
         plain.verdicts.leave(done, plain.legs.ports());

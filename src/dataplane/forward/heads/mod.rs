@@ -17,7 +17,7 @@ pub(super) use avx512::{load, store};
 mod tests;
 
 use super::flow;
-use super::slots::slots;
+use super::slots::for_each_of_sixteen;
 use crate::dataplane::mem::{Ahead, Head, Packets};
 use crate::dataplane::port::BURST;
 use crate::shared::fib::{HashFields, HashPolicy, Path};
@@ -131,17 +131,9 @@ impl Heads {
     #[inline(always)]
     pub(super) fn read_ipv6_destinations(&mut self, packets: &Packets<'_, BURST>) -> Mask {
         for first in (0..BURST).step_by(LANES) {
-            let those = self.ipv6 >> first & Mask::from(u16::MAX);
-            if those == Mask::from(u16::MAX) {
-                let heads: [&Head; LANES] = packets.heads(first);
-                for (slot, head) in (first..).zip(heads) {
-                    self.read_ipv6_destination(slot, head);
-                }
-            } else {
-                for slot in slots(those << first) {
-                    self.read_ipv6_destination(slot, packets.head(slot));
-                }
-            }
+            for_each_of_sixteen(self.ipv6, first, |slot| {
+                self.read_ipv6_destination(slot, packets.head(slot));
+            });
         }
         self.ipv6 & mask(&self.kind, is_global)
     }
