@@ -208,7 +208,7 @@ halt() {
 
 measure() { # LINE
     local line=$1 file=$work/${destinations[$1]}.destinations result
-    [[ -z ${pids[$line]-} ]] || kill -CONT "${pids[$line]}"
+    [[ -z ${pids[$line]-} ]] || kill -CONT "${pids[$line]}" || fail "$line ended: $(tail -n 3 "$work/$line.log")"
     result=$("$work/traffic" -o "$work/traffic.bpf.o" -s "$seconds" -g "$generator_core" -c "$core" \
         "$(netns "$line" gen)" g0 "$(netns "$line" sink)" s0 "$file") || fail "$line was not measured"
     [[ -z ${pids[$line]-} ]] || kill -STOP "${pids[$line]}"

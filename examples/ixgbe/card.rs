@@ -9,7 +9,7 @@
 use std::io;
 use std::sync::Arc;
 
-use ixmap::dataplane::mem::{Arena, DmaMap, Holder, Region};
+use ixmap::dataplane::mem::{Arena, DmaMap, Region};
 use ixmap::dataplane::port::PortQueue;
 use ixmap::dataplane::port::ixgbe::{
     Counters, LastResort, Queue, RECEIVE_ENTRIES, ReceiveSetup, Ring, Setup, TRANSMIT_ENTRIES,
@@ -69,7 +69,7 @@ impl Side {
 
 impl Card {
     /// A card, and the driver's queue of it that has frames of `arena`.
-    pub(crate) fn plug(arena: &Arc<Arena>, holder: Holder) -> io::Result<(Card, PortQueue)> {
+    pub(crate) fn plug(arena: &Arc<Arena>) -> io::Result<(Card, PortQueue)> {
         let sizes = [RECEIVE_ENTRIES, TRANSMIT_ENTRIES];
         let (region, _) = Region::new(Ring::bytes(&sizes))?;
         let rings = Ring::carve(region, &sizes);
@@ -101,7 +101,6 @@ impl Card {
             rings_map: identity(&region)?,
             arena: Arc::clone(arena),
             arena_map: identity(arena.region())?,
-            holder,
             counters: Arc::new(Counters::default()),
             last_resort: LastResort::new(|| ()),
         };

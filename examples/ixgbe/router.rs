@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Cache};
-use ixmap::dataplane::mem::{Arena, Holder, Pool};
+use ixmap::dataplane::mem::{Arena, Pool};
 use ixmap::dataplane::port::{Burst, PortQueue};
 use ixmap::dataplane::worker::{Worker, Worlds};
 use ixmap::shared::fib::World;
@@ -48,7 +48,7 @@ struct Port {
 
 impl Port {
     fn plug(id: PortId, arena: &Arc<Arena>, worker: &mut Worker) -> io::Result<Port> {
-        let (card, queue) = Card::plug(arena, Holder::port(id))?;
+        let (card, queue) = Card::plug(arena)?;
         let counters: Arc<PortCounters> = Arc::default();
         worker.attach(attachment(id, queue, Arc::clone(&counters))?);
         Ok(Port { id, card, counters })

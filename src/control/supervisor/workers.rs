@@ -249,16 +249,17 @@ pub(super) struct Detached {
 impl Detached {
     /// Closes the queue and lets the worker have the frames back. Blocks.
     pub(super) fn close(self) {
+        let mut frames = Vec::new();
         match self.wait.recv_timeout(DETACH_TIMEOUT) {
-            Ok(queue) => drop(queue),
+            Ok(queue) => frames = queue.close(),
             Err(RecvTimeoutError::Disconnected) => {}
             Err(RecvTimeoutError::Timeout) => {
                 tracing::error!("{} does not let go of a port: is it stalled?", self.worker);
-                // Once it does, it drops the queue itself, and must still take the frames back.
+                // Once it does, it closes the queue itself, and must still take the frames back.
                 drop(self.wait);
             }
         }
-        self.orders.give(Command::Reclaim(self.port));
+        self.orders.give(Command::Reclaim(self.port, frames));
     }
 }
 

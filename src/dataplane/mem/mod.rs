@@ -2,13 +2,16 @@
 //! each of them; and [`Frame`], the move-only token without which no packet byte can be touched.
 //!
 //! A frame is either in user space (on the pool's free list, or as a token in somebody's hand) or
-//! lent to a [`Holder`]: a port's rings, where the kernel or a device may read and write it. The
-//! pool checks every address that comes back against that record, so a ring that returns an address
-//! twice, or one that it was never given, cannot produce a second token for the same bytes.
+//! lent to a port's rings, where the kernel or a device may read and write it. A ring that gives frames
+//! back in the order in which it got them has a [`Loan`] of their tokens, which nothing but their number
+//! can be asked of. One that says which frame it gives back is a [`Holder`]: the pool checks every
+//! address that comes back against its record, so a ring that returns an address twice, or one that it
+//! was never given, cannot produce a second token for the same bytes.
 
 mod arena;
 mod dma;
 mod list;
+mod loan;
 mod numa;
 mod packets;
 mod pool;
@@ -18,6 +21,7 @@ mod shortfall;
 pub use arena::Arena;
 pub use dma::DmaMap;
 pub use list::move_frames;
+pub use loan::Loan;
 pub use numa::{node_of_core, node_of_netdev};
 pub use packets::{Ahead, HEAD, Head, Packets};
 pub use pool::{Frame, Holder, Pool};

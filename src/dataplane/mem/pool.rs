@@ -15,7 +15,7 @@ use crate::shared::port::PortId;
 #[derive(Debug)]
 #[must_use = "a frame that is not given back is lost to the pool"]
 #[repr(transparent)]
-pub struct Frame(u64);
+pub struct Frame(pub(super) u64);
 
 /// Bits of a token that are the packet's address.
 pub(super) const ADDRESS_BITS: u32 = 48;
@@ -33,7 +33,12 @@ impl Frame {
     /// Bytes of the packet.
     #[inline]
     pub fn len(&self) -> usize {
-        usize::try_from(self.0 >> ADDRESS_BITS).unwrap_or(0)
+        usize::from(self.length())
+    }
+
+    #[inline]
+    pub(super) fn length(&self) -> u16 {
+        u16::try_from(self.0 >> ADDRESS_BITS).unwrap_or(0)
     }
 
     /// True for a packet of no bytes, as a fresh frame is.
@@ -158,54 +163,56 @@ impl Pool {
         frames.into_iter().for_each(|frame| self.give(frame));
     }
 
+    /// As [`Self::take`], for as many places as there are free frames; how many these were.
+    #[inline(always)]
+    pub(super) fn take_tokens(&mut self, places: &mut [u64]) -> usize {
+        let count = places.len().min(self.free.len());
+        let left = self.free.len() - count;
+        let (base, shift) = (self.base + HEADROOM as u64, self.frame_shift);
+        for (place, index) in places.iter_mut().zip(&self.free[left..]) {
+            let colour = u64::from(*index) % COLOURS as u64 * LINE as u64;
+            *place = base + (u64::from(*index) << shift) + colour;
+        }
+        self.free.truncate(left);
+        count
+    }
+
+    /// As [`Self::give`], of each of these tokens, which must be this arena's.
+    #[inline(always)]
+    pub(super) fn give_tokens(&mut self, tokens: &[u64]) {
+        let (base, shift) = (self.base, self.frame_shift);
+        let index = |token: &u64| index(Frame(*token).address().wrapping_sub(base), shift);
+        self.free.extend(tokens.iter().map(index));
+    }
+
     /// Lends a frame to a port's rings. Returns the byte address of the packet within the arena:
     /// what an AF_XDP descriptor carries, or the offset to add to a DMA address.
     #[inline]
     pub fn lend(&mut self, frame: Frame, to: Holder) -> u64 {
-        let (index, _) = self.place(&frame);
-        self.holder[index as usize] = to;
-        frame.address() - self.base
-    }
-
-    /// As [`Self::take`] and [`Self::lend`] of a fresh frame.
-    #[inline]
-    pub fn lend_fresh(&mut self, to: Holder) -> Option<u64> {
-        let index = self.free.pop()?;
-        *self.holder.get_mut(index as usize)? = to;
-        Some((u64::from(index) << self.frame_shift) + u64::from(coloured(index, COLOURS)))
-    }
-
-    /// As [`Self::redeem`] and [`Self::give`]; false when it is refused.
-    #[inline]
-    pub fn give_lent(&mut self, addr: u64, from: Holder) -> bool {
-        let index = u32::try_from(addr >> self.frame_shift).unwrap_or(u32::MAX);
-        match self.holder.get_mut(index as usize) {
-            Some(holder) if *holder == from => {
-                *holder = Holder::USER;
-                self.free.push(index);
-                true
-            }
-            _ => false,
+        let addr = frame.address().wrapping_sub(self.base);
+        let held = self.held(addr);
+        assert!(held.is_some(), "a frame of another arena");
+        if let Some(holder) = held {
+            *holder = to;
         }
+        addr
     }
 
     /// Takes back a frame that `from`'s ring returned as `addr` with `len` packet bytes there.
     /// `None` when the address lies outside the arena, the packet or a [`Head`] there would leave its
     /// frame, or `from` does not hold the frame: then the ring's word counts for nothing.
     #[inline]
-    pub fn redeem(&mut self, addr: u64, len: u32, from: Holder) -> Option<Frame> {
-        let index = u32::try_from(addr >> self.frame_shift).ok()?;
+    pub fn redeem(&mut self, addr: u64, len: u16, from: Holder) -> Option<Frame> {
         let frame_size = 1 << self.frame_shift;
-        let offset = u16::try_from(addr & (frame_size - 1)).ok()?;
-        let packet = u16::try_from(len).ok()?;
-        let holder = self.holder.get_mut(index as usize)?;
+        let offset = addr & (frame_size - 1);
         // Any frame has room for a head.
-        let end = usize::from(offset) + usize::from(packet).max(HEAD);
-        if *holder != from || end as u64 > frame_size {
+        let is_within = offset + u64::from(len).max(HEAD as u64) <= frame_size;
+        let holder = self.held(addr)?;
+        if *holder != from || !is_within {
             return None;
         }
         *holder = Holder::USER;
-        Some(self.token(index, offset, packet))
+        Some(Frame::new(self.base + addr, len))
     }
 
     /// Takes back every frame that `from` still holds, for a port that is closed: its rings can no
@@ -277,6 +284,14 @@ impl Pool {
         self.bytes_mut(frame)[start..].copy_from_slice(&self.bytes(more)[..count]);
     }
 
+    /// Who holds the frame with this byte of the arena.
+    #[inline]
+    fn held(&mut self, addr: u64) -> Option<&mut Holder> {
+        // No arena has frames that a usize does not count.
+        let index = usize::try_from(addr >> self.frame_shift).unwrap_or(usize::MAX);
+        self.holder.get_mut(index)
+    }
+
     fn token(&self, index: u32, offset: u16, len: u16) -> Frame {
         let start = (u64::from(index) << self.frame_shift) + u64::from(offset);
         Frame::new(self.base + start, len)
@@ -288,9 +303,9 @@ impl Pool {
         self.check(frame);
         let start = frame.address() - self.base;
         let offset = start & ((1 << self.frame_shift) - 1);
-        // Both fit: an arena has u32 frames of at most 64 KiB.
+        // Fits: frames have at most 64 KiB.
         (
-            u32::try_from(start >> self.frame_shift).unwrap_or(0),
+            index(start, self.frame_shift),
             u16::try_from(offset).unwrap_or(0),
         )
     }
@@ -326,6 +341,16 @@ impl Drop for Pool {
             std::mem::forget(Arc::clone(&self.arena));
         }
     }
+}
+
+/// Which frame, of so many bytes by their logarithm, has this byte of the arena.
+#[inline(always)]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "an arena has no more frames than a u32 counts"
+)]
+fn index(byte: u64, frame_shift: u32) -> u32 {
+    (byte >> frame_shift) as u32
 }
 
 /// An address of the arena that begins at `base`.

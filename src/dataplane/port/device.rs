@@ -312,7 +312,7 @@ impl Device {
                 Ok((PortQueue::Afxdp(queue), zero_copy))
             }
             Device::Ixgbe(card) => {
-                let queue = card.device.attach_queue(arena, port, queues, core)?;
+                let queue = card.device.attach_queue(arena, queues, core)?;
                 Ok((PortQueue::Ixgbe(queue), true))
             }
         }

@@ -71,13 +71,22 @@ impl PortQueue {
         }
     }
 
-    /// Waits (bounded) for frames on their way out. What the rings hold after that, the pool
-    /// reclaims once the queue is dropped.
+    /// Waits (bounded) for frames on their way out.
     pub fn drain(&mut self, pool: &mut Pool) {
         match self {
             PortQueue::Afxdp(queue) => queue.drain(pool),
             PortQueue::Ixgbe(queue) => queue.drain(pool),
             PortQueue::Memory(queue) => queue.drain(pool),
+        }
+    }
+
+    /// Ends all traffic and returns the frames that the rings had, but for those that the pool says who
+    /// holds them: [`Pool::reclaim`] returns these after that. Blocks, for some 20 ms.
+    pub fn close(self) -> Vec<Frame> {
+        match self {
+            PortQueue::Ixgbe(queue) => queue.close(),
+            // What the kernel's rings have is in the pool's record; a port in memory has nothing.
+            PortQueue::Afxdp(_) | PortQueue::Memory(_) => Vec::new(),
         }
     }
 

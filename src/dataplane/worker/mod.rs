@@ -13,7 +13,7 @@ mod tests;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ use self::clock::Clock;
 use self::idle::Restful;
 use super::bell::Bell;
 use super::forward::{Arrival, Pipeline, Verdicts};
-use super::mem::{Arena, Holder, Pool};
+use super::mem::{Arena, Frame, Holder, Pool};
 use super::port::{BURST, Burst, PortQueue};
 use super::ring::MAX_PACKET;
 use crate::shared::config::Idle;
@@ -49,10 +49,11 @@ pub enum Command {
     /// Start polling a port's queues.
     Attach(Box<Attachment>),
     /// Stop polling a port and send its queue back. Closing it takes the kernel milliseconds, which
-    /// this worker's other ports don't have: whoever asked drops it, then sends `Reclaim`.
+    /// this worker's other ports don't have: whoever asked does that, then sends `Reclaim`.
     Detach(PortId, SyncSender<PortQueue>),
-    /// Take back the frames that a detached port's rings held; its queue has been dropped.
-    Reclaim(PortId),
+    /// Take back the frames that a detached port's rings held, these among them: its queue has been
+    /// closed.
+    Reclaim(PortId, Vec<Frame>),
     /// Close every port and end the thread.
     Stop,
 }
@@ -213,11 +214,16 @@ impl Worker {
                 Ok(Command::Attach(attachment)) => self.attach(attachment),
                 Ok(Command::Detach(port, queue)) => {
                     if let Some(attachment) = self.detach(port) {
-                        // Nobody waits any more? Then it is dropped here after all.
-                        let _ = queue.try_send(attachment.queue);
+                        // Nobody waits any more? Then it is closed here after all.
+                        if let Err(back) = queue.try_send(attachment.queue) {
+                            let (TrySendError::Full(queue) | TrySendError::Disconnected(queue)) =
+                                back;
+                            self.pool.give_all(queue.close());
+                        }
                     }
                 }
-                Ok(Command::Reclaim(port)) => {
+                Ok(Command::Reclaim(port, frames)) => {
+                    self.pool.give_all(frames);
                     self.pool.reclaim(Holder::port(port));
                 }
                 Err(TryRecvError::Empty) => return true,
@@ -262,7 +268,8 @@ impl Worker {
     }
 
     fn close(&mut self, port: PortId) {
-        if self.detach(port).is_some() {
+        if let Some(attachment) = self.detach(port) {
+            self.pool.give_all(attachment.queue.close());
             self.pool.reclaim(Holder::port(port));
         }
     }

@@ -349,8 +349,8 @@ fn a_detached_or_replaced_port_gives_its_frames_back() {
     let (done, detached) = mpsc::sync_channel(1);
     commands.send(Command::Detach(port(0), done)).unwrap();
     assert!(bench.worker.obey(&obeyed));
-    drop(detached.try_recv().unwrap());
-    commands.send(Command::Reclaim(port(0))).unwrap();
+    let frames = detached.try_recv().unwrap().close();
+    commands.send(Command::Reclaim(port(0), frames)).unwrap();
     assert!(bench.worker.obey(&obeyed));
     assert_eq!(bench.worker.pool.available(), FRAMES as usize, "detached");
     assert!(

@@ -66,7 +66,9 @@ impl Receiver {
         };
         for _ in 0..received.descriptors {
             let descriptor = self.rx.take();
-            let Some(frame) = pool.redeem(descriptor.addr, descriptor.len, holder) else {
+            let len = u16::try_from(descriptor.len).ok();
+            let frame = len.and_then(|len| pool.redeem(descriptor.addr, len, holder));
+            let Some(frame) = frame else {
                 received.bad += 1;
                 continue;
             };

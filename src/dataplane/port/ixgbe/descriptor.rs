@@ -29,12 +29,13 @@ impl Received {
         self.0 & Received::DONE != 0
     }
 
-    /// DD and EOP, and nothing wrong: as nearly all are.
-    #[inline]
-    pub(super) fn is_whole_and_sound(self) -> bool {
+    /// DD and EOP, nothing wrong, and at least one byte but at most `size`: as nearly all are.
+    #[inline(always)]
+    pub(super) fn is_plain(self, size: u32) -> bool {
         let flags = Received::DONE | Received::END_OF_PACKET;
         let faults = Received::ERROR | Received::IP_CHECKSUM;
-        self.0 & (flags | faults) == flags
+        let fits = u32::from(self.length()).wrapping_sub(1) < size;
+        (self.0 & (flags | faults) == flags) & fits
     }
 
     /// EOP: the frame ends in this buffer.
@@ -51,9 +52,9 @@ impl Received {
     }
 
     /// Bytes in the buffer.
-    pub(super) fn length(self) -> u32 {
+    pub(super) fn length(self) -> u16 {
         let [.., low, high, _, _] = self.0.to_le_bytes();
-        u32::from(u16::from_le_bytes([low, high]))
+        u16::from_le_bytes([low, high])
     }
 }
 

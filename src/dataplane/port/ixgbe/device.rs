@@ -12,13 +12,12 @@ use super::receive::{RECEIVE_ENTRIES, ReceiveSetup};
 use super::ring::Ring;
 use super::setup::{MAX_QUEUES, Settings};
 use super::transmit::{TRANSMIT_ENTRIES, TransmitSetup};
-use crate::dataplane::mem::{Arena, DmaMap, Holder, Region};
+use crate::dataplane::mem::{Arena, DmaMap, Region};
 use crate::dataplane::port::pci::{Bar, Function, Interrupt, PciError, Sysfs};
 use crate::shared::api;
 use crate::shared::config::{KernelDriver, PortConfig};
 use crate::shared::mac::MacAddr;
 use crate::shared::pci::PciAddress;
-use crate::shared::port::PortId;
 
 /// Intel.
 const VENDOR: u16 = 0x8086;
@@ -193,7 +192,6 @@ impl Device {
     pub fn attach_queue(
         &mut self,
         arena: &Arc<Arena>,
-        port: PortId,
         queues: &[u32],
         core: usize,
     ) -> Result<Box<Queue>, OpenError> {
@@ -231,7 +229,6 @@ impl Device {
             rings_map: self.rings_map.clone(),
             arena: Arc::clone(arena),
             arena_map,
-            holder: Holder::port(port),
             counters,
             last_resort: LastResort::new(move || {
                 // Fails for a device that is gone, and reaches nothing.

@@ -11,7 +11,7 @@ use super::receive::{ReceiveQueue, ReceiveSetup, buffer_size};
 use super::registers::{Register, Registers};
 use super::switch::{Standing, Switch};
 use super::transmit::{TransmitQueue, TransmitSetup};
-use crate::dataplane::mem::{Arena, DmaMap, Holder, Pool};
+use crate::dataplane::mem::{Arena, DmaMap, Frame, Loan, Pool};
 use crate::dataplane::port::Burst;
 use crate::dataplane::port::pci::Bar;
 use crate::shared::stats::Counter;
@@ -85,7 +85,6 @@ pub struct Setup<R = Bar> {
     /// Where the worker's frames are.
     pub arena: Arc<Arena>,
     pub arena_map: DmaMap,
-    pub holder: Holder,
     pub counters: Arc<Counters>,
     pub last_resort: LastResort,
 }
@@ -108,14 +107,12 @@ pub enum QueueError {
 #[derive(Debug)]
 pub(super) struct Buffers {
     pub(super) map: DmaMap,
-    pub(super) holder: Holder,
     /// Bytes that the device may write into a frame.
     pub(super) size: u32,
 }
 
 /// A port's hardware queues in the hands of one worker. Dropping it stops them, so that the device
-/// no longer touches a frame; the frames that they held are the pool's again by
-/// `pool.reclaim(queue.holder())` after that. A pool may have one queue a port.
+/// no longer touches a frame, and loses the frames that they have; [`Self::close`] returns these.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Queue<R: Registers = Bar> {
@@ -126,6 +123,7 @@ pub struct Queue<R: Registers = Bar> {
     turn: usize,
     /// Turns since a frame was last sent, while there are some to send.
     standstill: u32,
+    stopped: bool,
     buffers: Buffers,
     arena: Arc<Arena>,
     counters: Arc<Counters>,
@@ -146,21 +144,22 @@ impl<R: Registers> Queue<R> {
             rings_map,
             ..
         } = setup;
-        let begin = |receive| ReceiveQueue::start(receive, &registers, &rings_map, size);
+        let arena = setup.arena;
+        let begin = |receive| ReceiveQueue::start(receive, &registers, &rings_map, &arena, size);
         let receive = setup.receive.into_iter().map(begin).collect();
-        let transmit = TransmitQueue::start(setup.transmit, &registers, &rings_map);
+        let transmit = TransmitQueue::start(setup.transmit, &registers, &rings_map, &arena);
         let queue = Queue {
             registers,
             receive,
             transmit,
             turn: 0,
             standstill: 0,
+            stopped: false,
             buffers: Buffers {
                 map: setup.arena_map,
-                holder: setup.holder,
                 size,
             },
-            arena: setup.arena,
+            arena,
             counters: setup.counters,
             last_resort: setup.last_resort,
         };
@@ -172,9 +171,13 @@ impl<R: Registers> Queue<R> {
         }
     }
 
-    /// Who the pool says has this queue's frames.
-    pub fn holder(&self) -> Holder {
-        self.buffers.holder
+    /// Stops the hardware queues, and returns the frames that they had. Takes up to 20 ms: not for a
+    /// worker with other ports.
+    pub fn close(mut self) -> Vec<Frame> {
+        self.stop();
+        let received = self.receive.iter_mut().map(|queue| &mut queue.lent);
+        let lent = received.chain([&mut self.transmit.lent]);
+        lent.flat_map(Loan::end).collect()
     }
 
     /// Appends received frames to `burst`, every hardware queue in its turn, and gives the device
@@ -247,7 +250,7 @@ impl<R: Registers> Queue<R> {
     }
 
     fn reap(&mut self, pool: &mut Pool) {
-        let moved = self.transmit.reap(&self.buffers, pool);
+        let moved = self.transmit.reap(pool);
         self.standstill = if moved || self.transmit.sending() == 0 {
             0
         } else {
@@ -275,14 +278,11 @@ impl<R: Registers> Queue<R> {
         }
     }
 
-    fn is_gone(&self) -> bool {
-        self.transmit.switch.standing(&self.registers) == Standing::Gone
-    }
-}
-
-impl<R: Registers> Drop for Queue<R> {
-    /// Stops the hardware queues. Takes up to 20 ms: not for a worker with other ports.
-    fn drop(&mut self) {
+    /// Stops the hardware queues, once.
+    fn stop(&mut self) {
+        if std::mem::replace(&mut self.stopped, true) {
+            return;
+        }
         self.disarm();
         for switch in self.switches() {
             switch.stop(&self.registers);
@@ -292,6 +292,16 @@ impl<R: Registers> Drop for Queue<R> {
         }
         // What the device began before it stopped is done by now (datasheet 4.6.7.1.2).
         std::thread::sleep(LOOK);
+    }
+
+    fn is_gone(&self) -> bool {
+        self.transmit.switch.standing(&self.registers) == Standing::Gone
+    }
+}
+
+impl<R: Registers> Drop for Queue<R> {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

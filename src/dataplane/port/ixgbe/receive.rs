@@ -1,15 +1,15 @@
 //! One hardware receive queue: buffers go to the device, frames come back.
 //!
-//! Indices run freely: descriptors from `head` up to `tail` are the device's, at most one less than
-//! the ring has, for a tail that reaches the head means an empty ring. A descriptor whose frame is
-//! not fit to be forwarded keeps its buffer, which goes back to the device when the tail comes to it.
+//! Descriptors of frames that are lent are the device's.
+
+use std::sync::Arc;
 
 use super::descriptor::{self, Received};
 use super::queue::{Buffers, Counters, Vector};
 use super::registers::Registers;
 use super::ring::{self, Ring};
 use super::switch::{self, Switch};
-use crate::dataplane::mem::{COLOURS, DmaMap, HEADROOM, LINE, Pool};
+use crate::dataplane::mem::{Arena, COLOURS, DmaMap, HEADROOM, LINE, Loan, Pool};
 use crate::dataplane::port::{BURST, Burst};
 
 /// Descriptors of a receive ring.
@@ -19,8 +19,8 @@ pub const RECEIVE_ENTRIES: u32 = 512;
 const REFILL: u32 = 32;
 /// Frames that refilling leaves in the pool, for what else the worker does.
 const RESERVE: usize = 4 * BURST;
-/// A slot without a frame.
-const EMPTY: u64 = u64::MAX;
+/// Descriptors that are looked at together: two cache lines.
+const FEW: usize = 8;
 
 /// SRRCTL.BSIZEPACKET, in KiB.
 const LARGEST_BUFFER: u32 = 16;
@@ -51,12 +51,7 @@ pub(super) struct ReceiveQueue {
     pub(super) switch: Switch,
     ring: Ring,
     pub(super) vector: Option<Vector>,
-    /// By place in the ring: where the frame that its descriptor has begins in the arena.
-    slots: Box<[u64]>,
-    /// The next descriptor that the device will be done with.
-    head: u32,
-    /// The next descriptor to give to the device.
-    tail: u32,
+    pub(super) lent: Loan,
     /// In the middle of a frame that is longer than a buffer.
     skipping: bool,
     /// The ring ran out of buffers and the pool has none.
@@ -69,6 +64,7 @@ impl ReceiveQueue {
         setup: ReceiveSetup,
         registers: &R,
         rings: &DmaMap,
+        arena: &Arc<Arena>,
         buffer: u32,
     ) -> ReceiveQueue {
         let ReceiveSetup {
@@ -78,7 +74,7 @@ impl ReceiveQueue {
             drops_when_empty,
         } = setup;
         ring.clear();
-        let slots = vec![EMPTY; ring.size() as usize].into_boxed_slice();
+        let lent = Loan::new(Arc::clone(arena), ring.size());
         let switch = Switch::receive(queue);
         switch::format(registers, queue, buffer / 1024, drops_when_empty);
         // VLAN tags stay where they are: no RXDCTL.VME.
@@ -87,9 +83,7 @@ impl ReceiveQueue {
             switch,
             ring,
             vector,
-            slots,
-            head: 0,
-            tail: 0,
+            lent,
             skipping: false,
             starving: false,
         }
@@ -97,7 +91,7 @@ impl ReceiveQueue {
 
     /// True when the device is done with a descriptor that has not been looked at.
     pub(super) fn has_frame(&self) -> bool {
-        self.head != self.tail && Received(self.ring.status(self.head)).is_done()
+        !self.lent.is_empty() && Received(self.ring.status(self.lent.head())).is_done()
     }
 
     /// Appends received frames to `burst`, up to its capacity, and gives the device new buffers.
@@ -109,25 +103,19 @@ impl ReceiveQueue {
         burst: &mut Burst,
         counters: &Counters,
     ) {
-        let given = self.tail.wrapping_sub(self.head) as usize;
-        let most = burst.remaining_capacity().min(given);
-        let before = self.head;
-        for _ in 0..most {
-            let word = Received(self.ring.status(self.head));
-            if !word.is_done() {
+        let room = u32::try_from(burst.remaining_capacity()).unwrap_or(0);
+        let before = self.lent.head();
+        let mut most = room.min(self.lent.len());
+        while most > 0 {
+            most -= self.take_plain(buffers, burst, most);
+            let word = Received(self.ring.status(self.lent.head()));
+            if most == 0 || !word.is_done() {
                 break;
             }
-            let slot = self.ring.slot(self.head) as usize;
-            self.head = self.head.wrapping_add(1);
-            if self.is_fit(word, buffers, counters) {
-                let offset = std::mem::replace(&mut self.slots[slot], EMPTY);
-                // Never refused: the slot is the pool's own record of what it lent.
-                if let Some(frame) = pool.redeem(offset, word.length(), buffers.holder) {
-                    burst.push(frame);
-                }
-            }
+            self.take_one(word, buffers, pool, burst, counters);
+            most -= 1;
         }
-        let any = self.head != before;
+        let any = self.lent.head() != before;
         if any {
             // No frame is looked at before.
             ring::observe();
@@ -137,17 +125,51 @@ impl ReceiveQueue {
         self.notice_starvation(counters);
     }
 
-    /// Whether a descriptor brings a whole frame to be forwarded; counts it if not.
-    #[inline]
-    fn is_fit(&mut self, word: Received, buffers: &Buffers, counters: &Counters) -> bool {
-        let is_plain = !self.skipping && word.is_whole_and_sound();
-        is_plain && (1..=buffers.size).contains(&word.length())
-            || self.is_fit_after_all(word, buffers, counters)
+    /// Takes up to `most` frames, as long as they are whole and sound; how many.
+    #[inline(always)]
+    fn take_plain(&mut self, buffers: &Buffers, burst: &mut Burst, most: u32) -> u32 {
+        let mut lengths = [[0; FEW]; BURST / FEW];
+        let mut plain = 0;
+        for lengths in &mut lengths {
+            if self.skipping || plain >= most {
+                break;
+            }
+            // Together, as they are written back together, and lie in few cache lines.
+            let words = self.ring.statuses(self.lent.head().wrapping_add(plain));
+            let words = words.map(Received);
+            *lengths = words.map(Received::length);
+            let are_plain = words.iter().rev().fold(0, |bits: u32, word| {
+                bits << 1 | u32::from(word.is_plain(buffers.size))
+            });
+            let few = are_plain.trailing_ones();
+            plain += few;
+            if few as usize != FEW {
+                break;
+            }
+        }
+        let lengths = &lengths.as_flattened()[..plain.min(most) as usize];
+        self.lent.redeem(lengths, burst)
     }
 
-    /// As [`Self::is_fit`], for what is not as it is nearly always.
+    /// Takes the next frame, whatever it is.
     #[cold]
-    fn is_fit_after_all(&mut self, word: Received, buffers: &Buffers, counters: &Counters) -> bool {
+    fn take_one(
+        &mut self,
+        word: Received,
+        buffers: &Buffers,
+        pool: &mut Pool,
+        burst: &mut Burst,
+        counters: &Counters,
+    ) {
+        if self.is_fit(word, buffers, counters) {
+            self.lent.redeem(&[word.length()], burst);
+        } else {
+            self.lent.give(pool, 1);
+        }
+    }
+
+    /// Whether a descriptor brings a whole frame to be forwarded; counts it if not.
+    fn is_fit(&mut self, word: Received, buffers: &Buffers, counters: &Counters) -> bool {
         let continues = std::mem::replace(&mut self.skipping, !word.ends_packet());
         if continues || self.skipping {
             if !continues {
@@ -155,7 +177,8 @@ impl ReceiveQueue {
             }
             return false;
         }
-        if word.is_damaged() || word.length() == 0 || word.length() > buffers.size {
+        let length = u32::from(word.length());
+        if word.is_damaged() || length == 0 || length > buffers.size {
             counters.rx_errors.add(1);
             return false;
         }
@@ -165,8 +188,8 @@ impl ReceiveQueue {
         true
     }
 
-    /// Gives the device buffers for all descriptors that it may have, when at least `least` of them
-    /// have none and the pool can spare frames.
+    /// Gives the device buffers for all descriptors that it may have and the pool can spare frames
+    /// for, when at least `least` of them have none.
     fn refill<R: Registers>(
         &mut self,
         registers: &R,
@@ -174,35 +197,33 @@ impl ReceiveQueue {
         pool: &mut Pool,
         least: u32,
     ) {
-        let missing = self.ring.size() - 1 - self.tail.wrapping_sub(self.head);
+        let missing = self.lent.room();
         if missing < least {
             return;
         }
-        let mut spare = pool.available().saturating_sub(RESERVE);
-        let before = self.tail;
-        for _ in 0..missing {
-            let slot = self.ring.slot(self.tail) as usize;
-            if self.slots[slot] == EMPTY {
-                let fresh = (spare > 0).then(|| pool.lend_fresh(buffers.holder));
-                let Some(offset) = fresh.flatten() else {
-                    break;
-                };
-                spare -= 1;
-                self.slots[slot] = offset;
-            }
-            let address = buffers.map.address(self.slots[slot]);
-            self.ring.write(self.tail, descriptor::receive(address));
-            self.tail = self.tail.wrapping_add(1);
+        let spare = pool.available().saturating_sub(RESERVE);
+        let most = u32::try_from(spare).map_or(missing, |spare| spare.min(missing));
+        let mut index = self.lent.tail();
+        let given = self.lent.lend_fresh(pool, most);
+        if given == 0 {
+            return;
         }
-        if self.tail != before {
-            ring::publish();
-            registers.write(self.switch.tail(), self.ring.slot(self.tail));
+        for packets in self.lent.packets(index, given) {
+            let many = u32::try_from(packets.len()).unwrap_or(0);
+            let descriptors = packets.map(|(offset, _)| {
+                let address = buffers.map.address(offset);
+                descriptor::receive(address)
+            });
+            self.ring.write(index, descriptors);
+            index = index.wrapping_add(many);
         }
+        ring::publish();
+        registers.write(self.switch.tail(), self.ring.slot(index));
     }
 
     /// Counts each time that the ring runs out, not how long it lasts.
     fn notice_starvation(&mut self, counters: &Counters) {
-        let starves = self.head == self.tail;
+        let starves = self.lent.is_empty();
         if starves && !self.starving {
             counters.rx_starved.add(1);
         }
@@ -212,11 +233,7 @@ impl ReceiveQueue {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::dataplane::mem::{Arena, Holder};
-    use crate::shared::port::PortId;
 
     #[test]
     fn buffers_stay_within_their_frames() {
@@ -229,11 +246,12 @@ mod tests {
         ] {
             assert_eq!(buffer_size(frame), buffer);
             let arena = Arc::new(Arena::new(16, frame).unwrap().0);
-            let mut pool = Pool::new(arena).unwrap();
-            let holder = Holder::port(PortId::new(0).unwrap());
-            while let Some(fresh) = pool.take() {
-                let at = pool.lend(fresh, holder) % u64::from(frame);
-                assert!(at + u64::from(buffer) <= u64::from(frame));
+            let mut pool = Pool::new(Arc::clone(&arena)).unwrap();
+            let mut lent = Loan::new(arena, 32);
+            assert_eq!(lent.lend_fresh(&mut pool, 31), 16);
+            let [packets, _] = lent.packets(0, 16);
+            for (at, _) in packets {
+                assert!(at % u64::from(frame) + u64::from(buffer) <= u64::from(frame));
             }
         }
         assert_eq!(buffer_size(512), 0);

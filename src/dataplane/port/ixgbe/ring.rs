@@ -81,17 +81,22 @@ impl Ring {
         index & self.mask
     }
 
-    /// Writes the descriptor of a free-running index. Not for the device to see before
+    /// Writes descriptors from a free-running index on. Not for the device to see before
     /// [`publish`] and the write of the tail that follows.
-    #[inline]
-    pub(super) fn write(&mut self, index: u32, descriptor: Descriptor) {
-        let at = self.at(index);
-        // SAFETY: `at` is the first of two words within the ring (see `at`). The device writes
-        // there too, at any time if it is broken, which is why both are volatile and no reference
-        // is made.
-        unsafe {
-            at.write_volatile(descriptor.0.to_le());
-            at.add(1).write_volatile(descriptor.1.to_le());
+    #[inline(always)]
+    pub(super) fn write(&mut self, index: u32, descriptors: impl Iterator<Item = Descriptor>) {
+        let first = self.first();
+        let mut index = index;
+        for descriptor in descriptors {
+            let at = self.at(first, index);
+            index = index.wrapping_add(1);
+            // SAFETY: `at` is the first of two words within the ring (see `at`). The device writes
+            // there too, at any time if it is broken, which is why both are volatile and no
+            // reference is made.
+            unsafe {
+                at.write_volatile(descriptor.0.to_le());
+                at.add(1).write_volatile(descriptor.1.to_le());
+            }
         }
     }
 
@@ -99,22 +104,44 @@ impl Ring {
     /// What it says about other memory holds only after [`observe`].
     #[inline]
     pub(super) fn status(&self, index: u32) -> u64 {
-        // SAFETY: the second of the two words at `at`, as in `write`.
-        u64::from_le(unsafe { self.at(index).add(1).read_volatile() })
+        let [status] = self.statuses(index);
+        status
+    }
+
+    /// As [`Self::status`], of consecutive indices.
+    #[inline(always)]
+    pub(super) fn statuses<const N: usize>(&self, index: u32) -> [u64; N] {
+        let first = self.first();
+        let mut index = index;
+        [(); N].map(|()| {
+            let at = self.at(first, index);
+            index = index.wrapping_add(1);
+            // SAFETY: the second of the two words at `at`, as in `write`.
+            u64::from_le(unsafe { at.add(1).read_volatile() })
+        })
     }
 
     /// Zeroes all descriptors: nothing that an earlier user left counts as done.
     pub(super) fn clear(&mut self) {
-        (0..self.size()).for_each(|index| self.write(index, Descriptor(0, 0)));
+        let size = self.size() as usize;
+        self.write(0, std::iter::repeat_n(Descriptor(0, 0), size));
     }
 
-    #[inline]
-    fn at(&self, index: u32) -> *mut u64 {
-        let at = self.start + self.slot(index) as usize * DESCRIPTOR;
-        // SAFETY: the masked index is below the ring's size and `carve` found `start` plus that
-        // many descriptors within the region, which `self.region` keeps mapped. `start` is a
-        // multiple of 128 and the base of a page, so the pointer is aligned to 16.
-        unsafe { self.region.base().add(at).cast() }
+    /// The first word of the ring.
+    #[inline(always)]
+    fn first(&self) -> *mut u64 {
+        // SAFETY: `carve` found `start` within the region, which `self.region` keeps mapped. It is a
+        // multiple of 128 and the base one of a page, so the pointer is aligned to 16.
+        unsafe { self.region.base().add(self.start).cast() }
+    }
+
+    /// The first word of a free-running index' descriptor in the ring that begins at `first`.
+    #[inline(always)]
+    fn at(&self, first: *mut u64, index: u32) -> *mut u64 {
+        let words = self.slot(index) as usize * (DESCRIPTOR / 8);
+        // SAFETY: the masked index is below the ring's size, and `carve` found that many descriptors
+        // from `start` on within the region.
+        unsafe { first.add(words) }
     }
 }
 
@@ -169,7 +196,10 @@ mod tests {
         for (n, ring) in (1..).zip(&mut rings) {
             assert_eq!(ring.offset() % u64::from(ring.len()), 0);
             for index in 0..ring.size() {
-                ring.write(index, Descriptor(n, n << 32 | u64::from(index)));
+                ring.write(
+                    index,
+                    [Descriptor(n, n << 32 | u64::from(index))].into_iter(),
+                );
             }
         }
         for (n, (ring, size)) in (1..).zip(rings.iter().zip(sizes)) {
@@ -183,9 +213,11 @@ mod tests {
     #[test]
     fn an_index_runs_freely_over_the_ring() {
         let (_, mut rings) = Ring::carve(region(1), &[8]).unwrap();
-        rings[0].write(u32::MAX, Descriptor(1, 77));
+        let descriptors = [Descriptor(1, 77), Descriptor(2, 78), Descriptor(3, 79)];
+        rings[0].write(u32::MAX, descriptors.into_iter());
         assert_eq!(rings[0].status(7), 77);
         assert_eq!(rings[0].status(15), 77);
+        assert_eq!(rings[0].statuses(u32::MAX), [77, 78, 79, 0]);
         rings[0].clear();
         assert_eq!(rings[0].status(7), 0);
     }

@@ -18,9 +18,9 @@ use super::controller::Controller;
 use super::setup::Settings;
 use super::testing::{MAC, Model};
 use super::*;
-use crate::dataplane::mem::{Arena, DmaMap, Frame, Holder, Pool, Region};
+use crate::dataplane::mem::{Arena, DmaMap, Frame, Pool, Region};
 use crate::dataplane::port::{BURST, Burst};
-use crate::dataplane::testing::{filled, port, ports, v4};
+use crate::dataplane::testing::{filled, ports, v4};
 
 /// What differs from bench to bench.
 #[derive(Clone, Copy)]
@@ -124,7 +124,6 @@ impl Bench {
             rings_map,
             arena_map: model.map_dma(arena.region()),
             arena,
-            holder: Holder::port(port(0)),
             counters: Arc::clone(&counters),
             last_resort: model.last_resort(),
         })?;
@@ -207,9 +206,7 @@ impl Bench {
     /// Drops the queue: every frame is the pool's again, once.
     #[track_caller]
     fn close(mut self) -> Controller<Model> {
-        let holder = self.queue().holder();
-        drop(self.queue.take());
-        self.pool.reclaim(holder);
+        self.pool.give_all(self.queue.take().unwrap().close());
         let frames: Vec<Frame> = std::iter::from_fn(|| self.pool.take()).collect();
         assert_eq!(frames.len(), self.shape.frames as usize);
         let starts: BTreeSet<_> = frames

@@ -1,16 +1,17 @@
 //! One hardware transmit queue: frames go to the device, and back to the pool when they are sent.
 //!
-//! Indices run freely: descriptors from `head` up to `tail` are the device's, at most one less than
-//! the ring has. Only the last descriptor of each group is asked to report (RS), and only its DD is
+//! Descriptors of frames that are lent are the device's. Only the last descriptor of each group is asked to report (RS), and only its DD is
 //! ever looked at: groups are of up to 32, and what one call sends ends one, so that every frame's
 //! completion is reported without another frame having to follow.
+
+use std::sync::Arc;
 
 use super::descriptor;
 use super::queue::{Buffers, Counters};
 use super::registers::Registers;
 use super::ring::{self, Ring};
 use super::switch::Switch;
-use crate::dataplane::mem::{DmaMap, Frame, Pool};
+use crate::dataplane::mem::{Arena, DmaMap, Frame, Loan, Pool};
 use crate::dataplane::port::Burst;
 
 /// Descriptors of a transmit ring.
@@ -43,14 +44,9 @@ pub struct TransmitSetup {
 pub(super) struct TransmitQueue {
     pub(super) switch: Switch,
     ring: Ring,
-    /// By place in the ring: where the frame begins in the arena.
-    slots: Box<[u64]>,
+    pub(super) lent: Loan,
     /// By place of the first descriptor of a group: the index of its last.
     group_ends: Box<[u32]>,
-    /// The oldest descriptor that the device has: always the first of its group.
-    head: u32,
-    /// The next descriptor to write.
-    tail: u32,
 }
 
 impl TransmitQueue {
@@ -59,25 +55,24 @@ impl TransmitQueue {
         setup: TransmitSetup,
         registers: &R,
         rings: &DmaMap,
+        arena: &Arc<Arena>,
     ) -> TransmitQueue {
         let TransmitSetup { queue, mut ring } = setup;
         ring.clear();
-        let size = ring.size() as usize;
+        let size = ring.size();
         let switch = Switch::transmit(queue);
         switch.start(registers, &ring, rings, THRESHOLDS);
         TransmitQueue {
             switch,
             ring,
-            slots: vec![0; size].into_boxed_slice(),
-            group_ends: vec![0; size].into_boxed_slice(),
-            head: 0,
-            tail: 0,
+            lent: Loan::new(Arc::clone(arena), size),
+            group_ends: vec![0; size as usize].into_boxed_slice(),
         }
     }
 
     /// Frames that the device has.
     pub(super) fn sending(&self) -> u32 {
-        self.tail.wrapping_sub(self.head)
+        self.lent.len()
     }
 
     /// Sends frames from the front of `list` as far as there is room. What no device can send is
@@ -91,62 +86,64 @@ impl TransmitQueue {
         counters: &Counters,
     ) {
         make_sendable(pool, list, counters);
-        let room = (self.ring.size() - 1 - self.sending()) as usize;
-        let count = list.len().min(room);
+        let mut index = self.lent.tail();
+        let count = self.lent.lend(pool, list, u32::MAX);
         if count == 0 {
             return;
         }
-        let mut group = self.tail;
-        for (n, frame) in list.drain(..count).enumerate() {
-            let group_is_full = self.tail.wrapping_sub(group) == GROUP - 1;
-            let report = group_is_full || n == count - 1;
-            self.push(buffers, pool, frame, report);
-            if report {
-                self.group_ends[self.ring.slot(group) as usize] = self.tail.wrapping_sub(1);
-                group = self.tail;
-            }
+        let end = index.wrapping_add(count);
+        while index != end {
+            let group = end.wrapping_sub(index).min(GROUP);
+            self.write(buffers, index, group);
+            index = index.wrapping_add(group);
         }
         ring::publish();
-        registers.write(self.switch.tail(), self.ring.slot(self.tail));
+        registers.write(self.switch.tail(), self.ring.slot(end));
     }
 
-    fn push(&mut self, buffers: &Buffers, pool: &mut Pool, frame: Frame, report: bool) {
-        let length = u16::try_from(frame.len()).unwrap_or(u16::MAX);
-        let offset = pool.lend(frame, buffers.holder);
-        let address = buffers.map.address(offset);
-        self.slots[self.ring.slot(self.tail) as usize] = offset;
-        let descriptor = descriptor::transmit(address, length, report);
-        self.ring.write(self.tail, descriptor);
-        self.tail = self.tail.wrapping_add(1);
+    /// Writes the descriptors of `group` frames, the last of which reports.
+    #[inline(always)]
+    fn write(&mut self, buffers: &Buffers, first: u32, group: u32) {
+        let last = first.wrapping_add(group - 1);
+        self.group_ends[self.ring.slot(first) as usize] = last;
+        let mut index = first;
+        for packets in self.lent.packets(first, group) {
+            let (start, until_last) = (index, last.wrapping_sub(index));
+            index = index.wrapping_add(u32::try_from(packets.len()).unwrap_or(0));
+            let descriptors = (0..).zip(packets).map(|(n, (offset, length))| {
+                descriptor::transmit(buffers.map.address(offset), length, n == until_last)
+            });
+            self.ring.write(start, descriptors);
+        }
     }
 
     /// Gives frames that are sent back to the pool; true when there were any.
-    pub(super) fn reap(&mut self, buffers: &Buffers, pool: &mut Pool) -> bool {
-        let before = self.head;
-        while self.head != self.tail {
-            let end = self.group_ends[self.ring.slot(self.head) as usize];
-            if !descriptor::is_sent(self.ring.status(end)) {
+    #[inline(always)]
+    pub(super) fn reap(&mut self, pool: &mut Pool) -> bool {
+        let before = self.lent.head();
+        while !self.lent.is_empty() {
+            let first = self.lent.head();
+            let last = self.group_ends[self.ring.slot(first) as usize];
+            if !descriptor::is_sent(self.ring.status(last)) {
                 break;
             }
             ring::observe();
-            for _ in 0..=end.wrapping_sub(self.head) {
-                let offset = self.slots[self.ring.slot(self.head) as usize];
-                // Never refused: the slot is the pool's own record of what it lent.
-                pool.give_lent(offset, buffers.holder);
-                self.head = self.head.wrapping_add(1);
-            }
+            self.lent
+                .give(pool, last.wrapping_sub(first).wrapping_add(1));
         }
-        self.head != before
+        self.lent.head() != before
     }
 }
 
 /// Pads what the device cannot, and weeds out what is no frame of a length that it sends.
 fn make_sendable(pool: &mut Pool, list: &mut Burst, counters: &Counters) {
     let lengths = SHORTEST..=LONGEST;
-    while let Some(at) = list
-        .iter()
-        .position(|frame| !lengths.contains(&frame.len()))
-    {
+    let is_odd = |frame: &Frame| !lengths.contains(&frame.len());
+    // Without a branch each: there is hardly ever one.
+    if !list.iter().fold(false, |any, frame| any | is_odd(frame)) {
+        return;
+    }
+    while let Some(at) = list.iter().position(is_odd) {
         let frame = &mut list[at];
         let mut padded = [0; SHORTEST];
         if (HEADER..SHORTEST).contains(&frame.len()) {

@@ -49,7 +49,6 @@ fn a_sleeping_worker_has_the_card_wake_it() {
         rings_map: identity(&region),
         arena_map: identity(arena.region()),
         arena: Arc::clone(&arena),
-        holder: Holder::port(port(0)),
         counters: Arc::default(),
         last_resort: LastResort::new(|| ()),
     });

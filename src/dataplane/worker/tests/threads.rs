@@ -72,8 +72,8 @@ impl Rig {
     fn detach(&self, slot: usize) {
         let (done, detached) = sync_channel(1);
         self.command(Command::Detach(port(slot), done));
-        drop(until("detached", || detached.try_recv().ok()));
-        self.command(Command::Reclaim(port(slot)));
+        let queue = until("detached", || detached.try_recv().ok());
+        self.command(Command::Reclaim(port(slot), queue.close()));
     }
 
     pub(super) fn stop(self) {

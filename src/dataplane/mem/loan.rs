@@ -1,0 +1,178 @@
+//! Frames lent to a device that gives them back in the order in which it got them.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+
+use super::pool::ADDRESS_BITS;
+use super::{Arena, Frame, Pool};
+
+/// The frames that the descriptors of a ring stand for. Indices run freely: those from `head` up to
+/// `tail` have a frame each, at the place that the index has in a ring of as many descriptors.
+///
+/// A frame's token is either here or in somebody's hand. Dropping a loan loses the frames in it.
+#[derive(Debug)]
+pub struct Loan {
+    /// By place. Those of no frame are left over.
+    tokens: Box<[u64]>,
+    head: u32,
+    tail: u32,
+    arena: Arc<Arena>,
+    base: u64,
+}
+
+impl Loan {
+    /// Without frames yet, which are to be `arena`'s; with so many places, a power of two.
+    pub fn new(arena: Arc<Arena>, places: u32) -> Loan {
+        Loan {
+            tokens: vec![0; places.next_power_of_two() as usize].into_boxed_slice(),
+            head: 0,
+            tail: 0,
+            base: arena.base().addr() as u64,
+            arena,
+        }
+    }
+
+    /// The oldest frame's index.
+    #[inline]
+    pub fn head(&self) -> u32 {
+        self.head
+    }
+
+    /// The next frame's index.
+    #[inline]
+    pub fn tail(&self) -> u32 {
+        self.tail
+    }
+
+    /// How many frames are lent.
+    #[inline]
+    pub fn len(&self) -> u32 {
+        self.tail.wrapping_sub(self.head)
+    }
+
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.head == self.tail
+    }
+
+    /// How many more can be. One place stays free: a device takes a full ring for an empty one.
+    #[inline]
+    pub fn room(&self) -> u32 {
+        self.mask() - self.len()
+    }
+
+    /// Lends up to `most` fresh frames of the pool; how many.
+    #[inline(always)]
+    pub fn lend_fresh(&mut self, pool: &mut Pool, most: u32) -> u32 {
+        pool.assert_in(&self.arena);
+        let before = self.tail;
+        for places in self.places(before, most.min(self.room())) {
+            let taken = pool.take_tokens(&mut self.tokens[places]);
+            self.tail = self.tail.wrapping_add(count(taken));
+        }
+        self.tail.wrapping_sub(before)
+    }
+
+    /// Lends up to `most` frames from the front of a list; how many.
+    #[inline(always)]
+    pub fn lend<const N: usize>(
+        &mut self,
+        pool: &Pool,
+        list: &mut ArrayVec<Frame, N>,
+        most: u32,
+    ) -> u32 {
+        pool.assert_in(&self.arena);
+        let most = most.min(self.room()).min(count(list.len()));
+        pool.check_all(&list[..most as usize]);
+        let mut frames = list.drain(..most as usize);
+        for places in self.places(self.tail, most) {
+            for (token, frame) in self.tokens[places].iter_mut().zip(&mut frames) {
+                *token = frame.0;
+            }
+        }
+        self.tail = self.tail.wrapping_add(most);
+        most
+    }
+
+    /// Where in the arena the packets of `many` frames from an index on begin, and how long they are; in
+    /// two pieces, between which the ring ends.
+    #[inline(always)]
+    pub fn packets(
+        &self,
+        from: u32,
+        many: u32,
+    ) -> [impl ExactSizeIterator<Item = (u64, u16)> + use<'_>; 2] {
+        let base = self.base;
+        self.places(from, many).map(|places| {
+            let frames = self.tokens[places].iter().map(|token| Frame(*token));
+            frames.map(move |frame| (frame.address().wrapping_sub(base), frame.length()))
+        })
+    }
+
+    /// Takes back the oldest frames, with packets of these lengths, as many as there are and as `list`
+    /// has room for; how many. What would lie behind a frame's end is cut off.
+    #[inline(always)]
+    pub fn redeem<const N: usize>(
+        &mut self,
+        lengths: &[u16],
+        list: &mut ArrayVec<Frame, N>,
+    ) -> u32 {
+        let most = count(lengths.len().min(list.remaining_capacity()));
+        let most = most.min(self.len());
+        let last = u64::from(self.arena.frame_size()) - 1;
+        let mut lengths = lengths.iter();
+        for places in self.places(self.head, most) {
+            let lent = self.tokens[places].iter().zip(&mut lengths);
+            list.extend(lent.map(|(token, length)| {
+                let address = Frame(*token).address();
+                let room = last + 1 - (address.wrapping_sub(self.base) & last);
+                // At most as much as it was.
+                let length = u64::from(*length).min(room);
+                Frame(address | length << ADDRESS_BITS)
+            }));
+        }
+        self.head = self.head.wrapping_add(most);
+        most
+    }
+
+    /// Gives the oldest frames, up to `most`, back to their pool.
+    #[inline(always)]
+    pub fn give(&mut self, pool: &mut Pool, most: u32) {
+        pool.assert_in(&self.arena);
+        let most = most.min(self.len());
+        for places in self.places(self.head, most) {
+            pool.give_tokens(&self.tokens[places]);
+        }
+        self.head = self.head.wrapping_add(most);
+    }
+
+    /// All frames that are lent. The device must no longer touch them.
+    pub fn end(&mut self) -> Vec<Frame> {
+        let pieces = self.places(self.head, self.len());
+        self.head = self.tail;
+        let frames = |places: Range<usize>| self.tokens[places].iter().map(|token| Frame(*token));
+        pieces.into_iter().flat_map(frames).collect()
+    }
+
+    /// The places of so many indices, at most as many as there are: up to the last, and from the first on.
+    #[inline(always)]
+    fn places(&self, from: u32, many: u32) -> [Range<usize>; 2] {
+        let start = (from & self.mask()) as usize;
+        let end = start + many as usize;
+        let size = self.tokens.len();
+        [start..end.min(size), 0..end.max(size) - size]
+    }
+
+    #[inline(always)]
+    fn mask(&self) -> u32 {
+        count(self.tokens.len()) - 1
+    }
+}
+
+/// No list here is longer than a ring.
+#[inline(always)]
+fn count(frames: usize) -> u32 {
+    u32::try_from(frames).unwrap_or(u32::MAX)
+}
