@@ -5,6 +5,9 @@
     reason = "moves tokens that cannot be copied as the bytes that they are"
 )]
 
+use std::mem::MaybeUninit;
+use std::slice;
+
 use arrayvec::ArrayVec;
 
 use super::Frame;
@@ -29,6 +32,26 @@ pub fn move_frames<const N: usize, const M: usize>(
         from.set_len(left);
         to.set_len(before + count);
     }
+}
+
+/// Appends frames, as many as find room.
+#[inline(always)]
+pub(super) fn append<const N: usize>(
+    list: &mut ArrayVec<Frame, N>,
+    frames: impl Iterator<Item = Frame>,
+) {
+    let before = list.len();
+    let room = list.remaining_capacity();
+    // SAFETY: behind its elements the list has memory for `room` more, which hold no value yet.
+    let places: &mut [MaybeUninit<Frame>] =
+        unsafe { slice::from_raw_parts_mut(list.as_mut_ptr().add(before).cast(), room) };
+    let mut count = 0;
+    for (place, frame) in places.iter_mut().zip(frames) {
+        place.write(frame);
+        count += 1;
+    }
+    // SAFETY: the first `count` of these places have been written.
+    unsafe { list.set_len(before + count) };
 }
 
 #[cfg(test)]

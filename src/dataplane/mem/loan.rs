@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
+use super::list::append;
 use super::pool::ADDRESS_BITS;
 use super::{Arena, Frame, Pool};
 
@@ -122,16 +123,21 @@ impl Loan {
         let most = count(lengths.len().min(list.remaining_capacity()));
         let most = most.min(self.len());
         let last = u64::from(self.arena.frame_size()) - 1;
-        let mut lengths = lengths.iter();
+        let mut lengths = lengths;
         for places in self.places(self.head, most) {
-            let lent = self.tokens[places].iter().zip(&mut lengths);
-            list.extend(lent.map(|(token, length)| {
-                let address = Frame(*token).address();
-                let room = last + 1 - (address.wrapping_sub(self.base) & last);
-                // At most as much as it was.
-                let length = u64::from(*length).min(room);
-                Frame(address | length << ADDRESS_BITS)
-            }));
+            let (now, later) = lengths.split_at(places.len());
+            lengths = later;
+            let lent = self.tokens[places].iter().zip(now);
+            append(
+                list,
+                lent.map(|(token, length)| {
+                    let address = Frame(*token).address();
+                    let room = last + 1 - (address.wrapping_sub(self.base) & last);
+                    // At most as much as it was.
+                    let length = u64::from(*length).min(room);
+                    Frame(address | length << ADDRESS_BITS)
+                }),
+            );
         }
         self.head = self.head.wrapping_add(most);
         most

@@ -7,13 +7,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::receive::{ReceiveQueue, ReceiveSetup, buffer_size};
+use super::receive::{Receive, ReceiveQueue, ReceiveSetup, buffer_size};
 use super::registers::{Register, Registers};
 use super::switch::{Standing, Switch};
-use super::transmit::{TransmitQueue, TransmitSetup};
+use super::transmit::{Reap, Transmit, TransmitQueue, TransmitSetup};
 use crate::dataplane::mem::{Arena, DmaMap, Frame, Loan, Pool};
 use crate::dataplane::port::Burst;
 use crate::dataplane::port::pci::Bar;
+use crate::shared::fib::Path;
 use crate::shared::stats::Counter;
 
 /// EIMS_EX and EIMC_EX: a bit a vector, 32 a register.
@@ -103,12 +104,15 @@ pub enum QueueError {
     Gone,
 }
 
-/// What the rings share of frames.
+/// What all hardware queues of a worker's need.
 #[derive(Debug)]
-pub(super) struct Buffers {
+pub(super) struct Shared<R> {
+    pub(super) registers: R,
+    /// Of the arena's memory.
     pub(super) map: DmaMap,
     /// Bytes that the device may write into a frame.
-    pub(super) size: u32,
+    pub(super) buffer: u32,
+    pub(super) counters: Arc<Counters>,
 }
 
 /// A port's hardware queues in the hands of one worker. Dropping it stops them, so that the device
@@ -116,7 +120,7 @@ pub(super) struct Buffers {
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Queue<R: Registers = Bar> {
-    registers: R,
+    shared: Shared<R>,
     receive: Vec<ReceiveQueue>,
     transmit: TransmitQueue,
     /// The receive queue that the next receive starts with.
@@ -124,9 +128,6 @@ pub struct Queue<R: Registers = Bar> {
     /// Turns since a frame was last sent, while there are some to send.
     standstill: u32,
     stopped: bool,
-    buffers: Buffers,
-    arena: Arc<Arena>,
-    counters: Arc<Counters>,
     last_resort: LastResort,
 }
 
@@ -149,18 +150,17 @@ impl<R: Registers> Queue<R> {
         let receive = setup.receive.into_iter().map(begin).collect();
         let transmit = TransmitQueue::start(setup.transmit, &registers, &rings_map, &arena);
         let queue = Queue {
-            registers,
             receive,
             transmit,
             turn: 0,
             standstill: 0,
             stopped: false,
-            buffers: Buffers {
+            shared: Shared {
+                registers,
                 map: setup.arena_map,
-                size,
+                buffer: size,
+                counters: setup.counters,
             },
-            arena,
-            counters: setup.counters,
             last_resort: setup.last_resort,
         };
         // What has started by now stops when `queue` is dropped.
@@ -183,29 +183,35 @@ impl<R: Registers> Queue<R> {
     /// Appends received frames to `burst`, every hardware queue in its turn, and gives the device
     /// new buffers.
     pub(in crate::dataplane::port) fn receive(&mut self, pool: &mut Pool, burst: &mut Burst) {
-        pool.assert_in(&self.arena);
         let queues = self.receive.len();
         for i in 0..queues {
             let at = (self.turn + i) % queues;
-            self.receive[at].receive(&self.registers, &self.buffers, pool, burst, &self.counters);
+            Path::best().run(Receive {
+                queue: &mut self.receive[at],
+                shared: &self.shared,
+                pool,
+                burst,
+            });
         }
         self.turn = (self.turn + 1).checked_rem(queues).unwrap_or(0);
     }
 
     /// Sends from the front of `list`; what stays found no room.
     pub(in crate::dataplane::port) fn transmit(&mut self, pool: &mut Pool, list: &mut Burst) {
-        pool.assert_in(&self.arena);
         if list.is_empty() {
             return;
         }
         self.reap(pool);
-        self.transmit
-            .send(&self.registers, &self.buffers, pool, list, &self.counters);
+        Path::best().run(Transmit {
+            queue: &mut self.transmit,
+            shared: &self.shared,
+            pool,
+            list,
+        });
     }
 
     /// Reaps frames that are sent; true while some are on their way out and the device sends at all.
     pub(in crate::dataplane::port) fn tend(&mut self, pool: &mut Pool) -> bool {
-        pool.assert_in(&self.arena);
         self.reap(pool);
         self.transmit.sending() > 0 && self.standstill < PATIENCE
     }
@@ -228,7 +234,9 @@ impl<R: Registers> Queue<R> {
     pub(in crate::dataplane::port) fn arm(&mut self) -> bool {
         for vector in self.vectors() {
             vector.swallow();
-            self.registers.write(vector.mask(MASK_SET), vector.bit());
+            self.shared
+                .registers
+                .write(vector.mask(MASK_SET), vector.bit());
         }
         // A frame that comes after this look raises the interrupt: the device keeps the cause until
         // the mask is open.
@@ -239,7 +247,9 @@ impl<R: Registers> Queue<R> {
     /// that ended the sleep.
     pub(in crate::dataplane::port) fn disarm(&mut self) {
         for vector in self.vectors() {
-            self.registers.write(vector.mask(MASK_CLEAR), vector.bit());
+            self.shared
+                .registers
+                .write(vector.mask(MASK_CLEAR), vector.bit());
         }
     }
 
@@ -250,7 +260,10 @@ impl<R: Registers> Queue<R> {
     }
 
     fn reap(&mut self, pool: &mut Pool) {
-        let moved = self.transmit.reap(pool);
+        let moved = Path::best().run(Reap {
+            queue: &mut self.transmit,
+            pool,
+        });
         self.standstill = if moved || self.transmit.sending() == 0 {
             0
         } else {
@@ -267,7 +280,7 @@ impl<R: Registers> Queue<R> {
     fn wait_until(&self, standing: Standing) -> bool {
         let end = Instant::now() + SWITCHING;
         loop {
-            let stands = |switch: Switch| switch.standing(&self.registers) == standing;
+            let stands = |switch: Switch| switch.standing(&self.shared.registers) == standing;
             if self.switches().all(stands) {
                 return true;
             }
@@ -285,7 +298,7 @@ impl<R: Registers> Queue<R> {
         }
         self.disarm();
         for switch in self.switches() {
-            switch.stop(&self.registers);
+            switch.stop(&self.shared.registers);
         }
         if !self.wait_until(Standing::Stopped) && !self.is_gone() {
             (self.last_resort.0)();
@@ -295,7 +308,7 @@ impl<R: Registers> Queue<R> {
     }
 
     fn is_gone(&self) -> bool {
-        self.transmit.switch.standing(&self.registers) == Standing::Gone
+        self.transmit.switch.standing(&self.shared.registers) == Standing::Gone
     }
 }
 

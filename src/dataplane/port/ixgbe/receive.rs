@@ -5,12 +5,13 @@
 use std::sync::Arc;
 
 use super::descriptor::{self, Received};
-use super::queue::{Buffers, Counters, Vector};
+use super::queue::{Counters, Shared, Vector};
 use super::registers::Registers;
 use super::ring::{self, Ring};
 use super::switch::{self, Switch};
 use crate::dataplane::mem::{Arena, COLOURS, DmaMap, HEADROOM, LINE, Loan, Pool};
 use crate::dataplane::port::{BURST, Burst};
+use crate::shared::fib::Vectored;
 
 /// Descriptors of a receive ring.
 pub const RECEIVE_ENTRIES: u32 = 512;
@@ -58,6 +59,23 @@ pub(super) struct ReceiveQueue {
     starving: bool,
 }
 
+/// One call of a hardware queue.
+pub(super) struct Receive<'a, R> {
+    pub(super) queue: &'a mut ReceiveQueue,
+    pub(super) shared: &'a Shared<R>,
+    pub(super) pool: &'a mut Pool,
+    pub(super) burst: &'a mut Burst,
+}
+
+impl<R: Registers> Vectored for Receive<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        self.queue.receive(self.shared, self.pool, self.burst);
+    }
+}
+
 impl ReceiveQueue {
     /// Programs the ring and enables the hardware queue, which must be stopped.
     pub(super) fn start<R: Registers>(
@@ -95,24 +113,18 @@ impl ReceiveQueue {
     }
 
     /// Appends received frames to `burst`, up to its capacity, and gives the device new buffers.
-    pub(super) fn receive<R: Registers>(
-        &mut self,
-        registers: &R,
-        buffers: &Buffers,
-        pool: &mut Pool,
-        burst: &mut Burst,
-        counters: &Counters,
-    ) {
+    #[inline(always)]
+    fn receive<R: Registers>(&mut self, shared: &Shared<R>, pool: &mut Pool, burst: &mut Burst) {
         let room = u32::try_from(burst.remaining_capacity()).unwrap_or(0);
         let before = self.lent.head();
         let mut most = room.min(self.lent.len());
         while most > 0 {
-            most -= self.take_plain(buffers, burst, most);
+            most -= self.take_plain(shared.buffer, burst, most);
             let word = Received(self.ring.status(self.lent.head()));
             if most == 0 || !word.is_done() {
                 break;
             }
-            self.take_one(word, buffers, pool, burst, counters);
+            self.take_one(word, shared, pool, burst);
             most -= 1;
         }
         let any = self.lent.head() != before;
@@ -121,13 +133,13 @@ impl ReceiveQueue {
             ring::observe();
         }
         let least = if any { REFILL } else { 1 };
-        self.refill(registers, buffers, pool, least);
-        self.notice_starvation(counters);
+        self.refill(shared, pool, least);
+        self.notice_starvation(&shared.counters);
     }
 
     /// Takes up to `most` frames, as long as they are whole and sound; how many.
     #[inline(always)]
-    fn take_plain(&mut self, buffers: &Buffers, burst: &mut Burst, most: u32) -> u32 {
+    fn take_plain(&mut self, buffer: u32, burst: &mut Burst, most: u32) -> u32 {
         let mut lengths = [[0; FEW]; BURST / FEW];
         let mut plain = 0;
         for lengths in &mut lengths {
@@ -139,7 +151,7 @@ impl ReceiveQueue {
             let words = words.map(Received);
             *lengths = words.map(Received::length);
             let are_plain = words.iter().rev().fold(0, |bits: u32, word| {
-                bits << 1 | u32::from(word.is_plain(buffers.size))
+                bits << 1 | u32::from(word.is_plain(buffer))
             });
             let few = are_plain.trailing_ones();
             plain += few;
@@ -153,15 +165,14 @@ impl ReceiveQueue {
 
     /// Takes the next frame, whatever it is.
     #[cold]
-    fn take_one(
+    fn take_one<R>(
         &mut self,
         word: Received,
-        buffers: &Buffers,
+        shared: &Shared<R>,
         pool: &mut Pool,
         burst: &mut Burst,
-        counters: &Counters,
     ) {
-        if self.is_fit(word, buffers, counters) {
+        if self.is_fit(word, shared.buffer, &shared.counters) {
             self.lent.redeem(&[word.length()], burst);
         } else {
             self.lent.give(pool, 1);
@@ -169,7 +180,7 @@ impl ReceiveQueue {
     }
 
     /// Whether a descriptor brings a whole frame to be forwarded; counts it if not.
-    fn is_fit(&mut self, word: Received, buffers: &Buffers, counters: &Counters) -> bool {
+    fn is_fit(&mut self, word: Received, buffer: u32, counters: &Counters) -> bool {
         let continues = std::mem::replace(&mut self.skipping, !word.ends_packet());
         if continues || self.skipping {
             if !continues {
@@ -178,7 +189,7 @@ impl ReceiveQueue {
             return false;
         }
         let length = u32::from(word.length());
-        if word.is_damaged() || length == 0 || length > buffers.size {
+        if word.is_damaged() || length == 0 || length > buffer {
             counters.rx_errors.add(1);
             return false;
         }
@@ -190,13 +201,8 @@ impl ReceiveQueue {
 
     /// Gives the device buffers for all descriptors that it may have and the pool can spare frames
     /// for, when at least `least` of them have none.
-    fn refill<R: Registers>(
-        &mut self,
-        registers: &R,
-        buffers: &Buffers,
-        pool: &mut Pool,
-        least: u32,
-    ) {
+    #[inline(always)]
+    fn refill<R: Registers>(&mut self, shared: &Shared<R>, pool: &mut Pool, least: u32) {
         let missing = self.lent.room();
         if missing < least {
             return;
@@ -210,15 +216,15 @@ impl ReceiveQueue {
         }
         for packets in self.lent.packets(index, given) {
             let many = u32::try_from(packets.len()).unwrap_or(0);
-            let descriptors = packets.map(|(offset, _)| {
-                let address = buffers.map.address(offset);
-                descriptor::receive(address)
-            });
+            let address = |offset| shared.map.address(offset);
+            let descriptors = packets.map(|(offset, _)| descriptor::receive(address(offset)));
             self.ring.write(index, descriptors);
             index = index.wrapping_add(many);
         }
         ring::publish();
-        registers.write(self.switch.tail(), self.ring.slot(index));
+        shared
+            .registers
+            .write(self.switch.tail(), self.ring.slot(index));
     }
 
     /// Counts each time that the ring runs out, not how long it lasts.

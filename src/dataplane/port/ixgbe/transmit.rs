@@ -7,12 +7,13 @@
 use std::sync::Arc;
 
 use super::descriptor;
-use super::queue::{Buffers, Counters};
+use super::queue::{Counters, Shared};
 use super::registers::Registers;
 use super::ring::{self, Ring};
 use super::switch::Switch;
 use crate::dataplane::mem::{Arena, DmaMap, Frame, Loan, Pool};
 use crate::dataplane::port::Burst;
+use crate::shared::fib::Vectored;
 
 /// Descriptors of a transmit ring.
 pub const TRANSMIT_ENTRIES: u32 = 512;
@@ -49,6 +50,38 @@ pub(super) struct TransmitQueue {
     group_ends: Box<[u32]>,
 }
 
+/// One call of a hardware queue.
+pub(super) struct Transmit<'a, R> {
+    pub(super) queue: &'a mut TransmitQueue,
+    pub(super) shared: &'a Shared<R>,
+    pub(super) pool: &'a mut Pool,
+    pub(super) list: &'a mut Burst,
+}
+
+/// The same.
+pub(super) struct Reap<'a> {
+    pub(super) queue: &'a mut TransmitQueue,
+    pub(super) pool: &'a mut Pool,
+}
+
+impl<R: Registers> Vectored for Transmit<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        self.queue.send(self.shared, self.pool, self.list);
+    }
+}
+
+impl Vectored for Reap<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run(self) -> bool {
+        self.queue.reap(self.pool)
+    }
+}
+
 impl TransmitQueue {
     /// Programs the ring and enables the hardware queue, which must be stopped.
     pub(super) fn start<R: Registers>(
@@ -77,15 +110,9 @@ impl TransmitQueue {
 
     /// Sends frames from the front of `list` as far as there is room. What no device can send is
     /// counted and given back.
-    pub(super) fn send<R: Registers>(
-        &mut self,
-        registers: &R,
-        buffers: &Buffers,
-        pool: &mut Pool,
-        list: &mut Burst,
-        counters: &Counters,
-    ) {
-        make_sendable(pool, list, counters);
+    #[inline(always)]
+    fn send<R: Registers>(&mut self, shared: &Shared<R>, pool: &mut Pool, list: &mut Burst) {
+        make_sendable(pool, list, &shared.counters);
         let mut index = self.lent.tail();
         let count = self.lent.lend(pool, list, u32::MAX);
         if count == 0 {
@@ -94,16 +121,18 @@ impl TransmitQueue {
         let end = index.wrapping_add(count);
         while index != end {
             let group = end.wrapping_sub(index).min(GROUP);
-            self.write(buffers, index, group);
+            self.write(&shared.map, index, group);
             index = index.wrapping_add(group);
         }
         ring::publish();
-        registers.write(self.switch.tail(), self.ring.slot(end));
+        shared
+            .registers
+            .write(self.switch.tail(), self.ring.slot(end));
     }
 
     /// Writes the descriptors of `group` frames, the last of which reports.
     #[inline(always)]
-    fn write(&mut self, buffers: &Buffers, first: u32, group: u32) {
+    fn write(&mut self, map: &DmaMap, first: u32, group: u32) {
         let last = first.wrapping_add(group - 1);
         self.group_ends[self.ring.slot(first) as usize] = last;
         let mut index = first;
@@ -111,7 +140,7 @@ impl TransmitQueue {
             let (start, until_last) = (index, last.wrapping_sub(index));
             index = index.wrapping_add(u32::try_from(packets.len()).unwrap_or(0));
             let descriptors = (0..).zip(packets).map(|(n, (offset, length))| {
-                descriptor::transmit(buffers.map.address(offset), length, n == until_last)
+                descriptor::transmit(map.address(offset), length, n == until_last)
             });
             self.ring.write(start, descriptors);
         }
@@ -119,7 +148,7 @@ impl TransmitQueue {
 
     /// Gives frames that are sent back to the pool; true when there were any.
     #[inline(always)]
-    pub(super) fn reap(&mut self, pool: &mut Pool) -> bool {
+    fn reap(&mut self, pool: &mut Pool) -> bool {
         let before = self.lent.head();
         while !self.lent.is_empty() {
             let first = self.lent.head();
@@ -136,6 +165,7 @@ impl TransmitQueue {
 }
 
 /// Pads what the device cannot, and weeds out what is no frame of a length that it sends.
+#[inline(always)]
 fn make_sendable(pool: &mut Pool, list: &mut Burst, counters: &Counters) {
     let lengths = SHORTEST..=LONGEST;
     let is_odd = |frame: &Frame| !lengths.contains(&frame.len());
