@@ -38,12 +38,20 @@ impl DmaMap {
     }
 
     /// The device's address of byte `offset` of the region, which must lie within it.
-    #[inline]
     pub fn address(&self, offset: u64) -> u64 {
-        let piece = HUGE_PAGE as u64;
-        // A region of 2^64 bytes does not exist: the piece's number fits.
-        let index = usize::try_from(offset / piece).unwrap_or(usize::MAX);
-        self.pieces[index] + offset % piece
+        self.addresses()(offset)
+    }
+
+    /// As [`Self::address`], for many bytes.
+    #[inline(always)]
+    pub fn addresses(&self) -> impl Fn(u64) -> u64 + use<'_> {
+        let pieces = &*self.pieces;
+        move |offset| {
+            let piece = HUGE_PAGE as u64;
+            // A region of 2^64 bytes does not exist: the piece's number fits.
+            let index = usize::try_from(offset / piece).unwrap_or(usize::MAX);
+            pieces[index] + offset % piece
+        }
     }
 }
 

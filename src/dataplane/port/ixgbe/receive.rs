@@ -214,9 +214,9 @@ impl ReceiveQueue {
         if given == 0 {
             return;
         }
+        let address = shared.map.addresses();
         for packets in self.lent.packets(index, given) {
             let many = u32::try_from(packets.len()).unwrap_or(0);
-            let address = |offset| shared.map.address(offset);
             let descriptors = packets.map(|(offset, _)| descriptor::receive(address(offset)));
             self.ring.write(index, descriptors);
             index = index.wrapping_add(many);

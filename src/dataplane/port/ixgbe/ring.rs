@@ -85,12 +85,10 @@ impl Ring {
     /// [`publish`] and the write of the tail that follows.
     #[inline(always)]
     pub(super) fn write(&mut self, index: u32, descriptors: impl Iterator<Item = Descriptor>) {
-        let first = self.first();
-        let mut index = index;
+        let mut places = self.places(index);
         for descriptor in descriptors {
-            let at = self.at(first, index);
-            index = index.wrapping_add(1);
-            // SAFETY: `at` is the first of two words within the ring (see `at`). The device writes
+            let at = places();
+            // SAFETY: `at` is the first of two words within the ring (see `places`). The device writes
             // there too, at any time if it is broken, which is why both are volatile and no
             // reference is made.
             unsafe {
@@ -111,11 +109,9 @@ impl Ring {
     /// As [`Self::status`], of consecutive indices.
     #[inline(always)]
     pub(super) fn statuses<const N: usize>(&self, index: u32) -> [u64; N] {
-        let first = self.first();
-        let mut index = index;
+        let mut places = self.places(index);
         [(); N].map(|()| {
-            let at = self.at(first, index);
-            index = index.wrapping_add(1);
+            let at = places();
             // SAFETY: the second of the two words at `at`, as in `write`.
             u64::from_le(unsafe { at.add(1).read_volatile() })
         })
@@ -127,21 +123,20 @@ impl Ring {
         self.write(0, std::iter::repeat_n(Descriptor(0, 0), size));
     }
 
-    /// The first word of the ring.
+    /// The first words of one descriptor after the other, from a free-running index on.
     #[inline(always)]
-    fn first(&self) -> *mut u64 {
+    fn places(&self, index: u32) -> impl FnMut() -> *mut u64 + use<> {
         // SAFETY: `carve` found `start` within the region, which `self.region` keeps mapped. It is a
         // multiple of 128 and the base one of a page, so the pointer is aligned to 16.
-        unsafe { self.region.base().add(self.start).cast() }
-    }
-
-    /// The first word of a free-running index' descriptor in the ring that begins at `first`.
-    #[inline(always)]
-    fn at(&self, first: *mut u64, index: u32) -> *mut u64 {
-        let words = self.slot(index) as usize * (DESCRIPTOR / 8);
-        // SAFETY: the masked index is below the ring's size, and `carve` found that many descriptors
-        // from `start` on within the region.
-        unsafe { first.add(words) }
+        let first: *mut u64 = unsafe { self.region.base().add(self.start).cast() };
+        let (mut index, mask) = (index, self.mask);
+        move || {
+            let words = (index & mask) as usize * (DESCRIPTOR / 8);
+            index = index.wrapping_add(1);
+            // SAFETY: the masked index is below the ring's size, and `carve` found that many
+            // descriptors from `start` on within the region.
+            unsafe { first.add(words) }
+        }
     }
 }
 

@@ -136,11 +136,12 @@ impl TransmitQueue {
         let last = first.wrapping_add(group - 1);
         self.group_ends[self.ring.slot(first) as usize] = last;
         let mut index = first;
+        let address = map.addresses();
         for packets in self.lent.packets(first, group) {
             let (start, until_last) = (index, last.wrapping_sub(index));
             index = index.wrapping_add(u32::try_from(packets.len()).unwrap_or(0));
             let descriptors = (0..).zip(packets).map(|(n, (offset, length))| {
-                descriptor::transmit(map.address(offset), length, n == until_last)
+                descriptor::transmit(address(offset), length, n == until_last)
             });
             self.ring.write(start, descriptors);
         }
