@@ -84,7 +84,7 @@ pub struct Arrival<'a> {
 struct Run<'a, 'b> {
     pipeline: &'a mut Pipeline,
     path: Path,
-    arrival: Arrival<'b>,
+    arrival: &'a mut Arrival<'b>,
     pool: &'a Pool,
     burst: &'a mut Burst,
     verdicts: &'a mut Verdicts,
@@ -116,7 +116,7 @@ impl Pipeline {
     /// one verdict a frame.
     pub fn run(
         &mut self,
-        arrival: Arrival<'_>,
+        mut arrival: Arrival<'_>,
         pool: &Pool,
         burst: &mut Burst,
         verdicts: &mut Verdicts,
@@ -125,7 +125,7 @@ impl Pipeline {
         path.run(Run {
             pipeline: self,
             path,
-            arrival,
+            arrival: &mut arrival,
             pool,
             burst,
             verdicts,
@@ -137,7 +137,7 @@ impl Pipeline {
     fn run_by(
         &mut self,
         path: Path,
-        mut arrival: Arrival<'_>,
+        arrival: &mut Arrival<'_>,
         pool: &Pool,
         burst: &mut Burst,
         verdicts: &mut Verdicts,
@@ -168,7 +168,7 @@ impl Pipeline {
         if ipv4 != 0 {
             forwarded.ipv4 += self.ipv4(
                 path,
-                &mut arrival,
+                arrival,
                 interface,
                 (&mut packets, &mut ahead),
                 verdicts,
@@ -178,7 +178,7 @@ impl Pipeline {
         if ipv6 != 0 {
             let (count, others) = self.ipv6(
                 path,
-                &mut arrival,
+                arrival,
                 interface,
                 (&mut packets, &mut ahead),
                 verdicts,
@@ -187,7 +187,7 @@ impl Pipeline {
             rest |= others;
         }
         if rest != 0 {
-            let more = self.rest(&mut arrival, interface, rest, &mut packets, verdicts);
+            let more = self.rest(arrival, interface, rest, &mut packets, verdicts);
             forwarded.ipv4 += more.ipv4;
             forwarded.ipv6 += more.ipv6;
         }
