@@ -247,14 +247,16 @@ fn are_first(mask: Mask) -> bool {
 #[inline(always)]
 fn mask(lanes: &Lanes, test: impl Fn(u32) -> bool) -> Mask {
     let (chunks, _) = lanes.as_chunks::<LANES>();
-    let masks = chunks.iter().map(|chunk| {
-        let bits = chunk.iter().zip(0u32..);
-        bits.fold(0, |mask, (number, lane)| {
-            mask | u32::from(test(*number)) << lane
-        })
-    });
-    let masks = masks.zip((0..BURST).step_by(LANES));
-    masks.fold(0, |all, (mask, first)| all | Mask::from(mask) << first)
+    let mut all = 0;
+    // Loops, as an iterator's fold may become a function, which then has not the path's instructions.
+    for (chunk, first) in chunks.iter().zip((0..BURST).step_by(LANES)) {
+        let mut mask = 0;
+        for (number, lane) in chunk.iter().zip(0u32..) {
+            mask |= u32::from(test(*number)) << lane;
+        }
+        all |= Mask::from(mask) << first;
+    }
+    all
 }
 
 /// The word at a byte of a head.
