@@ -106,6 +106,8 @@ struct Found {
     aged: [u8; 4],
     /// The hashes of its flow by both policies, if it is IPv4.
     flows: [u32; 2],
+    /// Where it goes, if it is IPv6 and that is plain, too.
+    ipv6_destination: Option<u128>,
 }
 
 impl Found {
@@ -140,6 +142,18 @@ impl Vectored for Flows<'_> {
     }
 }
 
+/// The reading of a burst's IPv6 destinations.
+struct Destinations<'a, 'b>(&'a mut Heads, &'a Packets<'b, BURST>);
+
+impl Vectored for Destinations<'_, '_> {
+    type Output = Mask;
+
+    #[inline(always)]
+    fn run(self) -> Mask {
+        self.0.read_ipv6_destinations(self.1)
+    }
+}
+
 fn policies() -> [HashPolicy; 2] {
     [HashFields::Addresses, HashFields::FiveTuple].map(|ipv4| HashPolicy {
         ipv4,
@@ -167,6 +181,7 @@ fn read(path: Path, frames: &[Vec<u8>]) -> Vec<Found> {
     let packets = pool.packets(&mut tokens).unwrap();
     path.run(Read(&mut heads, path, &packets, pool.ahead(&[])));
     let flows = policies().map(|policy| path.run(Flows(&heads, policy)));
+    let plain = path.run(Destinations(&mut heads, &packets));
     tokens.into_iter().for_each(|frame| pool.give(frame));
     let found = (0..frames.len()).map(|slot| Found {
         is_ipv4: heads.ipv4 >> slot & 1 != 0,
@@ -177,6 +192,7 @@ fn read(path: Path, frames: &[Vec<u8>]) -> Vec<Found> {
         len: heads.len[slot],
         aged: heads.aged[slot].to_le_bytes(),
         flows: flows.map(|flows| flows[slot]),
+        ipv6_destination: (plain >> slot & 1 != 0).then_some(heads.ipv6_destination[slot]),
     });
     found.collect()
 }
@@ -202,6 +218,8 @@ proptest! {
                 if found.is_ipv6 {
                     let first = u32::from_le_bytes(frame[38..42].try_into().unwrap());
                     let destination = u128::from_be_bytes(frame[38..54].try_into().unwrap());
+                    let plain = is_global(first).then_some(destination);
+                    prop_assert_eq!(found.ipv6_destination, plain, "{}", path);
                     if is_global(first) {
                         prop_assert_eq!(classify::classify(frame, OWN), Class::Ipv6(destination));
                     }
