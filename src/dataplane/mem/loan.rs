@@ -182,3 +182,136 @@ impl Loan {
 fn count(frames: usize) -> u32 {
     u32::try_from(frames).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::dataplane::mem::{COLOURS, HEAD, HEADROOM, LINE};
+
+    const FRAMES: u32 = 24;
+    const FRAME_SIZE: u32 = 2048;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        LendFresh(u32),
+        Lend(u32),
+        Redeem(usize, u16),
+        Give(u32),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (0u32..12).prop_map(Step::LendFresh),
+            (0u32..12).prop_map(Step::Lend),
+            (0usize..12, any::<u16>()).prop_map(|(many, len)| Step::Redeem(many, len)),
+            (0u32..12).prop_map(Step::Give),
+        ]
+    }
+
+    fn pool() -> (Pool, Loan) {
+        let arena = Arc::new(Arena::new(FRAMES, FRAME_SIZE).unwrap().0);
+        (Pool::new(Arc::clone(&arena)).unwrap(), Loan::new(arena, 16))
+    }
+
+    /// Where packets begin in the arena, by frames lent.
+    fn starts(loan: &Loan) -> Vec<u64> {
+        let pieces = loan.packets(loan.head(), loan.len());
+        pieces
+            .into_iter()
+            .flatten()
+            .map(|(start, _)| start)
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn frames_come_back_in_the_order_in_which_they_were_lent_and_none_is_lost(
+            first in prop_oneof![Just(0), Just(u32::MAX - 20)],
+            steps in proptest::collection::vec(step(), 1..60),
+        ) {
+            let (mut pool, mut loan) = pool();
+            (loan.head, loan.tail) = (first, first);
+            let mut lent = VecDeque::new();
+            let mut list = ArrayVec::<Frame, 8>::new();
+            let base = loan.base;
+            for step in steps {
+                let (room, available) = (15 - lent.len(), pool.available());
+                match step {
+                    Step::LendFresh(most) => {
+                        let many = loan.lend_fresh(&mut pool, most) as usize;
+                        prop_assert_eq!(many, room.min(available).min(most as usize));
+                        lent.extend(&starts(&loan)[lent.len()..]);
+                    }
+                    Step::Lend(most) => {
+                        let before = list.iter().map(|frame| frame.address() - base);
+                        let before: Vec<_> = before.collect();
+                        let many = loan.lend(&pool, &mut list, most) as usize;
+                        prop_assert_eq!(many, room.min(before.len()).min(most as usize));
+                        prop_assert_eq!(list.len(), before.len() - many);
+                        lent.extend(&before[..many]);
+                    }
+                    Step::Redeem(many, len) => {
+                        let before = list.len();
+                        let taken = loan.redeem(&vec![len; many], &mut list) as usize;
+                        prop_assert_eq!(taken, lent.len().min(8 - before).min(many));
+                        for frame in &list[before..] {
+                            let start = frame.address() - base;
+                            prop_assert_eq!(lent.pop_front(), Some(start));
+                            let room = u64::from(FRAME_SIZE) - start % u64::from(FRAME_SIZE);
+                            prop_assert_eq!(frame.len() as u64, room.min(u64::from(len)));
+                        }
+                    }
+                    Step::Give(most) => {
+                        loan.give(&mut pool, most);
+                        lent.drain(..lent.len().min(most as usize));
+                    }
+                }
+                prop_assert_eq!(starts(&loan), lent.iter().copied().collect::<Vec<_>>());
+                prop_assert_eq!(loan.len() as usize, lent.len());
+                let all = pool.available() + lent.len() + list.len();
+                prop_assert_eq!(all, FRAMES as usize);
+            }
+            pool.give_all(loan.end());
+            prop_assert!(loan.is_empty() && loan.end().is_empty());
+            pool.give_all(list.drain(..));
+            let frames: Vec<Frame> = std::iter::from_fn(|| pool.take()).collect();
+            let mut places: Vec<_> = frames.iter().map(Frame::address).collect();
+            places.sort_unstable();
+            places.dedup();
+            prop_assert_eq!(places.len(), FRAMES as usize, "no frame twice");
+            pool.give_all(frames);
+        }
+    }
+
+    #[test]
+    fn fresh_frames_begin_behind_headroom_and_colour_with_room_for_a_head() {
+        let (mut pool, mut loan) = pool();
+        assert_eq!(loan.lend_fresh(&mut pool, u32::MAX), 15);
+        for start in starts(&loan) {
+            let place = usize::try_from(start).unwrap() % FRAME_SIZE as usize;
+            let colour = (place - HEADROOM) / LINE;
+            assert!((place - HEADROOM).is_multiple_of(LINE) && colour < COLOURS);
+            assert!(place + HEAD <= FRAME_SIZE as usize);
+        }
+        pool.give_all(loan.end());
+    }
+
+    #[test]
+    #[should_panic(expected = "another arena")]
+    fn frames_of_another_pool_are_not_lent() {
+        let ((_, mut loan), (mut other, _)) = (pool(), pool());
+        loan.lend_fresh(&mut other, 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "another arena")]
+    fn frames_of_another_pool_in_a_list_are_not_lent() {
+        let ((pool, mut loan), (mut other, _)) = (pool(), pool());
+        let mut list: ArrayVec<Frame, 8> = other.take().into_iter().collect();
+        loan.lend(&pool, &mut list, 1);
+    }
+}

@@ -34,7 +34,8 @@ pub const HEADROOM: usize = 256;
 
 /// Headers at the same place of every frame would all fall into the same few sets of the cache: behind
 /// the headroom, packets begin at one of so many cache lines, by frame. Where it is known how long they
-/// are, at one of as many as there is room for.
-pub const COLOURS: usize = 8;
+/// are, at one of as many as there is room for. So many that with the headroom they take 1 KiB: a device
+/// then has 3 of a frame of 4.
+pub const COLOURS: usize = 13;
 /// Bytes of a cache line.
 pub const LINE: usize = 64;

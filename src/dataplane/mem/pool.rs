@@ -78,7 +78,8 @@ pub(super) fn sort(tokens: &mut [Frame], first: u64, second: u64) {
     }
 }
 
-/// Who has a frame that is not in user space: a port's rings.
+/// Who has a frame that is not in user space: a port's rings, which say themselves which one they give
+/// back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Holder(u8);
 
@@ -168,10 +169,10 @@ impl Pool {
     pub(super) fn take_tokens(&mut self, places: &mut [u64]) -> usize {
         let count = places.len().min(self.free.len());
         let left = self.free.len() - count;
-        let (base, shift) = (self.base + HEADROOM as u64, self.frame_shift);
+        let (base, shift) = (self.base, self.frame_shift);
         for (place, index) in places.iter_mut().zip(&self.free[left..]) {
-            let colour = u64::from(*index) % COLOURS as u64 * LINE as u64;
-            *place = base + (u64::from(*index) << shift) + colour;
+            let offset = u64::from(coloured(*index, COLOURS));
+            *place = base + (u64::from(*index) << shift) + offset;
         }
         self.free.truncate(left);
         count
@@ -186,7 +187,7 @@ impl Pool {
     }
 
     /// Lends a frame to a port's rings. Returns the byte address of the packet within the arena:
-    /// what an AF_XDP descriptor carries, or the offset to add to a DMA address.
+    /// what an AF_XDP descriptor carries.
     #[inline]
     pub fn lend(&mut self, frame: Frame, to: Holder) -> u64 {
         let addr = frame.address().wrapping_sub(self.base);
@@ -232,8 +233,9 @@ impl Pool {
     pub fn bytes<'a>(&'a self, frame: &'a Frame) -> &'a [u8] {
         self.check(frame);
         // SAFETY: a Frame is unique for its index (take, redeem and reclaim hand out an index only
-        // when no token has it), the packet lies within the frame (checked where its start and its
-        // length are set), `check` ties it to this arena, and the borrow of `frame` keeps writers away.
+        // when no token has it, and a Loan gives back each token once), the packet lies within the frame
+        // (checked where its start and its length are set), `check` ties it to this arena, and the
+        // borrow of `frame` keeps writers away.
         unsafe { std::slice::from_raw_parts(self.start(frame), frame.len()) }
     }
 
