@@ -120,12 +120,14 @@ impl ReceiveQueue {
         let mut most = room.min(self.lent.len());
         while most > 0 {
             most -= self.take_plain(shared.buffer, burst, most);
-            let word = Received(self.ring.status(self.lent.head()));
-            if most == 0 || !word.is_done() {
-                break;
+            if most > 0 {
+                let word = Received(self.ring.status(self.lent.head()));
+                if !word.is_done() {
+                    break;
+                }
+                self.take_one(word, shared, pool, burst);
+                most -= 1;
             }
-            self.take_one(word, shared, pool, burst);
-            most -= 1;
         }
         let any = self.lent.head() != before;
         if any {

@@ -114,7 +114,7 @@ impl TransmitQueue {
     fn send<R: Registers>(&mut self, shared: &Shared<R>, pool: &mut Pool, list: &mut Burst) {
         make_sendable(pool, list, &shared.counters);
         let mut index = self.lent.tail();
-        let count = self.lent.lend(pool, list, u32::MAX);
+        let count = self.lent.lend(pool, list);
         if count == 0 {
             return;
         }
