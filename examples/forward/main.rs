@@ -9,6 +9,7 @@ mod router;
 #[path = "../common/world.rs"]
 mod world;
 
+use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,8 +37,9 @@ const MOST: usize = 1 << 20;
 /// 64-byte packets to the destinations, in the order of the file, lie in frames of the worker's pool.
 /// They arrive at the first port, go the way of every packet of ixmapd, and leave by the second, from
 /// where they arrive again. First, one pass is checked, every byte of it, against a forwarder that is
-/// slow and evidently right. Prints a line of JSON, the median over passes; with several cores the sum
-/// of their workers, which run at the same time.
+/// slow and evidently right. Those that it does not forward (`not_forwarded`) are not measured: others take
+/// their place. Prints a line of JSON, the median over passes; with several cores the sum of their
+/// workers' medians, which run at the same time.
 #[derive(Parser, Debug)]
 #[command(name = "forward")]
 struct Arguments {
@@ -70,7 +72,12 @@ struct Cores(Vec<usize>);
 
 fn cores(text: &str) -> Result<Cores, String> {
     let list = config::core_list(text).map_err(|fault| fault.to_string());
-    list.map(Cores)
+    let list = list?;
+    let mut seen = HashSet::new();
+    match list.iter().find(|core| !seen.insert(**core)) {
+        Some(core) => Err(format!("core {core} is named twice")),
+        None => Ok(Cores(list)),
+    }
 }
 
 impl Arguments {
@@ -89,6 +96,8 @@ enum Error {
     Input(#[from] ixmap_tables::Error),
     #[error("{}: no destinations of the table's family", .0.display())]
     NoDestinations(PathBuf),
+    #[error("{}: the table has a route to none of these destinations", .0.display())]
+    NothingForwarded(PathBuf),
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
     #[error("no memory for frames: {0}")]
@@ -109,7 +118,7 @@ struct Report {
     burst: u8,
     path: String,
     routes: usize,
-    /// Of a pass: addresses without a route.
+    /// Of the pass that is checked: packets that no router forwards, for want of a route mostly.
     not_forwarded: usize,
     workers: Vec<Share>,
 }
@@ -135,7 +144,10 @@ fn main() -> ExitCode {
             eprintln!("forward: {error}");
             let input = matches!(
                 error,
-                Error::Input(_) | Error::NoDestinations(_) | Error::Core(_)
+                Error::Input(_)
+                    | Error::NoDestinations(_)
+                    | Error::NothingForwarded(_)
+                    | Error::Core(_)
             );
             ExitCode::from(if input { 2 } else { 1 })
         }
@@ -180,8 +192,18 @@ fn measure<A: Family + Address>(
         .take(frames)
         .map(|destination| (*destination, destination.packet()))
         .collect();
+    let naive = Naive::new(routes);
+    let is_forwarded = |(destination, packet): &&(A, Packet)| {
+        let forwarded = naive.forward(*destination, packet);
+        forwarded.is_some()
+    };
+    let forwarded: Vec<_> = packets.iter().filter(is_forwarded).copied().collect();
+    if forwarded.is_empty() {
+        return Err(Error::NothingForwarded(arguments.destinations.clone()));
+    }
+    let round: Vec<_> = forwarded.into_iter().cycle().take(frames).collect();
     let published = Published::new(world, routes)?;
-    let workers = share_out(arguments, &published, &Naive::new(routes), &packets)?;
+    let workers = share_out(arguments, &published, &naive, [&packets, &round])?;
     let mpps = workers.iter().map(|worker| worker.mpps).sum();
     let report = Report {
         mpps: rounded(mpps),
@@ -198,22 +220,23 @@ fn measure<A: Family + Address>(
     Ok(())
 }
 
-/// Runs all workers at once, each on a thread and with frames of its own.
+/// Runs all workers at once, each on a thread and with frames of its own: a pass with all packets, then
+/// the measurement with those that go round.
 fn share_out<A: Family + Address>(
     arguments: &Arguments,
     published: &Published,
     naive: &Naive,
-    packets: &[(A, Packet)],
+    [all, round]: [&[(A, Packet)]; 2],
 ) -> Result<Vec<Share>, Error> {
     let cores = arguments.workers();
     let together = Barrier::new(cores.len());
     let time = Duration::from_secs(arguments.seconds);
     let work = |core| {
-        let checked = checked(arguments, core, published, naive, packets);
+        let checked = checked(arguments, core, published, naive, all);
         // Also with an error: the others wait for everybody.
         together.wait();
         let (mut router, not_forwarded) = checked?;
-        let ns_per_packet = router.measure(packets, time);
+        let ns_per_packet = router.measure(round, time);
         Ok(Share {
             core,
             mpps: rounded(1e3 / ns_per_packet),

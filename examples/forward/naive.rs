@@ -1,5 +1,7 @@
 //! What a packet looks like that was forwarded as RFC 1812 has it, worked out the long way.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use ixmap_tables::{Address, Reference, Route};
 
 use crate::packet::{LENGTH, Packet};
@@ -14,9 +16,13 @@ impl Naive {
         Naive(Reference::new(routes))
     }
 
-    /// The packet to `destination` as it leaves; `None` when no route does.
+    /// The packet to `destination` as it leaves; `None` when no route leads there, or no router forwards to
+    /// such addresses (RFC 1812 section 5.3.7, RFC 4291 section 2.5).
     pub(crate) fn forward<A: Address>(&self, destination: A, packet: &Packet) -> Option<Vec<u8>> {
         let id = self.0.lookup(destination)?;
+        if !is_forwarded(destination.to_ip()) {
+            return None;
+        }
         let mut bytes = packet[..LENGTH].to_vec();
         bytes[..6].copy_from_slice(&neighbour(id));
         bytes[6..12].copy_from_slice(&FAR);
@@ -35,4 +41,15 @@ impl Naive {
         }
         Some(bytes)
     }
+}
+
+fn is_forwarded(destination: IpAddr) -> bool {
+    let is_local = match destination {
+        IpAddr::V4(address) => address == Ipv4Addr::BROADCAST,
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    !(is_local
+        || destination.is_unspecified()
+        || destination.is_loopback()
+        || destination.is_multicast())
 }

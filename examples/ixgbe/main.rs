@@ -89,11 +89,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ixgbe: {error}");
-            ExitCode::from(if matches!(error, Error::Input(_)) {
-                2
-            } else {
-                1
-            })
+            let input = matches!(error, Error::Input(_) | Error::Core(_));
+            ExitCode::from(if input { 2 } else { 1 })
         }
     }
 }

@@ -37,7 +37,7 @@ pub enum PortError {
     Tap(#[from] TapError),
     #[error(
         "{device} has {queues} of the {workers} queues that as many workers need: give it \
-         more (`ethtool -L {device} combined {workers}`) or run fewer workers"
+         more (`queues = {workers}` in its [[port]]) or run fewer workers"
     )]
     TooFewQueues {
         device: String,

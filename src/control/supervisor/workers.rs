@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use super::{StartError, cores};
 use crate::dataplane::bell::Bell;
 use crate::dataplane::mem::{Arena, Shortfall, node_of_core};
 use crate::dataplane::port::PortQueue;
-use crate::dataplane::worker::{self, Attachment, Command, Setup};
+use crate::dataplane::worker::{self, Attachment, Command, Setup, Taken, Taker, handover};
 use crate::shared::api::WorkerState;
 use crate::shared::config::Idle;
 use crate::shared::fib::World;
@@ -120,7 +120,7 @@ impl Worker {
     /// Takes a port away: the worker stops polling it at once and hands its queue over.
     pub(super) fn detach(&mut self, port: PortId) -> Detached {
         self.lent.remove(&port);
-        let (queue, wait) = sync_channel(1);
+        let (queue, wait) = handover();
         self.orders().give(Command::Detach(port, queue));
         Detached {
             worker: self.name.clone(),
@@ -242,23 +242,23 @@ impl Orders {
 pub(super) struct Detached {
     worker: String,
     port: PortId,
-    wait: Receiver<PortQueue>,
+    wait: Taker<PortQueue>,
     orders: Orders,
 }
 
 impl Detached {
     /// Closes the queue and lets the worker have the frames back. Blocks.
     pub(super) fn close(self) {
-        let mut frames = Vec::new();
-        match self.wait.recv_timeout(DETACH_TIMEOUT) {
-            Ok(queue) => frames = queue.close(),
-            Err(RecvTimeoutError::Disconnected) => {}
-            Err(RecvTimeoutError::Timeout) => {
+        let frames = match self.wait.take(DETACH_TIMEOUT) {
+            Taken::Thing(queue) => queue.close(),
+            Taken::Nothing => Vec::new(),
+            Taken::TooLate => {
                 tracing::error!("{} does not let go of a port: is it stalled?", self.worker);
-                // Once it does, it closes the queue itself, and must still take the frames back.
-                drop(self.wait);
+                // Once it does, it closes the queue itself, and must still take back what the pool's
+                // record says.
+                Vec::new()
             }
-        }
+        };
         self.orders.give(Command::Reclaim(self.port, frames));
     }
 }

@@ -42,7 +42,7 @@ impl DmaMap {
         self.addresses()(offset)
     }
 
-    /// As [`Self::address`], for many bytes.
+    /// As [`Self::address`], for many: the table is looked up once.
     #[inline(always)]
     pub fn addresses(&self) -> impl Fn(u64) -> u64 + use<'_> {
         let pieces = &*self.pieces;

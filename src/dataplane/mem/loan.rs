@@ -7,16 +7,17 @@ use arrayvec::ArrayVec;
 
 use super::list::append;
 use super::pool::ADDRESS_BITS;
-use super::{Arena, Frame, Pool};
+use super::{Apart, Arena, Frame, Pool};
 
 /// The frames that the descriptors of a ring stand for. Indices run freely: those from `head` up to
 /// `tail` have a frame each, at the place that the index has in a ring of as many descriptors.
 ///
-/// A frame's token is either here or in somebody's hand. Dropping a loan loses the frames in it.
+/// A frame's token is either here or in somebody's hand. Dropping a loan loses the frames in it, and their
+/// arena then stays mapped for good.
 #[derive(Debug)]
 pub struct Loan {
-    /// By place. Those of no frame are left over.
-    tokens: Box<[u64]>,
+    /// By place. Places without a frame hold old tokens, which are never used.
+    tokens: Apart<u64>,
     head: u32,
     tail: u32,
     arena: Arc<Arena>,
@@ -24,10 +25,11 @@ pub struct Loan {
 }
 
 impl Loan {
-    /// Without frames yet, which are to be `arena`'s; with so many places, a power of two.
+    /// Without frames yet, which are to be `arena`'s; with so many places, a power of two or it panics.
     pub fn new(arena: Arc<Arena>, places: u32) -> Loan {
+        assert!(places.is_power_of_two(), "a ring of {places} places");
         Loan {
-            tokens: vec![0; places.next_power_of_two() as usize].into_boxed_slice(),
+            tokens: Apart::new(places as usize),
             head: 0,
             tail: 0,
             base: arena.base().addr() as u64,
@@ -300,6 +302,14 @@ mod tests {
     fn frames_of_another_pool_are_not_lent() {
         let ((_, mut loan), (mut other, _)) = (pool(), pool());
         loan.lend_fresh(&mut other, 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "another arena")]
+    fn frames_are_not_given_to_another_pool() {
+        let ((mut pool, mut loan), (mut other, _)) = (pool(), pool());
+        loan.lend_fresh(&mut pool, 1);
+        loan.give(&mut other, 1);
     }
 
     #[test]

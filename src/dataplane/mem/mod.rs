@@ -3,11 +3,12 @@
 //!
 //! A frame is either in user space (on the pool's free list, or as a token in somebody's hand) or
 //! lent to a port's rings, where the kernel or a device may read and write it. A ring that gives frames
-//! back in the order in which it got them has a [`Loan`] of their tokens, which nothing but their number
-//! can be asked of. One that says which frame it gives back is a [`Holder`]: the pool checks every
+//! back in the order in which it got them has a [`Loan`] of their tokens: it says how many are done, never
+//! which. One that says which frame it gives back is a [`Holder`]: the pool checks every
 //! address that comes back against its record, so a ring that returns an address twice, or one that it
 //! was never given, cannot produce a second token for the same bytes.
 
+mod apart;
 mod arena;
 mod dma;
 mod list;
@@ -18,6 +19,7 @@ mod pool;
 mod region;
 mod shortfall;
 
+pub use apart::Apart;
 pub use arena::Arena;
 pub use dma::DmaMap;
 pub use list::move_frames;
@@ -34,8 +36,8 @@ pub const HEADROOM: usize = 256;
 
 /// Headers at the same place of every frame would all fall into the same few sets of the cache: behind
 /// the headroom, packets begin at one of so many cache lines, by frame. Where it is known how long they
-/// are, at one of as many as there is room for. So many that with the headroom they take 1 KiB: a device
-/// then has 3 of a frame of 4.
+/// are, at one of as many as there is room for. So many that no packet begins behind 1 KiB: a device
+/// then has 3 KiB of a frame of 4.
 pub const COLOURS: usize = 13;
 /// Bytes of a cache line.
 pub const LINE: usize = 64;

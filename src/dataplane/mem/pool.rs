@@ -1,4 +1,5 @@
-//! Frames of an arena as move-only tokens, and the record of who holds each.
+//! Frames of an arena as move-only tokens, and the record of those that rings hold which say themselves
+//! what they give back.
 
 #![allow(unsafe_code, reason = "turns a unique token into a slice of its frame")]
 
@@ -84,6 +85,7 @@ pub(super) fn sort(tokens: &mut [Frame], first: u64, second: u64) {
 pub struct Holder(u8);
 
 impl Holder {
+    /// No such ring: free, in somebody's hand, or in a [`Loan`](super::Loan).
     const USER: Holder = Holder(0);
 
     /// The rings of a port.
@@ -98,7 +100,7 @@ impl Holder {
 pub struct Pool {
     arena: Arc<Arena>,
     free: Vec<u32>,
-    /// By frame: who holds it.
+    /// By frame: which such ring holds it.
     holder: Box<[Holder]>,
     /// Bytes of a frame are a power of two, this one's.
     frame_shift: u32,
@@ -335,7 +337,7 @@ impl Pool {
 }
 
 impl Drop for Pool {
-    /// Tokens that are still about point into the arena, which then stays mapped for good: another
+    /// Tokens that are still about, or in a [`Loan`](super::Loan), point into the arena, which then stays mapped for good: another
     /// arena in its place could not tell them from its own.
     fn drop(&mut self) {
         let lent = self.holder.iter().filter(|held| **held != Holder::USER);

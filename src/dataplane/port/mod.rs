@@ -80,8 +80,8 @@ impl PortQueue {
         }
     }
 
-    /// Ends all traffic and returns the frames that the rings had, but for those that the pool says who
-    /// holds them: [`Pool::reclaim`] returns these after that. Blocks, for some 20 ms.
+    /// Ends all traffic and returns the frames that the rings had, except those in the pool's record,
+    /// which [`Pool::reclaim`] takes back after that. Blocks, for some 20 ms.
     pub fn close(self) -> Vec<Frame> {
         match self {
             PortQueue::Ixgbe(queue) => queue.close(),

@@ -1,5 +1,6 @@
 //! A worker: one thread on one core that polls its queues of every port and runs each burst
-//! through the pipeline. It takes no lock, and while there is work it allocates nothing.
+//! through the pipeline. It takes no lock, but to hand over a port that is taken away, and
+//! while there is work it allocates nothing.
 //!
 //! Control talks to it through [`Command`]s, looked at between bursts, and through the packet rings
 //! of each [`Attachment`].
@@ -7,13 +8,14 @@
 mod attachment;
 mod clock;
 mod dispatch;
+mod handover;
 mod idle;
 #[cfg(test)]
 mod tests;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use self::attachment::bytes;
 pub use self::attachment::{Attachment, Injections};
 use self::clock::Clock;
+pub use self::handover::{Giver, Taken, Taker, handover};
 use self::idle::Restful;
 use super::bell::Bell;
 use super::forward::{Arrival, Pipeline, Verdicts};
@@ -50,9 +53,9 @@ pub enum Command {
     Attach(Box<Attachment>),
     /// Stop polling a port and send its queue back. Closing it takes the kernel milliseconds, which
     /// this worker's other ports don't have: whoever asked does that, then sends `Reclaim`.
-    Detach(PortId, SyncSender<PortQueue>),
-    /// Take back the frames that a detached port's rings held, these among them: its queue has been
-    /// closed.
+    Detach(PortId, Giver<PortQueue>),
+    /// Take back the frames that a detached port's rings held: these, and those that the pool's record
+    /// says. Its queue has been closed.
     Reclaim(PortId, Vec<Frame>),
     /// Close every port and end the thread.
     Stop,
@@ -215,9 +218,7 @@ impl Worker {
                 Ok(Command::Detach(port, queue)) => {
                     if let Some(attachment) = self.detach(port) {
                         // Nobody waits any more? Then it is closed here after all.
-                        if let Err(back) = queue.try_send(attachment.queue) {
-                            let (TrySendError::Full(queue) | TrySendError::Disconnected(queue)) =
-                                back;
+                        if let Some(queue) = queue.give(attachment.queue) {
                             self.pool.give_all(queue.close());
                         }
                     }

@@ -2,6 +2,8 @@
 //! `interrupts` run real ones, `model` its way to sleep; `lines` is about where its memory lies.
 
 mod bad_input;
+mod card;
+mod closing;
 mod interrupts;
 mod lines;
 mod model;
@@ -53,6 +55,15 @@ fn attachment(slot: usize, queue: memory::Queue, punt_ring: usize) -> (Box<Attac
         injections,
     };
     (Box::new(attachment), ends)
+}
+
+/// What a worker has handed over by now.
+#[track_caller]
+fn taken(taker: Taker<PortQueue>) -> PortQueue {
+    match taker.take(Duration::ZERO) {
+        Taken::Thing(queue) => queue,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A worker that is turned by hand.
@@ -346,10 +357,10 @@ fn a_detached_or_replaced_port_gives_its_frames_back() {
     let _second = bench.attach(0, 8, 1 << 12);
     assert_eq!(bench.worker.pool.available(), FRAMES as usize, "replaced");
     bench.deliver(0, &v4([20, 0, 0, 1]).frame());
-    let (done, detached) = mpsc::sync_channel(1);
+    let (done, detached) = handover();
     commands.send(Command::Detach(port(0), done)).unwrap();
     assert!(bench.worker.obey(&obeyed));
-    let frames = detached.try_recv().unwrap().close();
+    let frames = taken(detached).close();
     commands.send(Command::Reclaim(port(0), frames)).unwrap();
     assert!(bench.worker.obey(&obeyed));
     assert_eq!(bench.worker.pool.available(), FRAMES as usize, "detached");

@@ -48,6 +48,7 @@ pub struct ReceiveSetup {
 }
 
 #[derive(Debug)]
+#[repr(align(128))]
 pub(super) struct ReceiveQueue {
     pub(super) switch: Switch,
     ring: Ring,
@@ -55,6 +56,8 @@ pub(super) struct ReceiveQueue {
     pub(super) lent: Loan,
     /// In the middle of a frame that is longer than a buffer.
     skipping: bool,
+    /// Buffers of frames that were dropped: the device gets as many again, however short the pool is.
+    owed: u32,
     /// The ring ran out of buffers and the pool has none.
     starving: bool,
 }
@@ -103,6 +106,7 @@ impl ReceiveQueue {
             vector,
             lent,
             skipping: false,
+            owed: 0,
             starving: false,
         }
     }
@@ -157,6 +161,7 @@ impl ReceiveQueue {
             });
             let few = are_plain.trailing_ones();
             plain += few;
+            // Not even if the device has gone on meanwhile: lengths are by chunk.
             if few as usize != FEW {
                 break;
             }
@@ -178,6 +183,7 @@ impl ReceiveQueue {
             self.lent.redeem(&[word.length()], burst);
         } else {
             self.lent.give(pool, 1);
+            self.owed += 1;
         }
     }
 
@@ -210,7 +216,9 @@ impl ReceiveQueue {
             return;
         }
         let spare = pool.available().saturating_sub(RESERVE);
-        let most = u32::try_from(spare).map_or(missing, |spare| spare.min(missing));
+        let spare = u32::try_from(spare).unwrap_or(u32::MAX).max(self.owed);
+        let most = spare.min(missing);
+        self.owed = 0;
         let mut index = self.lent.tail();
         let given = self.lent.lend_fresh(pool, most);
         if given == 0 {

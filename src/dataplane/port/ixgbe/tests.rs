@@ -1,6 +1,7 @@
 //! The driver against the modelled device: control's part and the worker's together, as
 //! [`super::Device`] joins them.
 
+mod bursts;
 mod controller;
 mod faults;
 mod filters;
@@ -203,7 +204,7 @@ impl Bench {
         self.queue.as_mut().unwrap().tend(&mut self.pool)
     }
 
-    /// Drops the queue: every frame is the pool's again, once.
+    /// Closes the queue: every frame is the pool's again, once.
     #[track_caller]
     fn close(mut self) -> Controller<Model> {
         self.pool.give_all(self.queue.take().unwrap().close());

@@ -1,8 +1,8 @@
 //! One hardware transmit queue: frames go to the device, and back to the pool when they are sent.
 //!
-//! Descriptors of frames that are lent are the device's. Only the last descriptor of each group is asked to report (RS), and only its DD is
-//! ever looked at: groups are of up to 32, and what one call sends ends one, so that every frame's
-//! completion is reported without another frame having to follow.
+//! Descriptors of frames that are lent are the device's. Only the last descriptor of each group is
+//! asked to report (RS), and only its DD is ever looked at: groups are of up to 32, and what one call
+//! sends ends one, so that every frame's completion is reported without another frame having to follow.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::queue::{Counters, Shared};
 use super::registers::Registers;
 use super::ring::{self, Ring};
 use super::switch::Switch;
-use crate::dataplane::mem::{Arena, DmaMap, Frame, Loan, Pool};
+use crate::dataplane::mem::{Apart, Arena, DmaMap, Frame, Loan, Pool};
 use crate::dataplane::port::Burst;
 use crate::shared::fib::Vectored;
 
@@ -46,8 +46,9 @@ pub(super) struct TransmitQueue {
     pub(super) switch: Switch,
     ring: Ring,
     pub(super) lent: Loan,
-    /// By place of the first descriptor of a group: the index of its last.
-    group_ends: Box<[u32]>,
+    /// By place of the first descriptor of a group: the index of its last. The oldest frame lent is
+    /// always the first of its group, for whole groups are given back.
+    group_ends: Apart<u32>,
 }
 
 /// One call of a hardware queue.
@@ -58,7 +59,7 @@ pub(super) struct Transmit<'a, R> {
     pub(super) list: &'a mut Burst,
 }
 
-/// The same.
+/// One look for frames that are sent.
 pub(super) struct Reap<'a> {
     pub(super) queue: &'a mut TransmitQueue,
     pub(super) pool: &'a mut Pool,
@@ -99,7 +100,7 @@ impl TransmitQueue {
             switch,
             ring,
             lent: Loan::new(Arc::clone(arena), size),
-            group_ends: vec![0; size as usize].into_boxed_slice(),
+            group_ends: Apart::new(size as usize),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Real worker threads, over ports that are wired to the test and have no descriptor to sleep on.
 
-use std::sync::mpsc::{Sender, channel, sync_channel};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -70,9 +70,11 @@ impl Rig {
     }
 
     fn detach(&self, slot: usize) {
-        let (done, detached) = sync_channel(1);
+        let (done, detached) = handover();
         self.command(Command::Detach(port(slot), done));
-        let queue = until("detached", || detached.try_recv().ok());
+        let Taken::Thing(queue) = detached.take(PATIENCE) else {
+            panic!("not detached");
+        };
         self.command(Command::Reclaim(port(slot), queue.close()));
     }
 
