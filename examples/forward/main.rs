@@ -180,8 +180,7 @@ fn measure<A: Family + Address>(
     routes: &[Route<A>],
     world: &World,
 ) -> Result<(), Error> {
-    let mut destinations: Vec<A> = Vec::new();
-    Addresses::open(&arguments.destinations)?.fill(&mut destinations, MOST)?;
+    let destinations: Vec<A> = Addresses::open(&arguments.destinations)?.all(MOST)?;
     if destinations.is_empty() {
         return Err(Error::NoDestinations(arguments.destinations.clone()));
     }

@@ -122,15 +122,7 @@ fn serve<A: Family, P: Peer<A>>(arguments: &Arguments, routes: &[Route<A>]) -> R
 }
 
 fn read_addresses<A: Family>(path: &Path) -> Result<Vec<A>, Error> {
-    let mut file = Addresses::open(path)?;
-    let (mut addresses, mut some) = (Vec::new(), Vec::new());
-    loop {
-        file.fill(&mut some, 4096)?;
-        if some.is_empty() {
-            break;
-        }
-        addresses.append(&mut some);
-    }
+    let addresses = Addresses::open(path)?.all(usize::MAX)?;
     if addresses.is_empty() {
         return Err(Error::NoAddresses(path.display().to_string()));
     }

@@ -112,6 +112,19 @@ impl Addresses {
         Ok(())
     }
 
+    /// All addresses, or the first `most`.
+    pub fn all<A: Address>(mut self, most: usize) -> Result<Vec<A>, Error> {
+        let (mut all, mut some) = (Vec::new(), Vec::new());
+        loop {
+            // A file, too, comes piece by piece.
+            self.fill(&mut some, most - all.len())?;
+            if some.is_empty() {
+                return Ok(all);
+            }
+            all.append(&mut some);
+        }
+    }
+
     /// True when the next address has yet to arrive: time to show the answers so far.
     pub fn is_waiting(&self) -> bool {
         self.0.is_waiting()
@@ -215,6 +228,16 @@ mod tests {
             addresses.fill(&mut burst, 2).unwrap();
             assert_eq!(burst, expected);
         }
+    }
+
+    #[test]
+    fn all_addresses_of_a_file_are_read_however_long_it_is() {
+        let wanted: Vec<u32> = (0..100_000).collect();
+        let line = |address: &u32| format!("{}\n", std::net::Ipv4Addr::from_bits(*address));
+        let (_directory, path) = file(&wanted.iter().map(line).collect::<String>());
+        let all = |most| Addresses::open(&path).unwrap().all::<u32>(most).unwrap();
+        assert!(all(usize::MAX) == wanted);
+        assert!(all(70_000) == wanted[..70_000]);
     }
 
     #[test]
