@@ -34,6 +34,8 @@ impl Naive {
                 .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
                 .sum();
             let folded = (sum & 0xffff) + (sum >> 16);
+            // The carry of the first time.
+            let folded = (folded & 0xffff) + (folded >> 16);
             let [.., high, low] = (!folded).to_be_bytes();
             bytes[24..26].copy_from_slice(&[high, low]);
         } else {
