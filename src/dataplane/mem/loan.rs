@@ -95,17 +95,20 @@ impl Loan {
     }
 
     /// Where in the arena the packets of `many` frames from an index on begin, and how long they are; in
-    /// two pieces, between which the ring ends.
+    /// two pieces, each with its first index, between which the ring ends.
     #[inline(always)]
     pub fn packets(
         &self,
         from: u32,
         many: u32,
-    ) -> [impl ExactSizeIterator<Item = (u64, u16)> + use<'_>; 2] {
-        let base = self.base;
+    ) -> [(u32, impl Iterator<Item = (u64, u16)> + use<'_>); 2] {
+        let (base, mut next) = (self.base, from);
         self.places(from, many).map(|places| {
+            let first = next;
+            next = next.wrapping_add(count(places.len()));
             let frames = self.tokens[places].iter().map(|token| Frame(*token));
-            frames.map(move |frame| (frame.address().wrapping_sub(base), frame.length()))
+            let packet = move |frame: Frame| (frame.address().wrapping_sub(base), frame.length());
+            (first, frames.map(packet))
         })
     }
 
@@ -217,11 +220,8 @@ mod tests {
     /// Where packets begin in the arena, by frames lent.
     fn starts(loan: &Loan) -> Vec<u64> {
         let pieces = loan.packets(loan.head(), loan.len());
-        pieces
-            .into_iter()
-            .flatten()
-            .map(|(start, _)| start)
-            .collect()
+        let packets = pieces.into_iter().flat_map(|(_, packets)| packets);
+        packets.map(|(start, _)| start).collect()
     }
 
     proptest! {

@@ -152,7 +152,7 @@ impl Pool {
     /// A free frame: empty, behind the headroom and its own colour.
     pub fn take(&mut self) -> Option<Frame> {
         let index = self.free.pop()?;
-        Some(self.token(index, coloured(index, COLOURS), 0))
+        Some(self.fresh(index))
     }
 
     /// Puts a frame back on the free list.
@@ -171,10 +171,8 @@ impl Pool {
     pub(super) fn take_tokens(&mut self, places: &mut [u64]) -> usize {
         let count = places.len().min(self.free.len());
         let left = self.free.len() - count;
-        let (base, shift) = (self.base, self.frame_shift);
         for (place, index) in places.iter_mut().zip(&self.free[left..]) {
-            let offset = u64::from(coloured(*index, COLOURS));
-            *place = base + (u64::from(*index) << shift) + offset;
+            *place = self.fresh(*index).0;
         }
         self.free.truncate(left);
         count
@@ -192,13 +190,9 @@ impl Pool {
     /// what an AF_XDP descriptor carries.
     #[inline]
     pub fn lend(&mut self, frame: Frame, to: Holder) -> u64 {
-        let addr = frame.address().wrapping_sub(self.base);
-        let held = self.held(addr);
-        assert!(held.is_some(), "a frame of another arena");
-        if let Some(holder) = held {
-            *holder = to;
-        }
-        addr
+        let (index, _) = self.place(&frame);
+        self.holder[index as usize] = to;
+        frame.address() - self.base
     }
 
     /// Takes back a frame that `from`'s ring returned as `addr` with `len` packet bytes there.
@@ -210,7 +204,9 @@ impl Pool {
         let offset = addr & (frame_size - 1);
         // Any frame has room for a head.
         let is_within = offset + u64::from(len).max(HEAD as u64) <= frame_size;
-        let holder = self.held(addr)?;
+        // No arena has frames that a usize does not count.
+        let index = usize::try_from(addr >> self.frame_shift).ok()?;
+        let holder = self.holder.get_mut(index)?;
         if *holder != from || !is_within {
             return None;
         }
@@ -288,14 +284,13 @@ impl Pool {
         self.bytes_mut(frame)[start..].copy_from_slice(&self.bytes(more)[..count]);
     }
 
-    /// Who holds the frame with this byte of the arena.
-    #[inline]
-    fn held(&mut self, addr: u64) -> Option<&mut Holder> {
-        // No arena has frames that a usize does not count.
-        let index = usize::try_from(addr >> self.frame_shift).unwrap_or(usize::MAX);
-        self.holder.get_mut(index)
+    /// A free frame's token: empty, behind the headroom and its own colour.
+    #[inline(always)]
+    fn fresh(&self, index: u32) -> Frame {
+        self.token(index, coloured(index, COLOURS), 0)
     }
 
+    #[inline(always)]
     fn token(&self, index: u32, offset: u16, len: u16) -> Frame {
         let start = (u64::from(index) << self.frame_shift) + u64::from(offset);
         Frame::new(self.base + start, len)

@@ -219,14 +219,11 @@ impl Worker {
                     if let Some(attachment) = self.detach(port) {
                         // Nobody waits any more? Then it is closed here after all.
                         if let Some(queue) = queue.give(attachment.queue) {
-                            self.pool.give_all(queue.close());
+                            self.take_back(port, queue.close());
                         }
                     }
                 }
-                Ok(Command::Reclaim(port, frames)) => {
-                    self.pool.give_all(frames);
-                    self.pool.reclaim(Holder::port(port));
-                }
+                Ok(Command::Reclaim(port, frames)) => self.take_back(port, frames),
                 Err(TryRecvError::Empty) => return true,
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
             }
@@ -270,9 +267,14 @@ impl Worker {
 
     fn close(&mut self, port: PortId) {
         if let Some(attachment) = self.detach(port) {
-            self.pool.give_all(attachment.queue.close());
-            self.pool.reclaim(Holder::port(port));
+            self.take_back(port, attachment.queue.close());
         }
+    }
+
+    /// Takes back what the rings of a closed queue held: these frames, and those of the pool's record.
+    fn take_back(&mut self, port: PortId, frames: Vec<Frame>) {
+        self.pool.give_all(frames);
+        self.pool.reclaim(Holder::port(port));
     }
 
     /// Polls every port once; true when anything moved or is still on its way out.

@@ -219,22 +219,19 @@ impl ReceiveQueue {
         let spare = u32::try_from(spare).unwrap_or(u32::MAX).max(self.owed);
         let most = spare.min(missing);
         self.owed = 0;
-        let mut index = self.lent.tail();
+        let before = self.lent.tail();
         let given = self.lent.lend_fresh(pool, most);
         if given == 0 {
             return;
         }
         let address = shared.map.addresses();
-        for packets in self.lent.packets(index, given) {
-            let many = u32::try_from(packets.len()).unwrap_or(0);
+        for (index, packets) in self.lent.packets(before, given) {
             let descriptors = packets.map(|(offset, _)| descriptor::receive(address(offset)));
             self.ring.write(index, descriptors);
-            index = index.wrapping_add(many);
         }
         ring::publish();
-        shared
-            .registers
-            .write(self.switch.tail(), self.ring.slot(index));
+        let tail = self.ring.slot(self.lent.tail());
+        shared.registers.write(self.switch.tail(), tail);
     }
 
     /// Counts each time that the ring runs out, not how long it lasts.
@@ -265,7 +262,7 @@ mod tests {
             let mut pool = Pool::new(Arc::clone(&arena)).unwrap();
             let mut lent = Loan::new(arena, 32);
             assert_eq!(lent.lend_fresh(&mut pool, 31), 16);
-            let [packets, _] = lent.packets(0, 16);
+            let [(_, packets), _] = lent.packets(0, 16);
             for (at, _) in packets {
                 assert!(at % u64::from(frame) + u64::from(buffer) <= u64::from(frame));
             }

@@ -115,20 +115,18 @@ impl TransmitQueue {
     fn send<R: Registers>(&mut self, shared: &Shared<R>, pool: &mut Pool, list: &mut Burst) {
         make_sendable(pool, list, &shared.counters);
         let mut index = self.lent.tail();
-        let count = self.lent.lend(pool, list);
-        if count == 0 {
+        if self.lent.lend(pool, list) == 0 {
             return;
         }
-        let end = index.wrapping_add(count);
+        let end = self.lent.tail();
         while index != end {
             let group = end.wrapping_sub(index).min(GROUP);
             self.write(&shared.map, index, group);
             index = index.wrapping_add(group);
         }
         ring::publish();
-        shared
-            .registers
-            .write(self.switch.tail(), self.ring.slot(end));
+        let tail = self.ring.slot(end);
+        shared.registers.write(self.switch.tail(), tail);
     }
 
     /// Writes the descriptors of `group` frames, the last of which reports.
@@ -136,15 +134,13 @@ impl TransmitQueue {
     fn write(&mut self, map: &DmaMap, first: u32, group: u32) {
         let last = first.wrapping_add(group - 1);
         self.group_ends[self.ring.slot(first) as usize] = last;
-        let mut index = first;
         let address = map.addresses();
-        for packets in self.lent.packets(first, group) {
-            let (start, until_last) = (index, last.wrapping_sub(index));
-            index = index.wrapping_add(u32::try_from(packets.len()).unwrap_or(0));
+        for (index, packets) in self.lent.packets(first, group) {
+            let until_last = last.wrapping_sub(index);
             let descriptors = (0..).zip(packets).map(|(n, (offset, length))| {
                 descriptor::transmit(address(offset), length, n == until_last)
             });
-            self.ring.write(start, descriptors);
+            self.ring.write(index, descriptors);
         }
     }
 
