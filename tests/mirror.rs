@@ -73,6 +73,8 @@ fn ip_batch(lines: &str) {
 /// A namespace, its mirror, and the kernel beside it.
 struct Lab {
     keeper: Keeper,
+    /// What the mirror last claimed.
+    in_sync: bool,
 }
 
 impl Lab {
@@ -88,11 +90,11 @@ impl Lab {
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                let mut lab = Lab {
-                    keeper: Keeper::start(&settings).unwrap(),
-                };
-                let first = lab.keeper.next().await.unwrap();
+                let mut keeper = Keeper::start(&settings).unwrap();
+                let first = keeper.next().await.unwrap();
                 assert!(first.changes.everything);
+                let in_sync = first.in_sync;
+                let mut lab = Lab { keeper, in_sync };
                 // The kernel tells of a carrier up to a second late, and the mirror then dumps.
                 while links_up() < 4 {
                     tokio::time::sleep(QUIET).await;
@@ -109,17 +111,18 @@ impl Lab {
     /// Follows the kernel until it rests and the mirror claims to be in sync and is.
     async fn settled(&mut self) {
         let began = Instant::now();
-        let mut in_sync = true;
         loop {
-            while let Ok(update) = tokio::time::timeout(QUIET, self.keeper.next()).await {
-                in_sync = update.unwrap().in_sync;
-            }
-            if in_sync && difference(self.keeper.mirror(), &dump().unwrap()).is_none() {
+            self.rests().await;
+            if self.in_sync && difference(self.keeper.mirror(), &dump().unwrap()).is_none() {
                 return;
             }
             if began.elapsed() > PATIENCE {
                 let difference = difference(self.keeper.mirror(), &dump().unwrap());
-                panic!("in sync: {in_sync}; {}", difference.unwrap_or_default());
+                panic!(
+                    "in sync: {}; {}",
+                    self.in_sync,
+                    difference.unwrap_or_default()
+                );
             }
         }
     }
@@ -150,7 +153,7 @@ impl Lab {
     /// Reads events until there are none.
     async fn rests(&mut self) {
         while let Ok(update) = tokio::time::timeout(QUIET, self.keeper.next()).await {
-            update.unwrap();
+            self.in_sync = update.unwrap().in_sync;
         }
     }
 
