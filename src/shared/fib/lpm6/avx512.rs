@@ -12,7 +12,7 @@ use super::walk::{Bits, PASSES};
 use super::{LINE, LINE_MASK, LINE_SHIFT, SPLIT, Shape, TABLE, ZERO_BLOCK};
 use crate::shared::fib::GroupId;
 use crate::shared::fib::compile::Structure;
-use crate::shared::fib::fetch::{self, LANES, Lanes};
+use crate::shared::fib::fetch::{LANES, Lanes};
 use crate::shared::fib::path::Avx512;
 use crate::shared::fib::root::{BLOCK, Root};
 use crate::shared::fib::vector::{WIDTH, blocks, by_chunk, finish, load, set, slots, store};
@@ -168,34 +168,14 @@ unsafe fn search<const V: usize, const N: usize, const WIDE: bool>(
     for v in 0..V {
         let split = _mm512_and_si512(walk.entry[v], set(BLOCK | SPLIT));
         let split = _mm512_cmpeq_epi32_mask(split, set(BLOCK | SPLIT));
-        let lines = _mm512_add_epi32(rank(&above, v, u16::MAX), set(1));
+        let lines = _mm512_add_epi32(rank(&above, v), set(1));
         let start = load(&line, v);
         let within = _mm512_add_epi32(start, _mm512_slli_epi32::<LINE_SHIFT>(lines));
         store(&mut line, v, _mm512_mask_mov_epi32(start, split, within));
     }
-    // SAFETY: a split block has one line more than its bounds say; all others have one.
-    unsafe { exceeded::<N>(base, &line, &key, &mut above) };
-    for v in 0..V {
-        let rank = rank(&above, v, u16::MAX >> (LINE - shape.bounds));
-        let start = load(&line, v);
-        let start = if WIDE {
-            start
-        } else {
-            _mm512_slli_epi32::<1>(start)
-        };
-        store(&mut line, v, _mm512_add_epi32(start, rank));
-    }
     let mut leaf = key;
-    // SAFETY: a line has one leaf more than bounds.
-    unsafe {
-        match WIDE {
-            true => fetch::words::<N>(base.add(shape.leaves), &line, &mut leaf),
-            false => {
-                let leaves = base.cast::<u16>().add(shape.leaves);
-                fetch::halves::<N>(leaves, &line, &mut leaf);
-            }
-        }
-    }
+    // SAFETY: a split block has one line more than its bounds say; all others have one.
+    unsafe { leaves::<N, WIDE>(base, &line, &key, &mut leaf) };
     let mut further = false;
     for v in 0..V {
         let (entry, leaf) = (walk.entry[v], load(&leaf, v));
@@ -234,15 +214,47 @@ unsafe fn exceeded<const N: usize>(
     }
 }
 
-/// How many of the bits in `which` each lane has.
+/// How many bits each lane has.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vpopcntdq")]
-fn rank(bits: &Lanes<u16>, v: usize, which: u16) -> __m512i {
+fn rank(bits: &Lanes<u16>, v: usize) -> __m512i {
     let bits: &[u16; WIDTH] = &bits.0.as_chunks().0[v];
     // SAFETY: sixteen halves.
     let bits = unsafe { _mm256_loadu_si256(bits.as_ptr().cast()) };
-    let bits = _mm512_and_si512(_mm512_cvtepu16_epi32(bits), set(u32::from(which)));
-    _mm512_popcnt_epi32(bits)
+    _mm512_popcnt_epi32(_mm512_cvtepu16_epi32(bits))
+}
+
+/// For each lane the leaf of the range that its key is in, among those of a line.
+///
+/// # Safety
+///
+/// There are lines so many words from `base`.
+#[inline]
+#[target_feature(enable = "avx512f,popcnt")]
+unsafe fn leaves<const N: usize, const WIDE: bool>(
+    base: *const u32,
+    line: &Lanes<u32>,
+    key: &Lanes<u32>,
+    out: &mut Lanes<u32>,
+) {
+    let shape = Shape::of(WIDE);
+    let bounds = u16::MAX >> (LINE - shape.bounds);
+    // Four at a time: the loop's own instructions would be a quarter of all.
+    for first in (0..N).step_by(4) {
+        for lane in first..first + 4 {
+            // SAFETY: the caller's promise, and a line has one leaf more than bounds.
+            out.0[lane] = unsafe {
+                let line = base.add(line.0[lane] as usize);
+                let words = _mm512_loadu_si512(line.cast());
+                let above = _mm512_mask_cmpgt_epi32_mask(bounds, set(key.0[lane]), words);
+                let leaf = shape.leaves + above.count_ones() as usize;
+                match WIDE {
+                    true => line.add(leaf).read(),
+                    false => line.cast::<u16>().add(leaf).read().into(),
+                }
+            };
+        }
+    }
 }
 
 /// Fetches the next bits of the lanes that are at a table or block.
