@@ -14,13 +14,13 @@ pub const HEAD: usize = 64;
 /// The first bytes of a packet; behind its end, whatever lies in its frame.
 pub type Head = [u8; HEAD];
 
-/// Up to `N` packets, at least one, for reading and rewriting; `N` is a power of two.
+/// Up to `N` packets, at least one, for reading and rewriting; `N` is a power of two. Aligned, as it is
+/// written by vectors: one that straddles two pages would cost as much as ten packets' rewriting.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Packets<'a, const N: usize> {
     /// Where packets begin. Behind the last one, again the first: any slot has a head.
-    heads: [u64; N],
-    /// The arena, for its provenance.
-    base: *mut u8,
+    heads: [*mut u8; N],
     frames: &'a mut [Frame],
     pool: PhantomData<&'a Pool>,
 }
@@ -45,17 +45,22 @@ impl Pool {
         let count = frames.len().min(N);
         let frames = &mut frames[..count];
         self.check_all(frames);
-        let mut heads = [frames.first()?.address(); N];
-        for (head, frame) in heads.iter_mut().zip(frames.iter()) {
-            *head = frame.address();
-        }
         let base = self.arena().base();
+        let mut heads = [at(base, frames.first()?.address()); N];
+        begin(&mut heads, base, frames);
         Some(Packets {
             heads,
-            base,
             frames,
             pool: PhantomData,
         })
+    }
+}
+
+/// Notes where the packets of an arena's frames begin.
+#[inline(always)]
+fn begin(heads: &mut [*mut u8], base: *mut u8, frames: &[Frame]) {
+    for (head, frame) in heads.iter_mut().zip(frames) {
+        *head = at(base, frame.address());
     }
 }
 
@@ -98,7 +103,7 @@ impl<const N: usize> Packets<'_, N> {
 
     #[inline]
     fn start(&self, slot: usize) -> *mut u8 {
-        at(self.base, self.heads[slot % N])
+        self.heads[slot % N]
     }
 
     /// The tokens, in the order of slots.
@@ -121,7 +126,7 @@ impl<const N: usize> Packets<'_, N> {
         const { assert!(N.is_multiple_of(M)) };
         let start = first % N / M * M;
         // SAFETY: as in `head`.
-        std::array::from_fn(|slot| unsafe { &*at(self.base, self.heads[start + slot]).cast() })
+        std::array::from_fn(|slot| unsafe { &*self.heads[start + slot].cast() })
     }
 
     /// As [`Self::head`], for rewriting.
@@ -129,6 +134,21 @@ impl<const N: usize> Packets<'_, N> {
     pub fn head_mut(&mut self, slot: usize) -> &mut Head {
         // SAFETY: as in `head`; two slots may have the same head, but `self` is borrowed.
         unsafe { &mut *self.start(slot).cast() }
+    }
+
+    /// Rewrites the heads of `M` slots from `first` on, which is a multiple of `M`, one after the other.
+    #[inline(always)]
+    pub fn each_head_mut<const M: usize>(
+        &mut self,
+        first: usize,
+        mut rewrite: impl FnMut(usize, &mut Head),
+    ) {
+        const { assert!(N.is_multiple_of(M)) };
+        let (chunks, _) = self.heads.as_chunks::<M>();
+        for (lane, &start) in chunks[first % N / M].iter().enumerate() {
+            // SAFETY: as in `head_mut`, one at a time.
+            rewrite(lane, unsafe { &mut *start.cast() });
+        }
     }
 
     /// All bytes of a packet.
@@ -153,9 +173,8 @@ impl<const N: usize> Packets<'_, N> {
     pub fn sort(&mut self, first: u64, second: u64) {
         const { assert!(N <= u64::BITS as usize) };
         sort(self.frames, first, second);
-        for (head, frame) in self.heads.iter_mut().zip(self.frames.iter()) {
-            *head = frame.address();
-        }
+        let base = self.heads[0];
+        begin(&mut self.heads, base, self.frames);
         // Slots behind the last have some head or other, as before.
     }
 
