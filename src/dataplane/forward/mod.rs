@@ -231,7 +231,7 @@ impl Pipeline {
         verdicts: &mut Verdicts,
     ) -> (u64, Mask) {
         let short = Short::new(path, arrival, interface);
-        let mask = self.heads.read_ipv6_destinations(packets);
+        let mask = self.heads.read_ipv6_destinations(path, packets);
         let destinations = &self.heads.ipv6_destination;
         self.ipv6.look_up(mask, destinations, &arrival.world.ipv6);
         let done = short.ipv6(

@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 
 use super::decide::way_back;
 use super::heads::{Heads, LANES, Mask};
-use super::legs::{Legs, NextHops};
-use super::slots::{Answers, for_each_of_sixteen, slots};
+use super::legs::{Changes, Legs, NextHops};
+use super::slots::{Answers, slots};
 use super::{Arrival, Verdicts, flow};
 use crate::dataplane::mem::{Ahead, Packets};
 use crate::dataplane::port::BURST;
@@ -196,46 +196,27 @@ impl<'a> Short<'a> {
 
     /// Rewrites the packets that go on, and says which.
     #[inline(always)]
-    fn forward<F: Family>(&self, mut plain: Plain<'_, '_, '_>) -> Mask {
-        let mut done = 0;
-        for first in (0..BURST).step_by(LANES) {
-            let mask = plain.mask >> first & Mask::from(u16::MAX);
-            if mask == 0 {
-                continue;
-            }
-            let flows = Flows {
-                family: PhantomData::<F>,
-                heads: plain.heads,
-                packets: plain.packets,
-                first,
-                mask: plain.mask,
-                policy: self.world.hash,
-            };
-            let packets = (plain.answers.groups(), &plain.heads.len);
-            let fit = plain
-                .legs
-                .follow(self.path, self.next_hops, packets, first, flows);
-            done |= (mask & Mask::from(fit)) << first;
-        }
-        for first in (0..BURST).step_by(LANES) {
-            for_each_of_sixteen(done, first, |slot| self.leave::<F>(&mut plain, slot));
-            plain.ahead.fetch();
-        }
-        plain.verdicts.leave(done, plain.legs.ports());
-        done
-    }
-
-    /// Writes the Ethernet addresses, and the word with one hop less.
-    #[inline(always)]
-    fn leave<F: Family>(&self, plain: &mut Plain<'_, '_, '_>, slot: usize) {
-        let leg = plain.legs.leg(slot);
-        let Some(exit) = self.next_hops.exit(leg) else {
-            return;
+    fn forward<F: Family>(&self, plain: Plain<'_, '_, '_>) -> Mask {
+        let (legs, heads) = (plain.legs, plain.heads);
+        let packets = &*plain.packets;
+        let flows = |first| Flows {
+            family: PhantomData::<F>,
+            heads,
+            packets,
+            first,
+            mask: plain.mask,
+            policy: self.world.hash,
         };
-        let head = plain.packets.head_mut(slot);
-        head[..12].copy_from_slice(&exit.addresses);
-        let aged = plain.heads.aged[slot % BURST].to_le_bytes();
-        head[F::AGED..F::AGED + 4].copy_from_slice(&aged);
-        self.hits.mark(leg);
+        let those = (plain.answers.groups(), &heads.len);
+        let done = legs.follow(self.path, self.next_hops, those, plain.mask, flows);
+        let changes = Changes {
+            words: &heads.aged,
+            at: F::AGED,
+            hits: self.hits,
+        };
+        let packets = (plain.packets, plain.ahead);
+        legs.rewrite(self.path, self.next_hops, packets, done, changes);
+        plain.verdicts.leave(done, legs.ports());
+        done
     }
 }

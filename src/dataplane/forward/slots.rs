@@ -13,16 +13,17 @@ pub(super) fn slots(mut mask: Mask) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Acts on those of sixteen slots, from `first` on, that are in a mask. As a rule all are, which takes
-/// fewer instructions a slot.
+/// Those of a mask's slots that pass a test which takes sixteen at a time, by the first of them. Where
+/// none of them is in the mask they are not tested.
 #[inline(always)]
-pub(super) fn for_each_of_sixteen(mask: Mask, first: usize, act: impl FnMut(usize)) {
-    let those = mask >> first & Mask::from(u16::MAX);
-    if those == Mask::from(u16::MAX) {
-        (first..first + LANES).for_each(act);
-    } else {
-        slots(those << first).for_each(act);
+pub(super) fn by_sixteen(mask: Mask, mut test: impl FnMut(usize) -> u16) -> Mask {
+    let mut passing = 0;
+    for first in (0..BURST).step_by(LANES) {
+        if mask >> first & Mask::from(u16::MAX) != 0 {
+            passing |= Mask::from(test(first)) << first;
+        }
     }
+    mask & passing
 }
 
 /// What addresses of a burst lead to, by slot.

@@ -17,7 +17,7 @@ pub(super) use avx512::{load, store};
 mod tests;
 
 use super::flow;
-use super::slots::for_each_of_sixteen;
+use super::slots::by_sixteen;
 use crate::dataplane::mem::{Ahead, Head, Packets};
 use crate::dataplane::port::BURST;
 use crate::shared::fib::{HashFields, HashPolicy, Path};
@@ -108,13 +108,16 @@ impl Heads {
         for (len, frame) in self.frame_len.iter_mut().zip(packets.frames()) {
             *len = u32::try_from(frame.len()).unwrap_or(0);
         }
-        match path {
+        let others = match path {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this path is only there where its instructions are.
-            Path::Avx512(_) => unsafe { avx512::read(self, packets, ahead) },
-            _ => self.read_plainly(packets, ahead),
+            Path::Avx512(_) => unsafe { avx512::read(self, packets, own, ahead) },
+            _ => self.read_plainly(packets, own, ahead),
+        };
+        let mut mine = Mask::MAX >> (BURST - packets.count());
+        if others {
+            mine &= !sent_to_others(packets, own);
         }
-        let mine = Mask::MAX >> (BURST - packets.count()) & !sent_to_others(packets, own);
         self.ipv4 &= mine;
         self.ipv6 &= mine;
         self.padded &= self.ipv4 | self.ipv6;
@@ -129,23 +132,35 @@ impl Heads {
 
     /// Reads where the plain IPv6 packets go; those whose destinations are plain, too.
     #[inline(always)]
-    pub(super) fn read_ipv6_destinations(&mut self, packets: &Packets<'_, BURST>) -> Mask {
-        for first in (0..BURST).step_by(LANES) {
-            for_each_of_sixteen(self.ipv6, first, |slot| {
-                self.read_ipv6_destination(slot, packets.head(slot));
-            });
-        }
-        self.ipv6 & mask(&self.kind, is_global)
+    pub(super) fn read_ipv6_destinations(
+        &mut self,
+        path: Path,
+        packets: &Packets<'_, BURST>,
+    ) -> Mask {
+        by_sixteen(self.ipv6, |first| match path {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this path is only there where its instructions are.
+            Path::Avx512(_) => unsafe { avx512::read_ipv6_destinations(self, packets, first) },
+            _ => self.read_ipv6_destinations_plainly(packets, first),
+        })
     }
 
     #[inline(always)]
-    fn read_ipv6_destination(&mut self, slot: usize, head: &Head) {
-        // No longer needed: all are checked.
-        self.kind[slot % BURST] = word(head, IPV6_DESTINATION);
-        let (_, behind) = head.split_at(IPV6_DESTINATION);
-        if let Some(destination) = behind.first_chunk() {
-            self.ipv6_destination[slot % BURST] = u128::from_be_bytes(*destination);
+    fn read_ipv6_destinations_plainly(
+        &mut self,
+        packets: &Packets<'_, BURST>,
+        first: usize,
+    ) -> u16 {
+        let mut global = 0;
+        for lane in 0..LANES {
+            let head = packets.head(first + lane);
+            let (_, behind) = head.split_at(IPV6_DESTINATION);
+            if let Some(destination) = behind.first_chunk() {
+                self.ipv6_destination[(first + lane) % BURST] = u128::from_be_bytes(*destination);
+            }
+            global |= u16::from(is_global(word(head, IPV6_DESTINATION))) << lane;
         }
+        global
     }
 
     /// The hashes of the flows of sixteen packets, from `first` on; of those that are plain IPv4.
@@ -174,7 +189,12 @@ impl Heads {
     }
 
     #[inline(always)]
-    fn read_plainly(&mut self, packets: &Packets<'_, BURST>, ahead: &mut Ahead<'_>) {
+    fn read_plainly(
+        &mut self,
+        packets: &Packets<'_, BURST>,
+        own: MacAddr,
+        ahead: &mut Ahead<'_>,
+    ) -> bool {
         for slot in 0..packets.count() {
             let head = packets.head(slot);
             let words = WORDS.map(|at| word(head, at));
@@ -188,6 +208,8 @@ impl Heads {
         }
         let of = |kind: u32| mask(&self.kind, |found| found & kind != 0);
         (self.ipv4, self.ipv6, self.padded) = (of(IPV4), of(IPV6), of(PADDED));
+        let differ = |slot| to_another(packets.head(slot), own);
+        (0..packets.count()).fold(0, |all, slot| all | differ(slot)) != 0
     }
 
     /// Checks the sixteen frames from `first` on, whose words are read.
@@ -237,6 +259,13 @@ impl Heads {
     }
 }
 
+/// Those of sixteen frames, from `first` on, which is a multiple of sixteen.
+#[inline(always)]
+pub(super) fn sixteen(lanes: &Lanes, first: usize) -> &[u32; LANES] {
+    let (chunks, _) = lanes.as_chunks();
+    &chunks[first % BURST / LANES]
+}
+
 /// Whether these are the first frames, all of them.
 #[inline(always)]
 fn are_first(mask: Mask) -> bool {
@@ -265,22 +294,24 @@ fn word(head: &Head, at: usize) -> u32 {
     u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
 }
 
-/// The frames that are sent to another address than `own`. As a rule there are none, which takes one
-/// branch to find out.
+/// An address as the lowest bytes of a word.
 #[inline(always)]
-fn sent_to_others(packets: &Packets<'_, BURST>, MacAddr(own): MacAddr) -> Mask {
-    let [a, b, c, d, e, f] = own;
-    let own = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
-    let differ = |slot: usize| {
-        let [a, b, c, d, e, f, g, h, ..] = *packets.head(slot);
-        u64::from_le_bytes([a, b, c, d, e, f, g, h]) ^ own
-    };
-    let slots = 0..packets.count();
-    if slots.clone().fold(0, |all, slot| all | differ(slot)) << 16 == 0 {
-        return 0;
-    }
-    slots.fold(0, |mask, slot| {
-        mask | Mask::from(differ(slot) << 16 != 0) << slot
+fn in_word(MacAddr([a, b, c, d, e, f]): MacAddr) -> u64 {
+    u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+}
+
+/// Not zero if a packet is sent to another address than `own`.
+#[inline(always)]
+fn to_another(head: &Head, own: MacAddr) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *head;
+    (u64::from_le_bytes([a, b, c, d, e, f, g, h]) ^ in_word(own)) << 16
+}
+
+/// The frames that are sent to another address than `own`.
+#[inline(never)]
+fn sent_to_others(packets: &Packets<'_, BURST>, own: MacAddr) -> Mask {
+    (0..packets.count()).fold(0, |mask, slot| {
+        mask | Mask::from(to_another(packets.head(slot), own) != 0) << slot
     })
 }
 
@@ -301,10 +332,14 @@ fn is_host(address: u32) -> bool {
     (address != 0) & (address & 0xff != 127) & (address & 0xf0 != 0xe0) & (address != u32::MAX)
 }
 
-/// By its first word, neither multicast nor link-local, nor close to `::`.
+/// IPv6 addresses close to `::`, multicast and link-local ones: bits of the first word, and their value.
+const NOT_GLOBAL: [(u32, u32); 3] = [(u32::MAX, 0), (0xff, 0xff), (0xc0ff, 0x80fe)];
+
+/// By its first word, none of those.
 #[inline(always)]
 fn is_global(first: u32) -> bool {
-    (first != 0) & (first & 0xff != 0xff) & (first & 0xc0ff != 0x80fe)
+    let [close, multicast, link_local] = NOT_GLOBAL.map(|(bits, value)| first & bits != value);
+    close & multicast & link_local
 }
 
 /// TTL, protocol and checksum of an IPv4 header with one off the TTL, which is at least 1. In one's

@@ -143,14 +143,14 @@ impl Vectored for Flows<'_> {
 }
 
 /// The reading of a burst's IPv6 destinations.
-struct Destinations<'a, 'b>(&'a mut Heads, &'a Packets<'b, BURST>);
+struct Destinations<'a, 'b>(&'a mut Heads, Path, &'a Packets<'b, BURST>);
 
 impl Vectored for Destinations<'_, '_> {
     type Output = Mask;
 
     #[inline(always)]
     fn run(self) -> Mask {
-        self.0.read_ipv6_destinations(self.1)
+        self.0.read_ipv6_destinations(self.1, self.2)
     }
 }
 
@@ -181,7 +181,7 @@ fn read(path: Path, frames: &[Vec<u8>]) -> Vec<Found> {
     let packets = pool.packets(&mut tokens).unwrap();
     path.run(Read(&mut heads, path, &packets, pool.ahead(&[])));
     let flows = policies().map(|policy| path.run(Flows(&heads, policy)));
-    let plain = path.run(Destinations(&mut heads, &packets));
+    let plain = path.run(Destinations(&mut heads, path, &packets));
     tokens.into_iter().for_each(|frame| pool.give(frame));
     let found = (0..frames.len()).map(|slot| Found {
         is_ipv4: heads.ipv4 >> slot & 1 != 0,

@@ -6,8 +6,10 @@
 use std::arch::x86_64::*;
 use std::mem::{offset_of, size_of};
 
-use super::{LANES, Lanes, Legs, NextHops};
-use crate::dataplane::forward::heads::{load, store};
+use super::{Changes, LANES, Lanes, Legs, NextHops};
+use crate::dataplane::forward::heads::{Mask, load, sixteen, store};
+use crate::dataplane::forward::slots::by_sixteen;
+use crate::dataplane::mem::{HEAD, Packets};
 use crate::dataplane::port::BURST;
 use crate::shared::fib::{AdjacencyId, Exit, GroupId, Vectored, Way};
 
@@ -17,12 +19,27 @@ const MOST: usize = 1 << 28;
 /// As [`Legs::follow`].
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn follow(
+pub(super) fn follow<F: Vectored<Output = [u32; LANES]>>(
+    to_legs: &mut Legs,
+    to: NextHops<'_>,
+    those: (&[GroupId; BURST], &Lanes),
+    mask: Mask,
+    flows: impl Fn(usize) -> F,
+) -> Mask {
+    by_sixteen(mask, |first| {
+        follow_sixteen(to_legs, to, those, first, || flows(first).run())
+    })
+}
+
+/// As [`follow`], of sixteen packets, from `first` on.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn follow_sixteen(
     to_legs: &mut Legs,
     to: NextHops<'_>,
     (groups, len): (&[GroupId; BURST], &Lanes),
     first: usize,
-    flows: impl Vectored<Output = [u32; LANES]>,
+    flows: impl Fn() -> [u32; LANES],
 ) -> u16 {
     let (group, len) = (load(groups, first), load(len, first));
     let zero = _mm512_setzero_si512();
@@ -30,21 +47,24 @@ pub(super) fn follow(
     let ways = to.ways.as_ptr().cast::<u8>();
     let exits = to.exits.as_ptr().cast::<u8>();
     const { assert!(size_of::<Way>() == 8 && size_of::<Exit>() == 16) };
-    // SAFETY: only the lanes are read whose index is below the table's length; the numbers are four
-    // bytes of an entry.
-    let (leg, mtu_and_buckets) = unsafe {
-        let at = ways.add(offset_of!(Way, first)).cast();
-        let leg = _mm512_mask_i32gather_epi32::<8>(zero, known, group, at);
-        let at = ways.add(offset_of!(Way, mtu_and_buckets)).cast();
-        let mtu_and_buckets = _mm512_mask_i32gather_epi32::<8>(zero, known, group, at);
-        (leg, mtu_and_buckets)
+    const { assert!(offset_of!(Way, first) == 0 && offset_of!(Way, mtu_and_buckets) == 4) };
+    // SAFETY: only the lanes are read whose index is below the table's length.
+    let [low, high] = unsafe {
+        let half = |group, known| _mm512_mask_i32gather_epi64::<8>(zero, known, group, ways.cast());
+        let [first, second] = known.to_le_bytes();
+        [
+            half(_mm512_castsi512_si256(group), first),
+            half(_mm512_extracti64x4_epi64::<1>(group), second),
+        ]
     };
+    let leg = _mm512_permutex2var_epi32(low, every_other(0), high);
+    let mtu_and_buckets = _mm512_permutex2var_epi32(low, every_other(1), high);
     let mtu = low_half(mtu_and_buckets);
     let buckets = _mm512_srli_epi32::<16>(mtu_and_buckets);
     let several = _mm512_cmpgt_epu32_mask(buckets, _mm512_set1_epi32(1));
     let (leg, known) = match several {
         0 => (leg, known),
-        _ => pick(to, (leg, buckets), (several, known), &flows.run()),
+        _ => pick(to, (leg, buckets), (several, known), &flows()),
     };
     let known = _mm512_mask_cmplt_epu32_mask(known, leg, length(to.exits));
     let halves = _mm512_slli_epi32::<1>(leg);
@@ -62,6 +82,40 @@ pub(super) fn follow(
     // SAFETY: sixteen bytes.
     unsafe { _mm_storeu_si128(ports.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(port)) };
     fits
+}
+
+/// As [`Legs::rewrite`], of sixteen packets, from `first` on, all of which leave; false, with nothing
+/// done, if one of their next hops is not there.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl")]
+pub(super) fn rewrite(
+    legs: &Legs,
+    exits: &[Exit],
+    packets: &mut Packets<'_, BURST>,
+    first: usize,
+    changes: Changes<'_>,
+) -> bool {
+    let there = _mm512_cmplt_epu32_mask(load(&legs.legs, first), length(exits));
+    if there != u16::MAX || changes.at > HEAD - 4 {
+        return false;
+    }
+    let (legs, words) = (sixteen(&legs.legs, first), sixteen(changes.words, first));
+    const { assert!(offset_of!(Exit, addresses) == 0 && Exit::LIMITS_AT == 12) };
+    packets.each_head_mut::<LANES>(first, |lane, head| {
+        let leg = AdjacencyId::new(legs[lane]);
+        let head = head.as_mut_ptr();
+        // SAFETY: all these next hops are below the table's length. An exit starts with three words of
+        // addresses, and a head has room for them and for the other word.
+        unsafe {
+            let exit = _mm_load_si128(exits.as_ptr().add(leg.index()).cast());
+            _mm_mask_storeu_epi32(head.cast(), 0b111, exit);
+            head.add(changes.at)
+                .cast::<u32>()
+                .write_unaligned(words[lane]);
+        }
+        changes.hits.mark(leg);
+    });
+    true
 }
 
 /// The next hops of packets, with those of the `several` that are `known` chosen by their flows, from
@@ -94,6 +148,14 @@ fn pick(
 #[target_feature(enable = "avx512f")]
 fn low_half(words: __m512i) -> __m512i {
     _mm512_and_si512(words, _mm512_set1_epi32(0xffff))
+}
+
+/// The numbers of every other word of two vectors, from one on.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn every_other(first: i32) -> __m512i {
+    let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    _mm512_add_epi32(even, _mm512_set1_epi32(first))
 }
 
 /// A table's length, in all lanes.

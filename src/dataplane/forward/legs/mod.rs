@@ -10,11 +10,14 @@ mod avx512;
 #[cfg(test)]
 mod tests;
 
-use super::heads::{LANES, Lanes};
+use super::heads::{LANES, Lanes, Mask};
+use super::slots::{by_sixteen, slots};
+use crate::dataplane::mem::{Ahead, Packets};
 use crate::dataplane::port::BURST;
 use crate::shared::fib::{
     Adjacency, AdjacencyId, Buckets, Exit, Group, GroupId, Pack, Path, Vectored, Way, World,
 };
+use crate::shared::hits::Hits;
 
 /// What is known of next hops, and where packets came from.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +28,17 @@ pub(super) struct NextHops<'a> {
     exits: &'a [Exit],
     /// The port by which no packet leaves again.
     ingress: u8,
+}
+
+/// What changes in packets that leave, apart from their addresses.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Changes<'a> {
+    /// The words, by slot,
+    pub(super) words: &'a Lanes,
+    /// at this byte of a head.
+    pub(super) at: usize,
+    /// Where next hops are noted as used.
+    pub(super) hits: &'a Hits,
 }
 
 /// By slot, for the packets of a burst.
@@ -56,29 +70,31 @@ impl<'a> NextHops<'a> {
     }
 
     #[inline(always)]
-    pub(super) fn exit(&self, leg: AdjacencyId) -> Option<&'a Exit> {
+    fn exit(&self, leg: AdjacencyId) -> Option<&'a Exit> {
         self.exits.get(leg.index())
     }
 }
 
 impl Legs {
-    /// Follows the groups of sixteen packets, from `first` on, which are `len` bytes long; which of them
-    /// fit where that leads and their route's MTU. Their `flows` are asked for where a group has
+    /// Follows the groups of packets, which are `len` bytes long; which of a mask fit where that leads and
+    /// their route's MTU. The `flows` of sixteen, from a slot on, are asked for where a group has
     /// several next hops. Part of the work of `path`.
     #[inline(always)]
-    pub(super) fn follow(
+    pub(super) fn follow<F: Vectored<Output = [u32; LANES]>>(
         &mut self,
         path: Path,
         to: NextHops<'_>,
         (groups, len): (&[GroupId; BURST], &Lanes),
-        first: usize,
-        flows: impl Vectored<Output = [u32; LANES]>,
-    ) -> u16 {
+        mask: Mask,
+        flows: impl Fn(usize) -> F,
+    ) -> Mask {
         match path {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this path is only there where its instructions are.
-            Path::Avx512(_) => unsafe { avx512::follow(self, to, (groups, len), first, flows) },
-            _ => self.follow_plainly(to, (groups, len), first, flows),
+            Path::Avx512(_) => unsafe { avx512::follow(self, to, (groups, len), mask, flows) },
+            _ => by_sixteen(mask, |first| {
+                self.follow_plainly(to, (groups, len), first, flows(first))
+            }),
         }
     }
 
@@ -128,9 +144,49 @@ impl Legs {
         (len <= mtu) & (len <= Exit::mtu(limits)) & (Exit::port(limits) != to.ingress)
     }
 
+    /// Rewrites the packets of a mask, which leave as [`Legs::follow`] found. Those ahead come nearer
+    /// meanwhile. Part of the work of `path`.
     #[inline(always)]
-    pub(super) fn leg(&self, slot: usize) -> AdjacencyId {
-        AdjacencyId::new(self.legs[slot % BURST])
+    pub(super) fn rewrite(
+        &self,
+        path: Path,
+        to: NextHops<'_>,
+        (packets, ahead): (&mut Packets<'_, BURST>, &mut Ahead<'_>),
+        mask: Mask,
+        changes: Changes<'_>,
+    ) {
+        for first in (0..BURST).step_by(LANES) {
+            let those = mask >> first & Mask::from(u16::MAX);
+            let done = match path {
+                #[cfg(target_arch = "x86_64")]
+                Path::Avx512(_) if those == Mask::from(u16::MAX) => {
+                    // SAFETY: this path is only there where its instructions are.
+                    unsafe { avx512::rewrite(self, to.exits, packets, first, changes) }
+                }
+                _ => false,
+            };
+            if !done {
+                slots(those << first).for_each(|slot| self.rewrite_one(to, packets, slot, changes));
+            }
+            ahead.fetch();
+        }
+    }
+
+    #[inline]
+    fn rewrite_one(
+        &self,
+        to: NextHops<'_>,
+        packets: &mut Packets<'_, BURST>,
+        slot: usize,
+        changes: Changes<'_>,
+    ) {
+        let leg = AdjacencyId::new(self.legs[slot]);
+        if let Some(exit) = to.exit(leg) {
+            let head = packets.head_mut(slot);
+            head[..12].copy_from_slice(&exit.addresses);
+            head[changes.at..][..4].copy_from_slice(&changes.words[slot].to_le_bytes());
+            changes.hits.mark(leg);
+        }
     }
 
     #[inline]

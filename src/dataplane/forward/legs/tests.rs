@@ -5,7 +5,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::shared::fib::{Action, Rewrite, Vectored};
+use crate::dataplane::mem::{Frame, HEAD};
+use crate::dataplane::testing::pool;
+use crate::shared::fib::{Action, PackedTable, Rewrite, Vectored};
+use crate::shared::hits::Taken;
 use crate::shared::mac::MacAddr;
 use crate::shared::port::PortId;
 use crate::shared::reason::{DropReason, PuntReason};
@@ -44,9 +47,9 @@ struct Follow<'a>(
     &'a mut Legs,
     Path,
     NextHops<'a>,
-    [GroupId; BURST],
+    ([GroupId; BURST], Lanes),
+    Mask,
     Lanes,
-    (usize, [u32; LANES]),
 );
 
 struct Hashed([u32; LANES]);
@@ -61,14 +64,46 @@ impl Vectored for Hashed {
 }
 
 impl Vectored for Follow<'_> {
-    type Output = u16;
+    type Output = Mask;
 
     #[inline(always)]
-    fn run(self) -> u16 {
-        let (first, flows) = self.5;
-        self.0
-            .follow(self.1, self.2, (&self.3, &self.4), first, Hashed(flows))
+    fn run(self) -> Mask {
+        let Follow(legs, path, to, (groups, len), mask, flows) = self;
+        let of_those = |first| Hashed(std::array::from_fn(|lane| flows[first + lane]));
+        legs.follow(path, to, (&groups, &len), mask, of_those)
     }
+}
+
+struct Rewritten<'a, 'p>(
+    &'a Legs,
+    Path,
+    NextHops<'a>,
+    (&'a mut Packets<'p, BURST>, &'a mut Ahead<'a>),
+    Mask,
+    Changes<'a>,
+);
+
+impl Vectored for Rewritten<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Rewritten(legs, path, to, packets, mask, changes) = self;
+        legs.rewrite(path, to, packets, mask, changes);
+    }
+}
+
+/// Masks with sixteens that are all set, as bursts mostly have them, and others.
+fn mask() -> impl Strategy<Value = Mask> {
+    let sixteen = prop_oneof![
+        3 => Just(u16::MAX),
+        1 => Just(0),
+        2 => any::<u16>(),
+    ];
+    proptest::collection::vec(sixteen, BURST / LANES).prop_map(|sixteens| {
+        let place = |mask, sixteen| mask << LANES | Mask::from(sixteen);
+        sixteens.into_iter().fold(0, place)
+    })
 }
 
 proptest! {
@@ -80,6 +115,7 @@ proptest! {
         ids in proptest::collection::vec(0u32..24, BURST),
         lens in proptest::collection::vec(50u32..110, BURST),
         flows in any::<[u32; BURST]>(),
+        mask in mask(),
     ) {
         let world = World {
             groups: Arc::new(groups.iter().cloned().collect()),
@@ -101,16 +137,61 @@ proptest! {
         };
         for path in Path::all() {
             let mut legs = Legs::default();
-            for first in (0..BURST).step_by(LANES) {
-                let to = NextHops::new(&world, INGRESS);
-                let of_those = std::array::from_fn(|lane| flows[first + lane]);
-                let fit = path.run(Follow(&mut legs, path, to, ids, len, (first, of_those)));
-                for slot in first..first + LANES {
-                    let goes = fit >> (slot - first) & 1 != 0;
-                    let found = goes.then(|| (legs.leg(slot), legs.ports()[slot]));
-                    prop_assert_eq!(found, wanted(slot), "{} {}", path, slot);
-                }
+            let to = NextHops::new(&world, INGRESS);
+            let fit = path.run(Follow(&mut legs, path, to, (ids, len), mask, flows));
+            prop_assert_eq!(fit & !mask, 0);
+            for slot in slots(mask) {
+                let goes = fit >> slot & 1 != 0;
+                let found = goes.then(|| (AdjacencyId::new(legs.legs[slot]), legs.ports()[slot]));
+                prop_assert_eq!(found, wanted(slot), "{} {}", path, slot);
             }
+        }
+    }
+
+    /// Also where a next hop is not there any more.
+    #[test]
+    fn packets_of_a_mask_get_their_next_hops_addresses_and_a_word_and_nothing_else(
+        adjacencies in proptest::collection::vec(adjacency(), 0..40),
+        ids in proptest::collection::vec(0u32..42, BURST),
+        words in any::<[u32; BURST]>(),
+        at in prop_oneof![Just(18usize), Just(22)],
+        mask in mask(),
+        count in prop_oneof![Just(BURST), 1..BURST],
+    ) {
+        let adjacencies: PackedTable<_> = adjacencies.into_iter().collect();
+        let world = World { adjacencies: Arc::new(adjacencies), ..World::default() };
+        let to = NextHops::new(&world, INGRESS);
+        let legs = Legs { legs: std::array::from_fn(|slot| ids[slot]), ..Legs::default() };
+        let mask = mask & Mask::MAX >> (BURST - count);
+        let before = |slot: usize| [u8::try_from(slot).unwrap(); HEAD];
+        for path in Path::all() {
+            let (mut pool, hits) = (pool(64), Box::<Hits>::default());
+            let mut frames: Vec<Frame> = (0..count).map(|slot| {
+                let mut frame = pool.take().unwrap();
+                assert!(pool.fill(&mut frame, &before(slot)));
+                frame
+            }).collect();
+            let changes = Changes { words: &words, at, hits: &hits };
+            let mut packets = pool.packets(&mut frames).unwrap();
+            let mut ahead = pool.ahead(&[]);
+            let to_rewrite = (&mut packets, &mut ahead);
+            path.run(Rewritten(&legs, path, to, to_rewrite, mask, changes));
+            let taken = Taken::from([&*hits]);
+            for slot in 0..count {
+                let mut wanted = before(slot);
+                let exit = to.exits.get(ids[slot] as usize).filter(|_| mask >> slot & 1 != 0);
+                if let Some(exit) = exit {
+                    wanted[..12].copy_from_slice(&exit.addresses);
+                    wanted[at..at + 4].copy_from_slice(&words[slot].to_le_bytes());
+                    prop_assert!(taken.has(AdjacencyId::new(ids[slot])));
+                }
+                prop_assert_eq!(packets.head(slot), &wanted, "{} {}", path, slot);
+            }
+            let used = |id: u32| slots(mask).any(|slot| ids[slot] == id) && (id as usize) < to.exits.len();
+            for id in 0..42 {
+                prop_assert_eq!(taken.has(AdjacencyId::new(id)), used(id), "{} {}", path, id);
+            }
+            frames.into_iter().for_each(|frame| pool.give(frame));
         }
     }
 }
