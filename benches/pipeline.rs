@@ -213,14 +213,18 @@ fn ports(criterion: &mut Criterion, internet: &Internet) {
     let mut group = group(criterion, "port");
     let mut pool = pool();
     let [mut near, far] = [FRAMES; 2].map(|room| PortQueue::Memory(memory::Queue::new(room)));
-    memory(&mut near).arrive(bursts(&mut pool, &packets).into());
-    let mut both = (near, far, pool, Burst::new());
+    let mut ring = memory::Ring::from(bursts(&mut pool, &packets));
+    memory(&mut near).arrive(&mut ring);
+    let mut both = (near, far, pool, Burst::new(), ring);
     measure(
         &mut group,
         "receive-transmit",
         &mut both,
-        |(near, far, ..)| memory(near).arrive(memory(far).sent()),
-        |(near, far, pool, burst)| {
+        |(near, far, .., ring)| {
+            memory(far).sent(ring);
+            memory(near).arrive(ring);
+        },
+        |(near, far, pool, burst, _)| {
             loop {
                 near.receive(pool, burst);
                 if burst.is_empty() {
@@ -230,7 +234,7 @@ fn ports(criterion: &mut Criterion, internet: &Internet) {
             }
         },
     );
-    let (near, far, pool, _) = &mut both;
+    let (near, far, pool, ..) = &mut both;
     near.drain(pool);
     far.drain(pool);
     measure(
@@ -394,7 +398,9 @@ impl<'a> Router<'a> {
     fn collect(&mut self) -> usize {
         while self.punted.pop(&mut self.scratch).is_some() {}
         let (queue, pool) = self.worker.queue(self.egress).unwrap();
-        let sent = memory(queue).sent().into_iter().flatten();
+        let mut sent = memory::Ring::new();
+        memory(queue).sent(&mut sent);
+        let sent = sent.into_iter().flatten();
         sent.map(|frame| pool.give(frame)).count()
     }
 
@@ -402,7 +408,7 @@ impl<'a> Router<'a> {
     fn fill(&mut self) {
         self.collect();
         let (queue, pool) = self.worker.queue(self.ingress).unwrap();
-        memory(queue).arrive(bursts(pool, self.packets).into());
+        memory(queue).arrive(&mut bursts(pool, self.packets).into());
     }
 
     fn run(&mut self) {

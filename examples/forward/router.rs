@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Cache};
 use ixmap::dataplane::mem::{Arena, Pool};
-use ixmap::dataplane::port::{PortQueue, memory};
+use ixmap::dataplane::port::{Burst, PortQueue, memory};
 use ixmap::dataplane::worker::{Worker, Worlds};
 use ixmap::shared::fib::World;
 use ixmap::shared::port::PortId;
@@ -85,7 +85,9 @@ impl Router {
     ) -> Result<(), String> {
         self.fill(packets);
         while self.worker.turn(&mut self.distinct) {}
-        let mut sent = self.sent().into_iter().flatten();
+        let mut sent = memory::Ring::new();
+        self.sent(&mut sent);
+        let mut sent = sent.into_iter().flatten();
         for (destination, packet) in packets {
             let Some(wanted) = naive.forward(*destination, packet) else {
                 continue;
@@ -108,6 +110,7 @@ impl Router {
     /// Nanoseconds a packet: the median over passes.
     pub(crate) fn measure<A>(&mut self, packets: &[(A, Packet)], time: Duration) -> f64 {
         let mut passes = Vec::new();
+        let mut sent = memory::Ring::new();
         let end = Instant::now() + time;
         while Instant::now() < end {
             self.fill(packets);
@@ -115,16 +118,16 @@ impl Router {
                 let start = Instant::now();
                 while self.worker.turn(&mut self.circular) {}
                 let elapsed = start.elapsed();
-                let sent = self.sent();
+                self.sent(&mut sent);
                 let count: usize = sent.iter().map(|list| list.len()).sum();
                 passes.push(elapsed.as_secs_f64() * 1e9 / count as f64);
                 if let Some((queue, _)) = self.queue(self.ingress) {
-                    queue.arrive(sent);
+                    queue.arrive(&mut sent);
                 }
             }
             while self.worker.turn(&mut self.circular) {}
-            let sent = self.sent();
-            self.give(sent);
+            self.sent(&mut sent);
+            self.give(sent.drain(..));
         }
         passes.sort_unstable_by(f64::total_cmp);
         passes[passes.len() / 2]
@@ -144,17 +147,16 @@ impl Router {
         }
     }
 
-    fn sent(&mut self) -> memory::Ring {
-        let queue = self.queue(self.egress);
-        queue.map(|(queue, _)| queue.sent()).unwrap_or_default()
+    /// Takes what was sent into an empty ring.
+    fn sent(&mut self, into: &mut memory::Ring) {
+        if let Some((queue, _)) = self.queue(self.egress) {
+            queue.sent(into);
+        }
     }
 
-    fn give(&mut self, frames: memory::Ring) {
+    fn give(&mut self, frames: impl Iterator<Item = Burst>) {
         if let Some((_, pool)) = self.queue(self.ingress) {
-            frames
-                .into_iter()
-                .flatten()
-                .for_each(|frame| pool.give(frame));
+            frames.flatten().for_each(|frame| pool.give(frame));
         }
     }
 

@@ -64,15 +64,19 @@ impl Queue {
         }
     }
 
-    /// Lets frames arrive, after those that wait.
-    pub fn arrive(&mut self, mut frames: Ring) {
-        self.incoming.append(&mut frames);
+    /// Lets frames arrive, after those that wait; their ring is empty then.
+    pub fn arrive(&mut self, frames: &mut Ring) {
+        if self.incoming.is_empty() {
+            std::mem::swap(&mut self.incoming, frames);
+        } else {
+            self.incoming.append(frames);
+        }
     }
 
-    /// Takes all that was transmitted.
-    pub fn sent(&mut self) -> Ring {
-        self.waiting = 0;
-        std::mem::take(&mut self.outgoing)
+    /// Takes all that was transmitted into an empty ring, whose memory is used from here on.
+    pub fn sent(&mut self, into: &mut Ring) {
+        self.waiting = into.iter().map(|list| list.len()).sum();
+        std::mem::swap(&mut self.outgoing, into);
     }
 
     /// Lets a frame arrive.
