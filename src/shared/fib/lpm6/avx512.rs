@@ -174,7 +174,8 @@ unsafe fn search<const V: usize, const N: usize, const WIDE: bool>(
         store(&mut line, v, _mm512_mask_mov_epi32(start, split, within));
     }
     let mut leaf = key;
-    // SAFETY: a split block has one line more than its bounds say; all others have one.
+    // SAFETY: a split block has one line more than its bounds say, all others have one; and the path has
+    // all of the instructions.
     unsafe { leaves::<N, WIDE>(base, &line, &key, &mut leaf) };
     let mut further = false;
     for v in 0..V {
