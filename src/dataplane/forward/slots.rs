@@ -13,8 +13,20 @@ pub(super) fn slots(mut mask: Mask) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Those of a mask's slots that pass a test which takes sixteen at a time, by the first of them. Where
-/// none of them is in the mask they are not tested.
+/// Acts on those of sixteen slots, from `first` on, that are in a mask. As a rule all are, which takes
+/// fewer instructions a slot.
+#[inline(always)]
+pub(super) fn for_each_of_sixteen(mask: Mask, first: usize, act: impl FnMut(usize)) {
+    let those = mask >> first & Mask::from(u16::MAX);
+    if those == Mask::from(u16::MAX) {
+        (first..first + LANES).for_each(act);
+    } else {
+        slots(those << first).for_each(act);
+    }
+}
+
+/// The slots of a mask that pass a test. It is given the first of sixteen and answers for all of them; not
+/// for those of which none is in the mask.
 #[inline(always)]
 pub(super) fn by_sixteen(mask: Mask, mut test: impl FnMut(usize) -> u16) -> Mask {
     let mut passing = 0;

@@ -36,8 +36,9 @@ pub const HEADROOM: usize = 256;
 
 /// Headers at the same place of every frame would all fall into the same few sets of the cache: behind
 /// the headroom, packets begin at one of so many cache lines, by frame. Where it is known how long they
-/// are, at one of as many as there is room for. So many that no packet begins behind 1 KiB: a device
-/// then has 3 KiB of a frame of 4.
+/// are, at one of as many as there is room for. An odd number: an even one would have factors in common
+/// with a frame's 32 lines, and packets meet fewer of a cache's sets. So many that no packet begins
+/// behind 1 KiB: a device then has 3 KiB of a frame of 4.
 pub const COLOURS: usize = 13;
 /// Bytes of a cache line.
 pub const LINE: usize = 64;

@@ -15,7 +15,7 @@ pub const HEAD: usize = 64;
 pub type Head = [u8; HEAD];
 
 /// Up to `N` packets, at least one, for reading and rewriting; `N` is a power of two. Aligned, as it is
-/// written by vectors: one that straddles two pages would cost as much as ten packets' rewriting.
+/// written by vectors: a store that straddles two pages costs as much as ten packets' rewriting.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Packets<'a, const N: usize> {
@@ -136,7 +136,8 @@ impl<const N: usize> Packets<'_, N> {
         unsafe { &mut *self.start(slot).cast() }
     }
 
-    /// Rewrites the heads of `M` slots from `first` on, which is a multiple of `M`, one after the other.
+    /// Rewrites the heads of `M` slots from `first` on, which is a multiple of `M`, one after the other. All
+    /// of them have packets: one beyond the last would rewrite some other's head.
     #[inline(always)]
     pub fn each_head_mut<const M: usize>(
         &mut self,
@@ -144,6 +145,7 @@ impl<const N: usize> Packets<'_, N> {
         mut rewrite: impl FnMut(usize, &mut Head),
     ) {
         const { assert!(N.is_multiple_of(M)) };
+        debug_assert!(first + M <= self.count());
         let (chunks, _) = self.heads.as_chunks::<M>();
         for (lane, &start) in chunks[first % N / M].iter().enumerate() {
             // SAFETY: as in `head_mut`, one at a time.
@@ -238,6 +240,9 @@ mod tests {
         assert_eq!(numbers, [1, 4, 6, 2, 0, 3, 5]);
         let heads: Vec<u8> = (0..7).map(|slot| packets.head(slot)[0]).collect();
         assert_eq!(heads, numbers);
+        packets.each_head_mut::<2>(4, |lane, head| head[0] = 90 + u8::try_from(lane).unwrap());
+        let heads: Vec<u8> = (0..7).map(|slot| packets.bytes(slot)[0]).collect();
+        assert_eq!(heads, [1, 4, 6, 2, 90, 91, 5]);
         frames.into_iter().for_each(|frame| pool.give(frame));
     }
 

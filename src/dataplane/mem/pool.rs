@@ -256,7 +256,6 @@ impl Pool {
         };
         let spare = self.capacity() - packet.len().max(HEAD);
         let (index, _) = self.place(frame);
-        // An odd number, so that all lines meet all places of frames in the cache.
         let colours = (spare / LINE) | 1;
         *frame = self.token(index, coloured(index, colours), len);
         self.bytes_mut(frame).copy_from_slice(packet);

@@ -66,17 +66,13 @@ impl Queue {
 
     /// Lets frames arrive, after those that wait; their ring is empty then.
     pub fn arrive(&mut self, frames: &mut Ring) {
-        if self.incoming.is_empty() {
-            std::mem::swap(&mut self.incoming, frames);
-        } else {
-            self.incoming.append(frames);
-        }
+        hand_over(frames, &mut self.incoming);
     }
 
-    /// Takes all that was transmitted into an empty ring, whose memory is used from here on.
+    /// Takes all that was transmitted, behind what the ring has.
     pub fn sent(&mut self, into: &mut Ring) {
-        self.waiting = into.iter().map(|list| list.len()).sum();
-        std::mem::swap(&mut self.outgoing, into);
+        self.waiting = 0;
+        hand_over(&mut self.outgoing, into);
     }
 
     /// Lets a frame arrive.
@@ -137,6 +133,16 @@ impl Queue {
 
     pub(super) fn tend(&mut self, _pool: &mut Pool) -> bool {
         false
+    }
+}
+
+/// Moves all lists behind those of another ring. Into an empty one they take their memory along, and leave
+/// its memory for what comes next.
+fn hand_over(from: &mut Ring, to: &mut Ring) {
+    if to.is_empty() {
+        std::mem::swap(from, to);
+    } else {
+        to.append(from);
     }
 }
 

@@ -1,4 +1,5 @@
-//! Sixteen headers at a time: the words of sixteen packets, transposed.
+//! Sixteen headers at a time: the words of sixteen packets, transposed; to whom they were sent, and IPv6
+//! destinations.
 
 #![allow(unsafe_code, reason = "vector loads and stores take pointers")]
 
@@ -27,7 +28,7 @@ pub(super) fn read(
     for first in (0..packets.count()).step_by(LANES) {
         let group = packets.heads(first);
         for head in group {
-            differ = or_of_differences(differ, own, front(head));
+            differ = or_of_differences(differ, own, bytes(head, 0));
         }
         gather(heads, group, first);
         heads.check(first);
@@ -89,12 +90,48 @@ fn gather(heads: &mut Heads, packets: [&Head; LANES], first: usize) {
     }
 }
 
-/// A packet's first bytes.
+/// Reads the IPv6 destinations of sixteen packets, from `first` on; which of them are plain.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn read_ipv6_destinations(
+    heads: &mut Heads,
+    packets: &Packets<'_, BURST>,
+    first: usize,
+) -> u16 {
+    let group: [&Head; LANES] = packets.heads(first);
+    let backwards = _mm_setr_epi8(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    let backwards = _mm512_broadcast_i32x4(backwards);
+    let numbers = &mut heads.ipv6_destination[first..first + LANES];
+    let mut fours = [_mm512_setzero_si512(); 4];
+    for (at, four) in fours.iter_mut().enumerate() {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|lane| bytes(group[4 * at + lane], IPV6_DESTINATION));
+        let low = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(a), b);
+        let high = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(c), d);
+        *four = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
+        let number = _mm512_shuffle_epi8(*four, backwards);
+        // SAFETY: four numbers of sixteen bytes.
+        unsafe { _mm512_storeu_si512(numbers[4 * at..][..4].as_mut_ptr().cast(), number) };
+    }
+    let [a, b, c, d] = fours;
+    let firsts = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 0, 0, 0, 0, 0, 0, 0);
+    let low = _mm512_castsi512_si256(_mm512_permutex2var_epi32(a, firsts, b));
+    let high = _mm512_castsi512_si256(_mm512_permutex2var_epi32(c, firsts, d));
+    let word = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
+    let mut global = u16::MAX;
+    for (bits, value) in NOT_GLOBAL {
+        let bits = _mm512_and_si512(word, _mm512_set1_epi32(bits.cast_signed()));
+        global &= _mm512_cmpneq_epi32_mask(bits, _mm512_set1_epi32(value.cast_signed()));
+    }
+    global
+}
+
+/// Sixteen bytes of a packet.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn front(head: &Head) -> __m128i {
-    // SAFETY: a head has more than sixteen bytes.
-    unsafe { _mm_loadu_si128(head.as_ptr().cast()) }
+fn bytes(head: &Head, at: usize) -> __m128i {
+    let bytes: &[u8] = &head[at..at + 16];
+    // SAFETY: sixteen bytes.
+    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
 }
 
 /// The bytes of a packet that words are taken from.
@@ -121,45 +158,4 @@ pub(in crate::dataplane::forward) fn store(lanes: &mut [u32; BURST], first: usiz
     let lanes: &mut [u32] = &mut lanes[first..first + LANES];
     // SAFETY: sixteen words.
     unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), value) };
-}
-
-/// Reads the IPv6 destinations of sixteen packets, from `first` on; which of them are plain.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-pub(super) fn read_ipv6_destinations(
-    heads: &mut Heads,
-    packets: &Packets<'_, BURST>,
-    first: usize,
-) -> u16 {
-    let group: [&Head; LANES] = packets.heads(first);
-    let backwards = _mm_setr_epi8(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    let backwards = _mm512_broadcast_i32x4(backwards);
-    let numbers = &mut heads.ipv6_destination[first..first + LANES];
-    let mut fours = [_mm512_setzero_si512(); 4];
-    for (at, four) in fours.iter_mut().enumerate() {
-        let [a, b, c, d] = [0, 1, 2, 3].map(|lane| ipv6_destination(group[4 * at + lane]));
-        let low = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(a), b);
-        let high = _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(c), d);
-        *four = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
-        let number = _mm512_shuffle_epi8(*four, backwards);
-        // SAFETY: four numbers of sixteen bytes.
-        unsafe { _mm512_storeu_si512(numbers[4 * at..][..4].as_mut_ptr().cast(), number) };
-    }
-    let [a, b, c, d] = fours;
-    let firsts = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 0, 0, 0, 0, 0, 0, 0);
-    let low = _mm512_castsi512_si256(_mm512_permutex2var_epi32(a, firsts, b));
-    let high = _mm512_castsi512_si256(_mm512_permutex2var_epi32(c, firsts, d));
-    let word = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
-    NOT_GLOBAL.iter().fold(u16::MAX, |global, (bits, value)| {
-        let bits = _mm512_and_si512(word, _mm512_set1_epi32(bits.cast_signed()));
-        global & _mm512_cmpneq_epi32_mask(bits, _mm512_set1_epi32(value.cast_signed()))
-    })
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn ipv6_destination(head: &Head) -> __m128i {
-    let bytes: &[u8] = &head[IPV6_DESTINATION..IPV6_DESTINATION + 16];
-    // SAFETY: sixteen bytes.
-    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
 }

@@ -259,13 +259,6 @@ impl Heads {
     }
 }
 
-/// Those of sixteen frames, from `first` on, which is a multiple of sixteen.
-#[inline(always)]
-pub(super) fn sixteen(lanes: &Lanes, first: usize) -> &[u32; LANES] {
-    let (chunks, _) = lanes.as_chunks();
-    &chunks[first % BURST / LANES]
-}
-
 /// Whether these are the first frames, all of them.
 #[inline(always)]
 fn are_first(mask: Mask) -> bool {

@@ -1,5 +1,5 @@
 //! Sixteen packets by gathers: three for each sixteen, and a fourth where some have several next hops,
-//! where plain code would take as many branches a packet as loads.
+//! where plain code would take as many branches a packet as loads. Then each rewritten by two stores.
 
 #![allow(unsafe_code, reason = "gathers take pointers")]
 
@@ -7,7 +7,7 @@ use std::arch::x86_64::*;
 use std::mem::{offset_of, size_of};
 
 use super::{Changes, LANES, Lanes, Legs, NextHops};
-use crate::dataplane::forward::heads::{Mask, load, sixteen, store};
+use crate::dataplane::forward::heads::{Mask, load, store};
 use crate::dataplane::forward::slots::by_sixteen;
 use crate::dataplane::mem::{HEAD, Packets};
 use crate::dataplane::port::BURST;
@@ -27,7 +27,7 @@ pub(super) fn follow<F: Vectored<Output = [u32; LANES]>>(
     flows: impl Fn(usize) -> F,
 ) -> Mask {
     by_sixteen(mask, |first| {
-        follow_sixteen(to_legs, to, those, first, || flows(first).run())
+        follow_sixteen(to_legs, to, those, first, flows(first))
     })
 }
 
@@ -39,7 +39,7 @@ fn follow_sixteen(
     to: NextHops<'_>,
     (groups, len): (&[GroupId; BURST], &Lanes),
     first: usize,
-    flows: impl Fn() -> [u32; LANES],
+    flows: impl Vectored<Output = [u32; LANES]>,
 ) -> u16 {
     let (group, len) = (load(groups, first), load(len, first));
     let zero = _mm512_setzero_si512();
@@ -50,11 +50,12 @@ fn follow_sixteen(
     const { assert!(offset_of!(Way, first) == 0 && offset_of!(Way, mtu_and_buckets) == 4) };
     // SAFETY: only the lanes are read whose index is below the table's length.
     let [low, high] = unsafe {
-        let half = |group, known| _mm512_mask_i32gather_epi64::<8>(zero, known, group, ways.cast());
-        let [first, second] = known.to_le_bytes();
+        let eight =
+            |groups, these| _mm512_mask_i32gather_epi64::<8>(zero, these, groups, ways.cast());
+        let [low_known, high_known] = known.to_le_bytes();
         [
-            half(_mm512_castsi512_si256(group), first),
-            half(_mm512_extracti64x4_epi64::<1>(group), second),
+            eight(_mm512_castsi512_si256(group), low_known),
+            eight(_mm512_extracti64x4_epi64::<1>(group), high_known),
         ]
     };
     let leg = _mm512_permutex2var_epi32(low, every_other(0), high);
@@ -64,7 +65,7 @@ fn follow_sixteen(
     let several = _mm512_cmpgt_epu32_mask(buckets, _mm512_set1_epi32(1));
     let (leg, known) = match several {
         0 => (leg, known),
-        _ => pick(to, (leg, buckets), (several, known), &flows()),
+        _ => pick(to, (leg, buckets), (several, known), &flows.run()),
     };
     let known = _mm512_mask_cmplt_epu32_mask(known, leg, length(to.exits));
     let halves = _mm512_slli_epi32::<1>(leg);
@@ -148,6 +149,13 @@ fn pick(
 #[target_feature(enable = "avx512f")]
 fn low_half(words: __m512i) -> __m512i {
     _mm512_and_si512(words, _mm512_set1_epi32(0xffff))
+}
+
+/// Those of sixteen packets, from `first` on, which is a multiple of sixteen.
+#[inline]
+fn sixteen(lanes: &Lanes, first: usize) -> &[u32; LANES] {
+    let (chunks, _) = lanes.as_chunks();
+    &chunks[first % BURST / LANES]
 }
 
 /// The numbers of every other word of two vectors, from one on.

@@ -1,4 +1,4 @@
-//! By which next hops packets leave: sixteen packets at a time.
+//! By which next hops packets leave, and what they leave as: sixteen packets at a time.
 
 #![allow(
     unsafe_code,
@@ -11,7 +11,7 @@ mod avx512;
 mod tests;
 
 use super::heads::{LANES, Lanes, Mask};
-use super::slots::{by_sixteen, slots};
+use super::slots::{by_sixteen, for_each_of_sixteen};
 use crate::dataplane::mem::{Ahead, Packets};
 use crate::dataplane::port::BURST;
 use crate::shared::fib::{
@@ -166,7 +166,9 @@ impl Legs {
                 _ => false,
             };
             if !done {
-                slots(those << first).for_each(|slot| self.rewrite_one(to, packets, slot, changes));
+                for_each_of_sixteen(mask, first, |slot| {
+                    self.rewrite_one(to, packets, slot, changes);
+                });
             }
             ahead.fetch();
         }

@@ -51,6 +51,25 @@ proptest! {
         }
     }
 
+    /// Then nearly all of them take the short way, sixteen at a time.
+    #[test]
+    fn packets_of_a_burst_that_all_go_on_leave_as_the_reference_says(
+        hash in hash_fields(), frames in vec(frames(), 8 * BURST),
+        count in prop_oneof![2 => Just(BURST), 1 => 1..BURST],
+    ) {
+        let router = router();
+        let goes = |frame: &Vec<u8>| matches!(router.judge(frame)[..], [Outcome::Forward(..), ..]);
+        // Some tenth of them does; as many again as it takes.
+        let going: Vec<_> = frames.into_iter().filter(goes).collect();
+        prop_assert!(going.len() > 8, "only {} frames go on", going.len());
+        let burst: Vec<_> = going.into_iter().cycle().take(count).collect();
+        let outcomes = Bench::new().run(&router.world(hash), &burst);
+        for (frame, outcome) in burst.iter().zip(outcomes) {
+            let right = router.judge(frame);
+            prop_assert!(right.contains(&outcome), "{:02x?} became {:02x?}", frame, outcome);
+        }
+    }
+
     #[test]
     fn a_frame_fares_the_same_alone_and_in_a_burst(
         hash in hash_fields(), burst in vec(frames(), 1..=BURST),

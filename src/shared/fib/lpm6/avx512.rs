@@ -50,7 +50,7 @@ struct Walk<const V: usize> {
 }
 
 /// Up to `N` addresses in `V` vectors, at least one.
-#[target_feature(enable = "avx512f,avx512vpopcntdq")]
+#[target_feature(enable = "avx512f,avx512vpopcntdq,popcnt")]
 fn burst<const V: usize, const N: usize, const WIDE: bool>(
     root: &Root,
     addresses: &[u128],
@@ -149,7 +149,7 @@ unsafe fn pass_tables<const V: usize>(base: *const u32, walk: &mut Walk<V>) -> b
 ///
 /// The entries are leaf codes, or refer to blocks of the arena that starts at `base`.
 #[inline]
-#[target_feature(enable = "avx512f,avx512vpopcntdq")]
+#[target_feature(enable = "avx512f,avx512vpopcntdq,popcnt")]
 unsafe fn search<const V: usize, const N: usize, const WIDE: bool>(
     base: *const u32,
     walk: &mut Walk<V>,
@@ -174,8 +174,7 @@ unsafe fn search<const V: usize, const N: usize, const WIDE: bool>(
         store(&mut line, v, _mm512_mask_mov_epi32(start, split, within));
     }
     let mut leaf = key;
-    // SAFETY: a split block has one line more than its bounds say, all others have one; and the path has
-    // all of the instructions.
+    // SAFETY: a split block has one line more than its bounds say; all others have one.
     unsafe { leaves::<N, WIDE>(base, &line, &key, &mut leaf) };
     let mut further = false;
     for v in 0..V {
