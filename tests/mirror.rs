@@ -132,21 +132,26 @@ impl Lab {
         for command in commands {
             let resyncs = self.keeper.counters().resyncs;
             ip(command);
-            let began = Instant::now();
-            loop {
-                self.rests().await;
-                let difference = difference(self.keeper.mirror(), &dump().unwrap());
-                // On a busy machine the thread that reads the events may come late.
-                if difference.is_none() || began.elapsed() > PATIENCE / 10 {
-                    assert_eq!(difference, None, "after ip {command}");
-                    break;
-                }
-            }
+            self.catches_up(command).await;
             assert_eq!(
                 self.keeper.counters().resyncs,
                 resyncs,
                 "ip {command} needed a dump"
             );
+        }
+    }
+
+    /// Reads events until the mirror is as the kernel is after a change.
+    async fn catches_up(&mut self, change: &str) {
+        let began = Instant::now();
+        loop {
+            self.rests().await;
+            let difference = difference(self.keeper.mirror(), &dump().unwrap());
+            // On a busy machine the thread that reads the events may come late.
+            if difference.is_none() || began.elapsed() > PATIENCE / 10 {
+                assert_eq!(difference, None, "after {change}");
+                break;
+            }
         }
     }
 

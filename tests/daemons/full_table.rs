@@ -204,7 +204,7 @@ fn is_followed<D>(protocol: &str, start: impl FnOnce(&Node) -> Result<D>) -> Res
         Ok(Family::BOTH.map(|family| routes(&r1, family).unwrap()) == own)
     })?;
     assert!(lag < STALE, "{lag:?}");
-    assert!(in_sync(&r1)?);
+    until("and is in sync", || in_sync(&r1))?;
     say_lag(&r1, &full)?;
     for table in &tables {
         check_samples(&r1, table, false)?;

@@ -5,7 +5,9 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
-use ixmap_lab::{Daemon, Error, Family, Metrics, Namespace, Result, unique_name, wait_until};
+use ixmap_lab::{
+    Daemon, Error, Family, Metrics, Namespace, Result, answered, deadline, unique_name, wait_until,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -215,13 +217,12 @@ impl Node {
 
     /// Answers to `count` echo requests, a tenth of a second apart.
     pub(crate) fn ping(&self, to: IpAddr, count: u32) -> Result<u32> {
-        let (to, count) = (to.to_string(), count.to_string());
+        let (to, number, deadline) = (to.to_string(), count.to_string(), deadline(count));
         let words = [
-            "ping", "-n", "-q", "-i", "0.1", "-W", "1", "-c", &count, &to,
+            "ping", "-n", "-i", "0.1", "-W", "1", "-w", &deadline, "-c", &number, &to,
         ];
         let output = self.namespace.output(&words)?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        ixmap_lab::Ping::parse(text).map(|ping| ping.received)
+        Ok(answered(&String::from_utf8_lossy(&output.stdout), count))
     }
 
     /// Waits until three echo requests in a row are answered.

@@ -117,8 +117,7 @@ fn the_command_that_the_log_names_removes_the_rule() {
         assert_eq!(odd[0].to_string(), "1000: from all l3mdev");
         let cure = odd[0].cure();
         ip(cure.strip_prefix("ip ").unwrap());
-        lab.rests().await;
-        assert!(lab.keeper.mirror().rules().are_default(false));
+        until(lab, |lab| lab.keeper.mirror().rules().are_default(false)).await;
     });
 }
 
@@ -134,9 +133,7 @@ fn settings_are_followed_by_interface_and_for_all() {
             ("ipv4/conf/all/rp_filter", 1),
         ] {
             set(setting, value);
-            lab.rests().await;
-            let difference = difference(lab.keeper.mirror(), &dump().unwrap());
-            assert_eq!(difference, None, "after {setting}");
+            lab.catches_up(setting).await;
         }
         let follows_default = |lab: &Lab| {
             let index = i32::try_from(if_nametoindex("p2").unwrap()).unwrap();
@@ -286,8 +283,8 @@ fn an_end_that_comes_sooner_than_was_told_is_found() {
         assert!(add("add 2001:db8:f::/48 expires 300"));
         lab.settled().await;
         // Refused, since it is there; yet its end is the new one.
-        assert!(!add("append 2001:db8:f::/48 expires 3"));
         let began = Instant::now();
+        assert!(!add("append 2001:db8:f::/48 expires 3"));
         until(lab, |lab| route(lab, prefix).is_none()).await;
         assert!(began.elapsed() > Duration::from_millis(2800));
         let show = Command::new("ip").args(["-6", "route", "show"]).output();

@@ -28,7 +28,9 @@ fn assert_told(lab: &Lab, part: &str, limit: &str) -> Result<()> {
     assert!(text.contains(&format!("warning: {warning}\n")), "{text}");
     let log = lab.daemon()?.log();
     assert_eq!(log.matches(limit).count(), 1, "{log}");
-    assert_eq!(lab.ctl(&["status"])?["mirror"]["in_sync"], true);
+    wait_until("the mirror is in sync", || {
+        Ok(lab.ctl(&["status"])?["mirror"]["in_sync"] == true)
+    })?;
     for family in Family::BOTH {
         lab.wait_fast_path(family)?;
     }
@@ -90,11 +92,11 @@ fn more_legs_than_a_group_has_are_the_kernels_and_the_limit_is_named() -> Result
 
 #[test]
 fn more_gateways_than_the_kernel_is_to_manage_are_counted_and_the_limit_is_named() -> Result<()> {
+    // The kernel makes room for all of them, until the lab is gone.
+    let limits = Limits::keep(Family::Ipv6)?;
     let Some(lab) = ixmapd_lab(Ports::Two)? else {
         return Ok(());
     };
-    // The kernel makes room for all of them.
-    let limits = Limits::keep(Family::Ipv6)?;
     limits.set(8192)?;
     let routes = |verb: &str| -> Vec<String> {
         let line = |n| format!("route {verb} 3001:{n:x}::/32 via fe80::1:{n:x} dev p1");

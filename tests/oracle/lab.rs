@@ -22,7 +22,7 @@ use crate::random::Random;
 /// Silence on the event socket that ends a group.
 const QUIET: Duration = Duration::from_millis(10);
 /// What still differs after this long stays so. The kernel may tell of a carrier a second late.
-const PATIENCE: Duration = Duration::from_millis(2500);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a line begins with whose family is IPv6, whatever its words say.
 const IPV6: &str = "-6 ";
@@ -197,7 +197,7 @@ impl Lab {
     /// Follows the kernel until it rests and the mirror claims to be in sync.
     async fn settle(&mut self, quiet: Duration) {
         let began = Instant::now();
-        while began.elapsed() < 4 * PATIENCE {
+        while began.elapsed() < 2 * PATIENCE {
             match tokio::time::timeout(quiet, self.keeper.next()).await {
                 Ok(update) => {
                     let update = update.unwrap();

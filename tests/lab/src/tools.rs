@@ -1,5 +1,6 @@
 //! ping and iperf3, run and understood.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde_json::Value;
@@ -49,12 +50,20 @@ pub struct Iperf {
 const SEGMENT_BYTES: f64 = 1448.0;
 
 impl Host {
-    /// `count` echo requests, a tenth of a second apart; the last waits two seconds for its answer.
+    /// `count` echo requests, a tenth of a second apart; a single one waits two seconds for its answer,
+    /// several three for the last ones.
     pub fn ping(&self, to: IpAddr, count: u32) -> Result<Ping> {
-        self.ping_with(to, count, &[])
+        if count == 1 {
+            return self.ping_with(to, 1, &[]);
+        }
+        let deadline = deadline(count);
+        let mut ping = self.ping_with(to, count, &["-w", &deadline])?;
+        ping.received = answered(&ping.output, count);
+        Ok(ping)
     }
 
-    /// The same with more of ping's own switches.
+    /// The same with more of ping's own switches. Without `-w` it ends a tenth of a second after the last
+    /// request if any was answered before.
     pub fn ping_with(&self, to: IpAddr, count: u32, switches: &[&str]) -> Result<Ping> {
         let (to, count) = (to.to_string(), count.to_string());
         let mut words = vec!["ping", "-n", "-i", "0.1", "-W", "2", "-c", &count];
@@ -77,6 +86,22 @@ impl Host {
         let json = self.run(&words)?;
         Iperf::parse(&json)
     }
+}
+
+/// The seconds that ping is given for `count` requests, so that it waits for the last answers on a machine
+/// that has other things to do as well.
+pub fn deadline(count: u32) -> String {
+    (count.div_ceil(10) + 3).to_string()
+}
+
+/// How many of the first `count` requests were answered: while ping waits for them it sends more.
+pub fn answered(output: &str, count: u32) -> u32 {
+    let number = |line: &str| -> Option<u32> {
+        let (_, rest) = line.split_once(" bytes from ")?.1.split_once("icmp_seq=")?;
+        rest.split(' ').next()?.parse().ok()
+    };
+    let numbers: BTreeSet<u32> = output.lines().filter_map(number).collect();
+    numbers.range(1..=count).map(|_| 1).sum()
 }
 
 impl Iperf {
@@ -107,6 +132,16 @@ impl Iperf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_to_the_first_requests_are_counted_once() {
+        let line = |n| format!("64 bytes from 10.0.2.2: icmp_seq={n} ttl=63 time=0.1 ms\n");
+        let error = "From 10.0.1.1 icmp_seq=3 Destination Host Unreachable\n";
+        let output = [line(1), line(2), line(2), error.to_owned(), line(5)].concat();
+        assert_eq!([4, 5].map(|count| answered(&output, count)), [2, 3]);
+        let large = "8008 bytes from fd00::2: icmp_seq=1 ttl=63\n";
+        assert_eq!(answered(large, 2), 1);
+    }
 
     #[test]
     fn ping_statistics_are_read() {
