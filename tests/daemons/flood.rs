@@ -139,8 +139,9 @@ fn ospf_bgp_and_bfd_survive_floods_of_punts_at_line_rate() -> Result<()> {
 
 /// What either side has counted.
 struct Counts {
-    /// IP packets that n1's own programs sent: those of BIRD's.
-    sent: f64,
+    /// IP packets that n1's own programs sent, those of BIRD's: just before r1's metrics were read, and
+    /// just after. It goes on sending meanwhile.
+    sent: [f64; 2],
     /// Those that found no room in the cable, before any program of r1's; the flood's own left out.
     cable_full: f64,
     /// Packets that found the receive buffer of a socket of r1's full: FRR's.
@@ -150,25 +151,31 @@ struct Counts {
 
 impl Counts {
     fn take(r1: &Node, n1: &Node) -> Result<Counts> {
-        let [ipv4, ipv6] = ["snmp", "snmp6"].map(|file| statistics(n1, file));
-        let (ipv4, ipv6) = (ipv4?, ipv6?);
         let link = n1.namespace.ip("-s -j link show r1")?;
         let link: serde_json::Value = serde_json::from_str(&link).expect("ip's JSON");
         let dropped = link[0]["stats64"]["tx"]["dropped"].as_f64();
         let of_flood = n1.namespace.run(&["ethtool", "-S", "r1"])?;
+        let before = sent(n1)?;
+        let metrics = Metrics::scrape(&r1.namespace)?;
         Ok(Counts {
-            // But for ICMP: the kernel's.
-            sent: column(&ipv4, "Ip", "OutRequests") - column(&ipv4, "Icmp", "OutMsgs")
-                + row(&ipv6, "Ip6OutRequests")
-                - row(&ipv6, "Icmp6OutMsgs"),
+            sent: [before, sent(n1)?],
             cable_full: dropped.expect("a count") - row(&of_flood, "tx_queue_0_xdp_xmit_errors:"),
             sockets_full: column(&statistics(r1, "snmp")?, "Udp", "RcvbufErrors")
                 + row(&statistics(r1, "snmp6")?, "Udp6RcvbufErrors")
                 + raw_drops(&statistics(r1, "raw")?)
                 + raw_drops(&statistics(r1, "raw6")?),
-            r1: Metrics::scrape(&r1.namespace)?,
+            r1: metrics,
         })
     }
+}
+
+/// IP packets that a node's own programs sent.
+fn sent(node: &Node) -> Result<f64> {
+    let (ipv4, ipv6) = (statistics(node, "snmp")?, statistics(node, "snmp6")?);
+    // But for ICMP: the kernel's.
+    let ipv4 = column(&ipv4, "Ip", "OutRequests") - column(&ipv4, "Icmp", "OutMsgs");
+    let ipv6 = row(&ipv6, "Ip6OutRequests") - row(&ipv6, "Icmp6OutMsgs");
+    Ok(ipv4 + ipv6)
 }
 
 /// What the kernel counts in a node's namespace: a file of /proc/net.
@@ -222,10 +229,9 @@ fn report(kind: &Kind, sent: u64, before: &Counts, after: &Counts) {
     let punted = grown(&|metrics| metrics.punts("n1", kind.punt));
     let limited = grown(&|metrics| metrics.drops("n1", kind.limit));
     let hellos = grown(&|metrics| metrics.punts("n1", "routing"));
-    let (expected, cable) = (
-        after.sent - before.sent,
-        after.cable_full - before.cable_full,
-    );
+    // Those that were sent surely after the first reading of r1's metrics, and before the second.
+    let expected = after.sent[0] - before.sent[1];
+    let cable = after.cable_full - before.cable_full;
     println!(
         "a flood {}: {sent} sent, {received} received, {lost} lost before, {punted} punted, \
          {limited} over the limit, {full} without room;  {hellos} packets of routing protocols \
