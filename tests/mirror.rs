@@ -146,12 +146,14 @@ impl Lab {
         let began = Instant::now();
         loop {
             self.rests().await;
-            let difference = difference(self.keeper.mirror(), &dump().unwrap());
+            let Some(difference) = difference(self.keeper.mirror(), &dump().unwrap()) else {
+                return;
+            };
             // On a busy machine the thread that reads the events may come late.
-            if difference.is_none() || began.elapsed() > PATIENCE / 10 {
-                assert_eq!(difference, None, "after {change}");
-                break;
-            }
+            assert!(
+                began.elapsed() <= PATIENCE / 10,
+                "after {change}: {difference}"
+            );
         }
     }
 

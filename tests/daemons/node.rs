@@ -5,9 +5,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
-use ixmap_lab::{
-    Daemon, Error, Family, Metrics, Namespace, Result, answered, deadline, unique_name, wait_until,
-};
+use ixmap_lab::{Daemon, Error, Family, Metrics, Namespace, Result, unique_name, wait_until};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -217,12 +215,7 @@ impl Node {
 
     /// Answers to `count` echo requests, a tenth of a second apart.
     pub(crate) fn ping(&self, to: IpAddr, count: u32) -> Result<u32> {
-        let (to, number, deadline) = (to.to_string(), count.to_string(), deadline(count));
-        let words = [
-            "ping", "-n", "-i", "0.1", "-W", "1", "-w", &deadline, "-c", &number, &to,
-        ];
-        let output = self.namespace.output(&words)?;
-        Ok(answered(&String::from_utf8_lossy(&output.stdout), count))
+        Ok(self.namespace.ping(to, count)?.received)
     }
 
     /// Waits until three echo requests in a row are answered.

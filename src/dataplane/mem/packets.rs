@@ -106,6 +106,14 @@ impl<const N: usize> Packets<'_, N> {
         self.heads[slot % N]
     }
 
+    /// Those of `M` slots from `first` on, which is a multiple of `M`.
+    #[inline(always)]
+    fn starts<const M: usize>(&self, first: usize) -> &[*mut u8; M] {
+        const { assert!(N.is_multiple_of(M)) };
+        let (chunks, _) = self.heads.as_chunks::<M>();
+        &chunks[first % N / M]
+    }
+
     /// The tokens, in the order of slots.
     #[inline]
     pub fn frames(&self) -> &[Frame] {
@@ -123,10 +131,9 @@ impl<const N: usize> Packets<'_, N> {
     /// The heads of `M` slots from `first` on, which is a multiple of `M`.
     #[inline]
     pub fn heads<const M: usize>(&self, first: usize) -> [&Head; M] {
-        const { assert!(N.is_multiple_of(M)) };
-        let start = first % N / M * M;
+        let starts = self.starts::<M>(first);
         // SAFETY: as in `head`.
-        std::array::from_fn(|slot| unsafe { &*self.heads[start + slot].cast() })
+        std::array::from_fn(|slot| unsafe { &*starts[slot].cast() })
     }
 
     /// As [`Self::head`], for rewriting.
@@ -144,10 +151,8 @@ impl<const N: usize> Packets<'_, N> {
         first: usize,
         mut rewrite: impl FnMut(usize, &mut Head),
     ) {
-        const { assert!(N.is_multiple_of(M)) };
         debug_assert!(first + M <= self.count());
-        let (chunks, _) = self.heads.as_chunks::<M>();
-        for (lane, &start) in chunks[first % N / M].iter().enumerate() {
+        for (lane, &start) in self.starts::<M>(first).iter().enumerate() {
             // SAFETY: as in `head_mut`, one at a time.
             rewrite(lane, unsafe { &mut *start.cast() });
         }

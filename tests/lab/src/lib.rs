@@ -29,6 +29,6 @@ pub use metrics::Metrics;
 pub use names::unique_name;
 pub use namespace::{Background, Namespace};
 pub use tap::{Tap, carries};
-pub use tools::{Iperf, Ping, answered, deadline};
+pub use tools::{Iperf, Ping};
 pub use topology::{Lab, Ports, Router};
 pub use wait::{PATIENCE, wait_until};

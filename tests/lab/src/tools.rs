@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::namespace::Namespace;
 use crate::wait::wait_until;
 
 /// What a run of ping saw.
@@ -49,7 +50,7 @@ pub struct Iperf {
 /// The payload of a full TCP segment with time stamps on a 1500 byte link, about.
 const SEGMENT_BYTES: f64 = 1448.0;
 
-impl Host {
+impl Namespace {
     /// `count` echo requests, a tenth of a second apart; a single one waits two seconds for its answer,
     /// several three for the last ones.
     pub fn ping(&self, to: IpAddr, count: u32) -> Result<Ping> {
@@ -72,7 +73,9 @@ impl Host {
         let output = self.output(&words)?;
         Ping::parse(String::from_utf8_lossy(&output.stdout).into_owned())
     }
+}
 
+impl Host {
     /// iperf3 from this host to `server`, with extra switches (`-R`, `-u` ...) for the client.
     pub fn iperf(&self, server: &Host, to: IpAddr, switches: &[&str]) -> Result<Iperf> {
         let _serving = server.spawn(&["iperf3", "-s", "-1"])?;
@@ -90,12 +93,12 @@ impl Host {
 
 /// The seconds that ping is given for `count` requests, so that it waits for the last answers on a machine
 /// that has other things to do as well.
-pub fn deadline(count: u32) -> String {
+fn deadline(count: u32) -> String {
     (count.div_ceil(10) + 3).to_string()
 }
 
 /// How many of the first `count` requests were answered: while ping waits for them it sends more.
-pub fn answered(output: &str, count: u32) -> u32 {
+fn answered(output: &str, count: u32) -> u32 {
     let number = |line: &str| -> Option<u32> {
         let (_, rest) = line.split_once(" bytes from ")?.1.split_once("icmp_seq=")?;
         rest.split(' ').next()?.parse().ok()
