@@ -116,6 +116,8 @@ impl Queue {
                 self.bad_descriptors += u64::from(received.bad);
             }
         }
+        // Another core wrote them: the headers of a whole burst come over together.
+        pool.ahead(&burst[before..]).fetch_rest();
         for lane in &mut self.lanes {
             let idle = burst.len() == before;
             lane.refill(pool, self.holder, if idle { 1 } else { REFILL });
