@@ -235,8 +235,8 @@ fn ports(criterion: &mut Criterion, internet: &Internet) {
         },
     );
     let (near, far, pool, ..) = &mut both;
-    near.drain(pool);
-    far.drain(pool);
+    near.retire(pool);
+    far.retire(pool);
     measure(
         &mut group,
         "open",

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::mem::Apart;
 use crate::shared::reason::{PuntClass, PuntReason};
 
 /// Slots of the per-next-hop limiter; next hops that hash alike share one.
@@ -62,7 +63,7 @@ impl TokenBucket {
 #[derive(Debug)]
 pub struct PuntLimits {
     classes: [TokenBucket; PuntClass::COUNT],
-    next_hops: Box<[TokenBucket]>,
+    next_hops: Apart<TokenBucket>,
     redirects: TokenBucket,
 }
 
@@ -71,7 +72,7 @@ impl Default for PuntLimits {
         PuntLimits {
             classes: std::array::from_fn(|i| class_bucket(PuntClass::ALL[i])),
             // The kernel queues about a hundred small packets a next hop while it resolves.
-            next_hops: vec![TokenBucket::new(100, 100); NEXT_HOPS].into_boxed_slice(),
+            next_hops: Apart::new(TokenBucket::new(100, 100), NEXT_HOPS),
             // The kernel itself sends few redirects a host; the rest goes the fast way.
             redirects: TokenBucket::new(100, 100),
         }
@@ -107,6 +108,12 @@ impl PuntLimits {
             }
         }
         self.classes[class.index()].take(now)
+    }
+
+    /// What each next hop has left.
+    #[cfg(test)]
+    pub(super) fn next_hops(&self) -> &[TokenBucket] {
+        &self.next_hops
     }
 
     /// So many frames that had been admitted, segments of TCP to the router, were joined with others.

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rtrb::chunks::ReadChunk;
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use super::mem::OwnLines;
+
 /// The longest packet that a ring carries.
 pub const MAX_PACKET: usize = 65_535;
 
@@ -18,14 +20,14 @@ const LENGTH: usize = 2;
 pub struct PacketSender {
     bytes: Producer<u8>,
     capacity: usize,
-    joined: Arc<AtomicU32>,
+    joined: Arc<OwnLines<AtomicU32>>,
 }
 
 /// The reading end.
 #[derive(Debug)]
 pub struct PacketReceiver {
     bytes: Consumer<u8>,
-    joined: Arc<AtomicU32>,
+    joined: Arc<OwnLines<AtomicU32>>,
 }
 
 /// A packet that is still in its ring.
@@ -39,7 +41,7 @@ pub struct Packet<'a> {
 /// A ring of `capacity` bytes.
 pub fn packet_ring(capacity: usize) -> (PacketSender, PacketReceiver) {
     let (producer, consumer) = RingBuffer::new(capacity);
-    let joined = Arc::new(AtomicU32::new(0));
+    let joined = Arc::<OwnLines<AtomicU32>>::default();
     let sender = PacketSender {
         bytes: producer,
         capacity,
@@ -73,6 +75,13 @@ impl PacketSender {
     /// True when more than three quarters are taken: what is left is for those who matter most.
     pub fn is_crowded(&self) -> bool {
         self.bytes.slots() < self.capacity / 4
+    }
+
+    /// Where both ends count.
+    #[cfg(test)]
+    pub(super) fn joined(&self) -> std::ops::Range<usize> {
+        let start = std::ptr::from_ref(&*self.joined).addr();
+        start..start + size_of_val(&*self.joined)
     }
 
     /// How many packets the reader has joined with others since this was last asked.

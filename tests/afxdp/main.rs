@@ -130,7 +130,13 @@ fn attach(device: &mut Device, pool: &Pool, slot: usize) -> PortQueue {
 }
 
 fn close(mut port: PortQueue, pool: &mut Pool) {
-    port.drain(pool);
+    port.retire(pool);
+    for _ in 0..1000 {
+        if !port.tend(pool) {
+            break;
+        }
+        std::thread::yield_now();
+    }
     let PortQueue::Afxdp(queue) = port else {
         panic!("not an AF_XDP queue")
     };

@@ -191,6 +191,8 @@ impl Pipeline {
             forwarded.ipv4 += more.ipv4;
             forwarded.ipv6 += more.ipv6;
         }
+        // What a burst that is not full, or took another way, has left over.
+        ahead.fetch_rest();
         forwarded
     }
 

@@ -1,18 +1,41 @@
-//! Lists on cache lines of their own.
+//! Things and lists on cache lines of their own.
 
 use std::ops::{Deref, DerefMut};
 
 /// Bytes that one core fetches at once: a line and its neighbour.
 const PAIR: usize = 128;
 
+/// A thing that has its cache lines to itself: on another core's heap, too.
+#[derive(Default, Debug)]
+#[repr(align(128))]
+pub struct OwnLines<T>(pub T);
+
+const _: () = assert!(align_of::<OwnLines<u8>>() == PAIR);
+
+impl<T> Deref for OwnLines<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for OwnLines<T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
 /// A list that shares no cache line with what lies beside it on the heap, which may be another core's.
 #[derive(Debug)]
 pub struct Apart<T>(Box<[T]>);
 
-impl<T: Copy + Default> Apart<T> {
-    /// So many defaults.
-    pub fn new(len: usize) -> Apart<T> {
-        Apart(vec![T::default(); len + 2 * Apart::<T>::MARGIN].into_boxed_slice())
+impl<T: Copy> Apart<T> {
+    /// So many times the same.
+    pub fn new(value: T, len: usize) -> Apart<T> {
+        Apart(vec![value; len + 2 * Apart::<T>::MARGIN].into_boxed_slice())
     }
 }
 
@@ -45,7 +68,7 @@ mod tests {
     #[test]
     fn the_lines_of_a_list_are_within_its_memory() {
         for len in [1, 7, 16, 512] {
-            let list = Apart::<u32>::new(len);
+            let list = Apart::new(0u32, len);
             assert_eq!(*list, vec![0; len]);
             let (inner, outer) = (list.as_ptr_range(), list.0.as_ptr_range());
             let first = inner.start.addr() / PAIR * PAIR;

@@ -29,7 +29,7 @@ impl Loan {
     pub fn new(arena: Arc<Arena>, places: u32) -> Loan {
         assert!(places.is_power_of_two(), "a ring of {places} places");
         Loan {
-            tokens: Apart::new(places as usize),
+            tokens: Apart::new(0, places as usize),
             head: 0,
             tail: 0,
             base: arena.base().addr() as u64,

@@ -19,7 +19,7 @@ mod pool;
 mod region;
 mod shortfall;
 
-pub use apart::Apart;
+pub use apart::{Apart, OwnLines};
 pub use arena::Arena;
 pub use dma::DmaMap;
 pub use list::move_frames;

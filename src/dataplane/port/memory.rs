@@ -126,7 +126,7 @@ impl Queue {
     }
 
     /// Frames that nobody fetched: a port in RAM has no rings that could be reclaimed.
-    pub(super) fn drain(&mut self, pool: &mut Pool) {
+    pub(super) fn retire(&mut self, pool: &mut Pool) {
         let left = self.incoming.drain(..).chain(self.outgoing.drain(..));
         pool.give_all(left.flatten());
     }

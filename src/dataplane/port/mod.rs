@@ -71,12 +71,13 @@ impl PortQueue {
         }
     }
 
-    /// Waits (bounded) for frames on their way out.
-    pub fn drain(&mut self, pool: &mut Pool) {
+    /// Receives no more: gives back what only began to arrive. What is on its way out goes on its way as
+    /// long as it is [tended](Self::tend).
+    pub fn retire(&mut self, pool: &mut Pool) {
         match self {
-            PortQueue::Afxdp(queue) => queue.drain(pool),
-            PortQueue::Ixgbe(queue) => queue.drain(pool),
-            PortQueue::Memory(queue) => queue.drain(pool),
+            PortQueue::Afxdp(queue) => queue.retire(pool),
+            PortQueue::Ixgbe(_) => {}
+            PortQueue::Memory(queue) => queue.retire(pool),
         }
     }
 

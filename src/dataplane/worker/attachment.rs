@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::dataplane::bell::Bell;
 use crate::dataplane::limit::PuntLimits;
-use crate::dataplane::mem::{Frame, Pool};
+use crate::dataplane::mem::{Frame, OwnLines, Pool};
 use crate::dataplane::port::{Burst, PortQueue};
 use crate::dataplane::ring::{PacketReceiver, PacketSender};
 use crate::shared::port::PortId;
@@ -35,7 +35,7 @@ pub struct Attachment {
     bell: Arc<Bell>,
     pub(super) limits: PuntLimits,
     /// What has been received, but is not the worker's current burst yet.
-    pub(super) ahead: Box<Burst>,
+    pub(super) ahead: Box<OwnLines<Burst>>,
     /// Frames of the current burst that leave here.
     pub(super) outgoing: Burst,
 }
@@ -60,6 +60,11 @@ impl Attachment {
             ahead: Box::default(),
             outgoing: Burst::new(),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn joined(&self) -> std::ops::Range<usize> {
+        self.punts.joined()
     }
 
     /// Whether the limits let a packet go to the kernel.

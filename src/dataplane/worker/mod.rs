@@ -10,6 +10,7 @@ mod clock;
 mod dispatch;
 mod handover;
 mod idle;
+mod leaving;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +18,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Cache};
 use arrayvec::ArrayVec;
@@ -29,9 +30,10 @@ pub use self::attachment::{Attachment, Injections};
 use self::clock::Clock;
 pub use self::handover::{Giver, Taken, Taker, handover};
 use self::idle::Restful;
+use self::leaving::Leaving;
 use super::bell::Bell;
 use super::forward::{Arrival, Pipeline, Verdicts};
-use super::mem::{Arena, Frame, Holder, Pool};
+use super::mem::{Arena, Frame, Holder, OwnLines, Pool};
 use super::port::{BURST, Burst, PortQueue};
 use super::ring::MAX_PACKET;
 use crate::shared::config::Idle;
@@ -183,10 +185,12 @@ pub struct Worker {
     /// Slots of `ports` that are taken.
     active: ArrayVec<PortId, MAX_PORTS>,
     pipeline: Pipeline,
+    /// Ports that are no longer polled.
+    leaving: Vec<Leaving>,
     clock: Clock,
     counters: Arc<WorkerCounters>,
     hits: Arc<Hits>,
-    burst: Box<Burst>,
+    burst: Box<OwnLines<Burst>>,
     verdicts: Verdicts,
     scratch: Box<[u8]>,
     turns: u32,
@@ -200,6 +204,7 @@ impl Worker {
             ports: std::array::from_fn(|_| None),
             active: ArrayVec::new(),
             pipeline: Pipeline::default(),
+            leaving: Vec::new(),
             clock: Clock::new(),
             counters,
             hits,
@@ -215,15 +220,12 @@ impl Worker {
         loop {
             match commands.try_recv() {
                 Ok(Command::Attach(attachment)) => self.attach(attachment),
-                Ok(Command::Detach(port, queue)) => {
-                    if let Some(attachment) = self.detach(port) {
-                        // Nobody waits any more? Then it is closed here after all.
-                        if let Some(queue) = queue.give(attachment.queue) {
-                            self.take_back(port, queue.close());
-                        }
-                    }
+                Ok(Command::Detach(port, to)) => self.leave(port, to),
+                Ok(Command::Reclaim(port, frames)) => {
+                    // Whoever waited gave up: its rings must be closed by now.
+                    self.end_leave(port);
+                    self.take_back(port, frames);
                 }
-                Ok(Command::Reclaim(port, frames)) => self.take_back(port, frames),
                 Err(TryRecvError::Empty) => return true,
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
             }
@@ -250,12 +252,12 @@ impl Worker {
         self.active.push(port);
     }
 
-    /// Takes a port out of the loop, with nothing on its way out any more.
+    /// Takes a port out of the loop. Some of it may be on its way out.
     fn detach(&mut self, port: PortId) -> Option<Box<Attachment>> {
         self.active.retain(|active| *active != port);
         let mut attachment = self.ports[port.index()].take()?;
         self.pool.give_all(attachment.ahead.drain(..));
-        attachment.queue.drain(&mut self.pool);
+        attachment.queue.retire(&mut self.pool);
         Some(attachment)
     }
 
@@ -263,10 +265,19 @@ impl Worker {
         for port in self.active.clone() {
             self.close(port);
         }
+        while let Some(leaving) = self.leaving.first() {
+            self.end_leave(leaving.port());
+        }
     }
 
+    /// Closes a port after a while for what is on its way out.
     fn close(&mut self, port: PortId) {
-        if let Some(attachment) = self.detach(port) {
+        self.end_leave(port);
+        if let Some(mut attachment) = self.detach(port) {
+            let end = Instant::now() + leaving::PATIENCE;
+            while attachment.queue.tend(&mut self.pool) && Instant::now() < end {
+                thread::yield_now();
+            }
             self.take_back(port, attachment.queue.close());
         }
     }
@@ -298,7 +309,7 @@ impl Worker {
                 busy |= port.queue.tend(&mut self.pool);
             }
         }
-        busy
+        busy | self.see_off()
     }
 
     /// Receives one burst from a port and carries out the verdicts on it. Behind a large burst there

@@ -71,7 +71,7 @@ fn follow_sixteen(
     let halves = _mm512_slli_epi32::<1>(leg);
     // SAFETY: as above.
     let limits = unsafe {
-        let at = exits.add(Exit::LIMITS_AT).cast();
+        let at = exits.wrapping_add(Exit::LIMITS_AT).cast();
         _mm512_mask_i32gather_epi32::<8>(zero, known, halves, at)
     };
     let (exit_mtu, port) = (low_half(limits), _mm512_srli_epi32::<16>(limits));

@@ -219,11 +219,9 @@ impl Netdev {
     /// `T` must be the C struct of the command in its first field, and any bytes one of its values.
     unsafe fn ethtool<T>(&self, data: &mut T) -> io::Result<()> {
         let ifru_data = std::ptr::from_mut(data).cast();
-        self.call(
-            libc::SIOCETHTOOL,
-            libc::__c_anonymous_ifr_ifru { ifru_data },
-        )
-        .map(drop)
+        let argument = libc::__c_anonymous_ifr_ifru { ifru_data };
+        // SAFETY: SIOCETHTOOL takes such a pointer, and the caller promised that it is to the right struct.
+        unsafe { self.call(libc::SIOCETHTOOL, argument) }.map(drop)
     }
 }
 

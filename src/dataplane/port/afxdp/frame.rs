@@ -5,7 +5,7 @@
 //! in the first chunks of several frames (multi-buffer), and is put together in the first frame. So
 //! everyone else sees a packet in one piece; on its way out it is described to the kernel chunk by chunk.
 
-use crate::dataplane::mem::HEADROOM;
+use crate::dataplane::mem::{Apart, HEADROOM};
 
 /// Bytes of a frame that are not the MTU's: Ethernet header and two VLAN tags.
 const LINK_HEADER: u32 = 14 + 2 * 4;
@@ -92,7 +92,7 @@ impl Layout {
 pub(super) struct Outstanding {
     layout: Layout,
     /// By frame; empty where each takes one.
-    counts: Box<[u8]>,
+    counts: Apart<u8>,
 }
 
 impl Outstanding {
@@ -101,7 +101,7 @@ impl Outstanding {
         let frames = if layout.is_multi_buffer() { frames } else { 0 };
         Outstanding {
             layout,
-            counts: vec![0; frames as usize].into_boxed_slice(),
+            counts: Apart::new(0, frames as usize),
         }
     }
 

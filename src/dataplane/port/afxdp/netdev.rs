@@ -92,7 +92,8 @@ impl Netdev {
     pub(super) fn find_again(&mut self) -> bool {
         let ifru_ifindex = self.ifindex.cast_signed();
         let argument = libc::__c_anonymous_ifr_ifru { ifru_ifindex };
-        match self.call(libc::SIOCGIFNAME, argument) {
+        // SAFETY: SIOCGIFNAME takes an index.
+        match unsafe { self.call(libc::SIOCGIFNAME, argument) } {
             Ok(request) => {
                 let name = request.ifr_name.map(unsigned).into_iter();
                 let name: Vec<u8> = name.take_while(|byte| *byte != 0).collect();
@@ -123,8 +124,9 @@ impl Netdev {
 
     pub(super) fn set_mtu(&self, mtu: u32) -> io::Result<()> {
         let ifru_mtu = i32::try_from(mtu).map_err(io::Error::other)?;
-        self.call(libc::SIOCSIFMTU, libc::__c_anonymous_ifr_ifru { ifru_mtu })
-            .map(drop)
+        let argument = libc::__c_anonymous_ifr_ifru { ifru_mtu };
+        // SAFETY: SIOCSIFMTU takes an MTU.
+        unsafe { self.call(libc::SIOCSIFMTU, argument) }.map(drop)
     }
 
     /// True when the netdev is administratively up.
@@ -149,11 +151,9 @@ impl Netdev {
         let ifru_flags = u16::try_from(flags)
             .map_err(io::Error::other)?
             .cast_signed();
-        self.call(
-            libc::SIOCSIFFLAGS,
-            libc::__c_anonymous_ifr_ifru { ifru_flags },
-        )
-        .map(drop)
+        let argument = libc::__c_anonymous_ifr_ifru { ifru_flags };
+        // SAFETY: SIOCSIFFLAGS takes flags.
+        unsafe { self.call(libc::SIOCSIFFLAGS, argument) }.map(drop)
     }
 
     fn flags(&self) -> io::Result<i32> {
@@ -182,12 +182,16 @@ impl Netdev {
     }
 
     fn get(&self, request: libc::c_ulong) -> io::Result<libc::ifreq> {
-        self.call(request, libc::__c_anonymous_ifr_ifru { ifru_ifindex: 0 })
+        let argument = libc::__c_anonymous_ifr_ifru { ifru_ifindex: 0 };
+        // SAFETY: what is asked for here looks at the name alone.
+        unsafe { self.call(request, argument) }
     }
 
-    /// One ioctl about this netdev: the callers see to it that the argument is the union's
-    /// member that the request takes.
-    pub(super) fn call(
+    /// One ioctl about this netdev.
+    ///
+    /// # Safety
+    /// `argument` must be the union's member that the request takes, and valid for it where it is a pointer.
+    pub(super) unsafe fn call(
         &self,
         request: libc::c_ulong,
         argument: libc::__c_anonymous_ifr_ifru,
@@ -196,8 +200,7 @@ impl Netdev {
             ifr_name: self.name_field,
             ifr_ifru: argument,
         };
-        // SAFETY: every request here takes an ifreq, which is live; a pointer within it
-        // (SIOCETHTOOL) is the one that `ethtool` was promised to be right.
+        // SAFETY: requests about netdevs take an ifreq, which is live; the rest was promised.
         sys::check(unsafe { libc::ioctl(self.control.as_raw_fd(), request, &raw mut ifreq) })?;
         Ok(ifreq)
     }

@@ -28,8 +28,6 @@ const SHARES: [(Kind, usize); 3] = [
     (Kind::Neighbours, BURST / 4),
     (Kind::Ordinary, BURST),
 ];
-/// Turns that [`Queue::drain`] waits for frames on their way out.
-const DRAIN_TURNS: usize = 1000;
 
 /// A port's sockets in the hands of one worker. Dropping it closes them, so that the kernel no
 /// longer touches a frame; the frames that they held are the pool's again by
@@ -169,17 +167,11 @@ impl Queue {
             .collect()
     }
 
-    /// Waits a bounded time for frames on their way out.
-    pub(in crate::dataplane::port) fn drain(&mut self, pool: &mut Pool) {
+    /// Gives back the beginnings of packets whose ends will not be received.
+    pub(in crate::dataplane::port) fn retire(&mut self, pool: &mut Pool) {
         for lane in &mut self.lanes {
             let receivers = lane.sockets.receivers.iter_mut();
             receivers.for_each(|receiver| receiver.give_up(pool));
-        }
-        for _ in 0..DRAIN_TURNS {
-            if !self.tend(pool) {
-                break;
-            }
-            std::thread::yield_now();
         }
     }
 

@@ -23,9 +23,6 @@ const MASK_CLEAR: u32 = 0xAB0;
 /// MSI-X vectors of the device.
 const VECTORS: u16 = 64;
 
-/// How long [`Queue::drain`] waits for frames on their way out: a full ring of the longest frames
-/// takes 6 ms at 10 Gb/s.
-const DRAIN: Duration = Duration::from_millis(10);
 /// Turns without a frame sent after which a transmit queue counts as standing still.
 const PATIENCE: u32 = 4096;
 /// How long hardware queues may take to start or stop, and between two looks.
@@ -214,14 +211,6 @@ impl<R: Registers> Queue<R> {
     pub(in crate::dataplane::port) fn tend(&mut self, pool: &mut Pool) -> bool {
         self.reap(pool);
         self.transmit.sending() > 0 && self.standstill < PATIENCE
-    }
-
-    /// Waits a bounded time for frames on their way out.
-    pub(in crate::dataplane::port) fn drain(&mut self, pool: &mut Pool) {
-        let end = Instant::now() + DRAIN;
-        while self.tend(pool) && Instant::now() < end {
-            std::thread::yield_now();
-        }
     }
 
     /// The events of the receive queues' vectors: readable when a frame has come since

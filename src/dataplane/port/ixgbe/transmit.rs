@@ -100,7 +100,7 @@ impl TransmitQueue {
             switch,
             ring,
             lent: Loan::new(Arc::clone(arena), size),
-            group_ends: Apart::new(size as usize),
+            group_ends: Apart::new(0, size as usize),
         }
     }
 

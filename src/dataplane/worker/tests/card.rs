@@ -18,6 +18,11 @@ fn identity(region: &Region) -> DmaMap {
 
 /// The frames, the registers, and port 0.
 pub(super) fn card(vector: Option<Vector>) -> (Arc<Arena>, Bar, Box<Attachment>) {
+    card_at(0, vector)
+}
+
+/// The same as another port.
+pub(super) fn card_at(slot: usize, vector: Option<Vector>) -> (Arc<Arena>, Bar, Box<Attachment>) {
     let arena = Arc::new(Arena::new(FRAMES, 4096).unwrap().0);
     let sizes = [ENTRIES; 2];
     let region = Region::new(Ring::bytes(&sizes)).unwrap().0;
@@ -43,7 +48,7 @@ pub(super) fn card(vector: Option<Vector>) -> (Arc<Arena>, Bar, Box<Attachment>)
     });
     let (punts, _punted) = packet_ring(1 << 12);
     let attachment = Attachment::new(
-        port(0),
+        port(slot),
         PortQueue::Ixgbe(Box::new(queue.unwrap())),
         Arc::default(),
         punts,

@@ -1,11 +1,15 @@
 //! Where the frames go that a closed port's rings had.
 
-use super::card::{ENTRIES, FRAMES, card};
+use super::card::{ENTRIES, FRAMES, card_at};
 use super::*;
 
 /// A worker with one port, whose receive ring has frames.
 fn bench() -> Bench {
-    let (arena, _, attachment) = card(None);
+    bench_at(0)
+}
+
+fn bench_at(slot: usize) -> Bench {
+    let (arena, _, attachment) = card_at(slot, None);
     let mut bench = Bench::of(Pool::new(arena).unwrap());
     bench.worker.attach(attachment);
     bench.worker.turn(&mut bench.worlds);
@@ -24,27 +28,75 @@ fn assert_all_are_back(bench: &Bench) {
 #[test]
 fn a_queue_that_is_handed_over_gives_its_frames_back() {
     let mut bench = bench();
-    let (commands, obeyed) = mpsc::channel();
-    let (done, detached) = handover();
-    commands.send(Command::Detach(port(0), done)).unwrap();
-    assert!(bench.worker.obey(&obeyed));
+    let (to, detached) = handover();
+    obey(&mut bench, Command::Detach(port(0), to));
     let frames = taken(detached).close();
     assert_eq!(frames.len(), ENTRIES as usize - 1);
-    commands.send(Command::Reclaim(port(0), frames)).unwrap();
-    assert!(bench.worker.obey(&obeyed));
+    obey(&mut bench, Command::Reclaim(port(0), frames));
     assert_all_are_back(&bench);
+}
+
+/// Has the card's port leave while it has ten packets to send, which this card never does.
+fn detach_while_sending(bench: &mut Bench, slot: usize, to: Giver<PortQueue>) {
+    let (queue, pool) = bench.worker.queue(port(slot)).unwrap();
+    let mut list: Burst = (0..10).map(|_| filled(pool, &[0; 60])).collect();
+    queue.transmit(pool, &mut list);
+    assert!(list.is_empty());
+    obey(bench, Command::Detach(port(slot), to));
+    assert_eq!(bench.worker.leaving.len(), 1);
+}
+
+fn obey(bench: &mut Bench, command: Command) {
+    let (to, commands) = mpsc::channel();
+    to.send(command).unwrap();
+    assert!(bench.worker.obey(&commands));
+}
+
+#[test]
+fn a_port_with_packets_on_their_way_out_holds_no_other_up_and_leaves_in_bounded_time() {
+    let mut bench = bench_at(2);
+    let _ends = [0, 1].map(|slot| bench.attach(slot, 8, 1 << 12));
+    let (to, detached) = handover();
+    detach_while_sending(&mut bench, 2, to);
+    bench.deliver(0, &v4([20, 0, 0, 1]).frame());
+    let busy = bench.worker.turn(&mut bench.worlds);
+    assert!(busy, "it does not sleep before the port is gone");
+    assert_eq!(bench.collect(1).len(), 1, "in the next turn, as ever");
+    let start = Instant::now();
+    while bench.worker.turn(&mut bench.worlds) {
+        assert!(start.elapsed() < Duration::from_secs(60), "for ever");
+    }
+    obey(
+        &mut bench,
+        Command::Reclaim(port(2), taken(detached).close()),
+    );
+    assert_all_are_back(&bench);
+}
+
+#[test]
+fn a_port_is_gone_before_its_place_or_its_frames_are_taken() {
+    for replaced in [true, false] {
+        let mut bench = bench();
+        let (to, detached) = handover();
+        assert!(matches!(detached.take(Duration::ZERO), Taken::TooLate));
+        detach_while_sending(&mut bench, 0, to);
+        if replaced {
+            bench.attach(0, 8, 1 << 12);
+        } else {
+            obey(&mut bench, Command::Reclaim(port(0), Vec::new()));
+        }
+        assert!(bench.worker.leaving.is_empty());
+        assert_all_are_back(&bench);
+    }
 }
 
 #[test]
 fn a_queue_that_nobody_waits_for_any_more_gives_its_frames_back() {
     let mut bench = bench();
-    let (commands, obeyed) = mpsc::channel();
-    let (done, detached) = handover();
+    let (to, detached) = handover();
     assert!(matches!(detached.take(Duration::ZERO), Taken::TooLate));
-    commands.send(Command::Detach(port(0), done)).unwrap();
-    let reclaim = Command::Reclaim(port(0), Vec::new());
-    commands.send(reclaim).unwrap();
-    assert!(bench.worker.obey(&obeyed));
+    obey(&mut bench, Command::Detach(port(0), to));
+    obey(&mut bench, Command::Reclaim(port(0), Vec::new()));
     assert_all_are_back(&bench);
 }
 

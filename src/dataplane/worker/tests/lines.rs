@@ -52,11 +52,13 @@ impl Given {
             let room = attachment.injections.as_ref().unwrap();
             [
                 place(&**attachment),
+                place(&*attachment.ahead),
+                attachment.joined(),
                 place(&*ends.counters),
                 place(&*room.room),
             ]
         });
-        let places: Vec<_> = own.into_iter().chain(ports).collect();
+        let mut places: Vec<_> = own.into_iter().chain(ports).collect();
         let is_whole = |place: &Range<usize>| {
             place.start.is_multiple_of(LINE) && place.end.is_multiple_of(LINE)
         };
@@ -64,6 +66,9 @@ impl Given {
             places.iter().all(is_whole),
             "lines that somebody else may have part of"
         );
+        // Lists have margins instead.
+        let lists = self.ports.iter();
+        places.extend(lists.map(|(attachment, _)| place(attachment.limits.next_hops())));
         places
     }
 }
@@ -94,7 +99,8 @@ fn what_two_workers_make_for_themselves_shares_no_line() {
     let make = || {
         let worker = Worker::new(pool(100), Arc::default(), Arc::default());
         made.wait();
-        let mut places = vec![place(&worker), place(&*worker.scratch)];
+        let burst = place(&*worker.burst);
+        let mut places = vec![place(&worker), place(&*worker.scratch), burst];
         places.extend(worker.pool.tables());
         // Until both were seen: else one could have the other's memory, in turn.
         seen.wait();

@@ -58,8 +58,6 @@ fn dma_that_is_stuck_is_waited_for_a_bounded_time_only() {
     bench.model.deliver(&packet(1, 60));
     assert!(bench.receive_all().is_empty());
     assert_eq!(bench.send(&packets(0..10)), 0);
-    let Bench { queue, pool, .. } = &mut bench;
-    queue.as_mut().unwrap().drain(pool);
     let turns = (0..100_000).take_while(|_| bench.tend()).count();
     assert!(turns < 100_000, "the worker may sleep");
     bench.model.set_stuck(false);
@@ -108,8 +106,6 @@ fn a_card_that_is_torn_out_under_load_costs_no_frame_and_no_time() {
     assert_eq!(bench.controller.events(), [Event::Gone]);
     assert!(!bench.queue().arm());
     bench.queue().disarm();
-    let Bench { queue, pool, .. } = &mut bench;
-    queue.as_mut().unwrap().drain(pool);
     let turns = (0..100_000).take_while(|_| bench.tend()).count();
     assert!(turns < 100_000, "the worker may sleep");
     bench.close_clean();
