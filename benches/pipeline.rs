@@ -27,7 +27,8 @@ use ixmap::dataplane::port::{BURST, Burst, PortQueue, memory};
 use ixmap::dataplane::ring::{MAX_PACKET, PacketReceiver, packet_ring};
 use ixmap::dataplane::worker::{Attachment, Worker, Worlds};
 use ixmap::shared::fib::{
-    Action, AdjacencyId, Buckets, Fib, Group, GroupId, HashFields, HashPolicy, World,
+    Action, Adjacency, AdjacencyId, Buckets, Fib, Group, GroupId, HashFields, HashPolicy, Rewrite,
+    World,
 };
 use ixmap::shared::hits::Hits;
 use ixmap::shared::port::PortId;
@@ -60,6 +61,7 @@ fn all(criterion: &mut Criterion) {
     });
     mixed(criterion, &internet);
     multipath(criterion, &internet);
+    several_ports(criterion, &internet);
 }
 
 /// Both tables, and destinations drawn uniformly from their prefixes.
@@ -68,7 +70,7 @@ struct Internet {
     ipv4: Vec<u32>,
     ipv6: Vec<u128>,
     ingress: PortId,
-    egress: PortId,
+    egress: Vec<PortId>,
 }
 
 impl Internet {
@@ -106,7 +108,31 @@ impl Internet {
             ipv4,
             ipv6: destinations(&ipv6_routes),
             ingress,
-            egress,
+            egress: vec![egress],
+        }
+    }
+
+    /// The same, but that next hops are behind so many ports, in turn.
+    fn with_ports(&self, count: usize) -> Internet {
+        let ports = (1..=count).map(|slot| PortId::new(slot).unwrap());
+        let ports: Vec<PortId> = ports.collect();
+        let behind = |(adjacency, port): (&Adjacency, &PortId)| match adjacency {
+            Adjacency::Resolved(rewrite) => Adjacency::Resolved(Rewrite {
+                port: *port,
+                ..*rewrite
+            }),
+            other => other.clone(),
+        };
+        let adjacencies = self.world.adjacencies.iter().zip(ports.iter().cycle());
+        Internet {
+            world: Arc::new(World {
+                adjacencies: Arc::new(adjacencies.map(behind).collect()),
+                ..World::clone(&self.world)
+            }),
+            ipv4: self.ipv4.clone(),
+            ipv6: self.ipv6.clone(),
+            egress: ports,
+            ..*self
         }
     }
 
@@ -135,6 +161,7 @@ impl Internet {
             }),
             ipv4: self.ipv4.clone(),
             ipv6: self.ipv6.clone(),
+            egress: self.egress.clone(),
             ..*self
         }
     }
@@ -353,12 +380,12 @@ impl Drop for Bursts {
     }
 }
 
-/// A worker between two ports in memory.
+/// A worker between ports in memory.
 struct Router<'a> {
     worker: Worker,
     worlds: Worlds,
     ingress: PortId,
-    egress: PortId,
+    egress: Vec<PortId>,
     punted: PacketReceiver,
     scratch: Box<[u8]>,
     packets: &'a [Packet],
@@ -377,13 +404,15 @@ impl<'a> Router<'a> {
             punted
         };
         let punted = attach(internet.ingress);
-        attach(internet.egress);
+        for port in &internet.egress {
+            attach(*port);
+        }
         let published = Arc::new(ArcSwap::new(Arc::clone(&internet.world)));
         let mut router = Router {
             worker,
             worlds: Cache::new(published),
             ingress: internet.ingress,
-            egress: internet.egress,
+            egress: internet.egress.clone(),
             punted,
             scratch: vec![0; MAX_PACKET].into_boxed_slice(),
             packets,
@@ -394,14 +423,18 @@ impl<'a> Router<'a> {
         router
     }
 
-    /// Takes whatever has left; how many packets have by the second port.
+    /// Takes whatever has left; how many packets have by other ports than the first.
     fn collect(&mut self) -> usize {
         while self.punted.pop(&mut self.scratch).is_some() {}
-        let (queue, pool) = self.worker.queue(self.egress).unwrap();
-        let mut sent = memory::Ring::new();
-        memory(queue).sent(&mut sent);
-        let sent = sent.into_iter().flatten();
-        sent.map(|frame| pool.give(frame)).count()
+        let mut count = 0;
+        for port in &self.egress {
+            let (queue, pool) = self.worker.queue(*port).unwrap();
+            let mut sent = memory::Ring::new();
+            memory(queue).sent(&mut sent);
+            let sent = sent.into_iter().flatten();
+            count += sent.map(|frame| pool.give(frame)).count();
+        }
+        count
     }
 
     /// Lets the packets arrive.
@@ -454,6 +487,18 @@ fn multipath(criterion: &mut Criterion, internet: &Internet) {
         let internet = internet.with_legs(legs);
         let mut router = Router::new(&internet, &packets, FRAMES);
         let name = legs.to_string();
+        measure(&mut group, &name, &mut router, Router::fill, Router::run);
+    }
+}
+
+/// A worker's time when packets leave by several ports, as their next hops, of which there are many, have it.
+fn several_ports(criterion: &mut Criterion, internet: &Internet) {
+    let packets = packets(&internet.ipv4);
+    let mut group = group(criterion, "ports");
+    for count in [1, 2, 4, 8] {
+        let internet = internet.with_ports(count);
+        let mut router = Router::new(&internet, &packets, FRAMES);
+        let name = count.to_string();
         measure(&mut group, &name, &mut router, Router::fill, Router::run);
     }
 }
