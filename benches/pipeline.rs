@@ -121,7 +121,7 @@ impl Internet {
                 port: *port,
                 ..*rewrite
             }),
-            other => other.clone(),
+            other => *other,
         };
         let adjacencies = self.world.adjacencies.iter().zip(ports.iter().cycle());
         Internet {

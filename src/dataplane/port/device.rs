@@ -331,6 +331,7 @@ impl Device {
                     ("rx_fill_ring_empty", statistics.rx_fill_ring_empty),
                     ("rx_invalid", statistics.rx_invalid),
                     ("tx_invalid", statistics.tx_invalid),
+                    ("bad_descriptors", statistics.bad_descriptors),
                 ]
             }
             Device::Ixgbe(card) => card.device.losses(),

@@ -43,7 +43,6 @@ pub struct Queue {
     holder: Holder,
     /// Complete partial checksums of received frames: the netdev has no wire before it.
     completes_checksums: bool,
-    bad_descriptors: u64,
 }
 
 /// The sockets of a hardware queue and what they hold, on cache lines of its own: control makes those of
@@ -80,7 +79,6 @@ impl Queue {
             layout,
             holder,
             completes_checksums,
-            bad_descriptors: 0,
         }
     }
 
@@ -96,7 +94,7 @@ impl Queue {
 
     /// Descriptors from the kernel that the pool's records contradicted; none on a sane kernel.
     pub fn bad_descriptors(&self) -> u64 {
-        self.bad_descriptors
+        self.lanes.iter().map(|lane| lane.sockets.bad.get()).sum()
     }
 
     /// Appends received frames to `burst`, kind by kind, every lane in its turn, and refills the fill
@@ -111,7 +109,7 @@ impl Queue {
                 let receiver = &mut lane.sockets.receivers[kind as usize];
                 let received = receiver.receive(pool, self.holder, burst, end - burst.len());
                 lane.receiving = lane.receiving.saturating_sub(received.descriptors);
-                self.bad_descriptors += u64::from(received.bad);
+                lane.sockets.bad.add(received.bad.into());
             }
         }
         // Another core wrote them: the headers of a whole burst come over together.
@@ -190,7 +188,7 @@ impl Queue {
             }
             match pool.redeem(addr, 0, self.holder) {
                 Some(frame) => pool.give(frame),
-                None => self.bad_descriptors += 1,
+                None => lane.sockets.bad.add(1),
             }
         }
         if done > 0 {

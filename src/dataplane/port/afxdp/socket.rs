@@ -15,7 +15,8 @@ use super::program::Kind;
 use super::receiver::Receiver;
 use super::ring::{Consumer, Producer};
 use super::sys;
-use crate::dataplane::mem::Arena;
+use crate::dataplane::mem::{Arena, OwnLines};
+use crate::shared::stats::Counter;
 
 /// Entries of the receive ring of each kind.
 const RX_ENTRIES: [u32; Kind::COUNT as usize] = [2048, 256, 512];
@@ -42,6 +43,8 @@ pub(super) struct Sockets {
     /// By kind. The first one's socket also sends, and has the registration.
     pub(super) receivers: [Receiver; Kind::COUNT as usize],
     pub(super) zero_copy: bool,
+    /// Descriptors that came back and that nobody had given away.
+    pub(super) bad: Arc<OwnLines<Counter>>,
 }
 
 /// What a kick of the transmit side came to.
@@ -107,6 +110,7 @@ impl Sockets {
             completion,
             receivers: [first, second, third],
             zero_copy: copying == libc::XDP_ZEROCOPY,
+            bad: Arc::default(),
         })
     }
 
@@ -121,6 +125,7 @@ impl Sockets {
         Counted {
             sockets: self.receivers.each_ref().map(weak),
             zero_copy: self.zero_copy,
+            bad: Arc::clone(&self.bad),
         }
     }
 
@@ -183,6 +188,7 @@ fn set(fd: BorrowedFd<'_>, option: libc::c_int, value: u32) -> io::Result<()> {
 pub(super) struct Counted {
     sockets: [Weak<OwnedFd>; Kind::COUNT as usize],
     zero_copy: bool,
+    bad: Arc<OwnLines<Counter>>,
 }
 
 /// What the kernel counted at a port's sockets (XDP_STATISTICS): each lost frame once.
@@ -203,6 +209,8 @@ pub struct Statistics {
     pub rx_invalid: u64,
     /// Transmit descriptors that the kernel refused.
     pub tx_invalid: u64,
+    /// Descriptors of the kernel's that nobody had given to it: our count, not the kernel's.
+    pub bad_descriptors: u64,
 }
 
 impl Counted {
@@ -238,6 +246,7 @@ impl Counted {
             rx_fill_ring_empty,
             rx_invalid: sum(|socket| socket.rx_invalid_descs),
             tx_invalid: ordinary.tx_invalid_descs,
+            bad_descriptors: self.bad.get(),
         })
     }
 }
@@ -252,5 +261,6 @@ impl Statistics {
         self.rx_fill_ring_empty += other.rx_fill_ring_empty;
         self.rx_invalid += other.rx_invalid;
         self.tx_invalid += other.tx_invalid;
+        self.bad_descriptors += other.bad_descriptors;
     }
 }
