@@ -119,6 +119,11 @@ pub(in crate::dataplane) fn world() -> World {
     router().world(HashFields::Addresses)
 }
 
+/// The same with links that carry jumbo frames.
+pub(in crate::dataplane) fn jumbo_world() -> World {
+    router().jumbo().world(HashFields::Addresses)
+}
+
 impl Router {
     /// With default routes through port 1.
     pub(super) fn with_default(mut self) -> Router {
