@@ -55,6 +55,13 @@ mod tests {
         random::run(netlink, &random::messages(), RUNS);
     }
 
+    /// Adds what the ports count of an input.
+    fn add(sums: &mut [PortTotals; 4], input: &[u8]) {
+        for (sum, port) in sums.iter_mut().zip(pipeline::run(input)) {
+            sum.add(&port);
+        }
+    }
+
     /// Frames left by every port, and some for each of these reasons.
     fn assert_reached(ports: &[PortTotals; 4], punted: &[PuntReason], dropped: &[DropReason]) {
         for (slot, totals) in ports.iter().enumerate() {
@@ -84,12 +91,7 @@ mod tests {
     #[test]
     fn damaged_frames_still_reach_every_way_through_the_pipeline() {
         let mut sums: [PortTotals; 4] = Default::default();
-        let add = |input: &[u8]| {
-            let ports = pipeline::run(input);
-            sums.iter_mut()
-                .zip(&ports)
-                .for_each(|(sum, port)| sum.add(port));
-        };
+        let add = |input: &[u8]| add(&mut sums, input);
         random::run(add, &random::packets(), RUNS / 10);
         let broken = [
             DropReason::OtherHost,
@@ -99,15 +101,11 @@ mod tests {
         assert_reached(&sums, &PUNTED, &[&DROPPED[..], &broken].concat());
     }
 
-    /// Nor by damage alone.
     #[test]
     fn seeds_reach_what_they_are_for() {
         let mut sums: [PortTotals; 4] = Default::default();
         for seed in random::packets() {
-            let ports = pipeline::run(&seed);
-            sums.iter_mut()
-                .zip(&ports)
-                .for_each(|(sum, port)| sum.add(port));
+            add(&mut sums, &seed);
         }
         assert_reached(&sums, &PUNTED, &DROPPED);
         let rows = random::rows();
