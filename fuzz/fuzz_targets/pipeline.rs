@@ -6,6 +6,9 @@
 libfuzzer_sys::fuzz_target!(|data: &[u8]| ixmap_fuzz::pipeline(data));
 
 #[cfg(not(fuzzing))]
-fn main() {
-    ixmap_fuzz::random::main(ixmap_fuzz::pipeline);
+use ixmap_fuzz::random;
+
+#[cfg(not(fuzzing))]
+fn main() -> std::process::ExitCode {
+    random::main(ixmap_fuzz::pipeline, &random::packets())
 }

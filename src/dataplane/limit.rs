@@ -60,7 +60,7 @@ impl TokenBucket {
 }
 
 /// The buckets of one port on one worker.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PuntLimits {
     classes: [TokenBucket; PuntClass::COUNT],
     next_hops: Apart<TokenBucket>,

@@ -1,7 +1,6 @@
 //! The bell under a model checker: the same flag over loom's atomics, whose every interleaving and
 //! every reordering that the memory model allows is tried. Only the pipe is a stand-in.
 
-use loom::sync::atomic as atomics;
 use loom::sync::{Condvar, Mutex};
 
 #[allow(
@@ -12,6 +11,28 @@ use loom::sync::{Condvar, Mutex};
 mod flag;
 
 use self::flag::Flag;
+
+/// The checker's atomics; a thread may leave its fences out, to see what comes of it.
+pub(crate) mod atomics {
+    use std::cell::Cell;
+
+    pub(super) use loom::sync::atomic::{AtomicBool, Ordering};
+
+    loom::thread_local! {
+        static WITHOUT_FENCES: Cell<bool> = Cell::new(false);
+    }
+
+    pub(super) fn fence(order: Ordering) {
+        if !WITHOUT_FENCES.with(Cell::get) {
+            loom::sync::atomic::fence(order);
+        }
+    }
+
+    /// From here on, on this thread.
+    pub(crate) fn leave_fences_out() {
+        WITHOUT_FENCES.with(|without| without.set(true));
+    }
+}
 
 /// [`super::Bell`], step by step.
 pub(crate) struct Bell {

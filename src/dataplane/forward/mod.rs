@@ -116,12 +116,24 @@ impl Pipeline {
     /// one verdict a frame.
     pub fn run(
         &mut self,
+        arrival: Arrival<'_>,
+        pool: &Pool,
+        burst: &mut Burst,
+        verdicts: &mut Verdicts,
+    ) -> Forwarded {
+        self.run_with(Path::best(), arrival, pool, burst, verdicts)
+    }
+
+    /// As [`Self::run`], with a path's instructions.
+    #[inline]
+    fn run_with(
+        &mut self,
+        path: Path,
         mut arrival: Arrival<'_>,
         pool: &Pool,
         burst: &mut Burst,
         verdicts: &mut Verdicts,
     ) -> Forwarded {
-        let path = Path::best();
         path.run(Run {
             pipeline: self,
             path,
@@ -132,7 +144,7 @@ impl Pipeline {
         })
     }
 
-    /// As [`Self::run`], by a path.
+    /// As [`Self::run_with`], compiled for the path.
     #[inline(always)]
     fn run_by(
         &mut self,
@@ -187,7 +199,7 @@ impl Pipeline {
             rest |= others;
         }
         if rest != 0 {
-            let more = self.rest(arrival, interface, rest, &mut packets, verdicts);
+            let more = self.rest(path, arrival, (interface, rest), &mut packets, verdicts);
             forwarded.ipv4 += more.ipv4;
             forwarded.ipv6 += more.ipv6;
         }
@@ -208,7 +220,8 @@ impl Pipeline {
     ) -> u64 {
         let short = Short::new(path, arrival, interface);
         let (mask, destinations) = (self.heads.ipv4, &self.heads.destination);
-        self.ipv4.look_up(mask, destinations, &arrival.world.ipv4);
+        self.ipv4
+            .look_up(path, mask, destinations, &arrival.world.ipv4);
         let done = short.ipv4(
             &self.heads,
             &self.ipv4,
@@ -235,7 +248,8 @@ impl Pipeline {
         let short = Short::new(path, arrival, interface);
         let mask = self.heads.read_ipv6_destinations(path, packets);
         let destinations = &self.heads.ipv6_destination;
-        self.ipv6.look_up(mask, destinations, &arrival.world.ipv6);
+        self.ipv6
+            .look_up(path, mask, destinations, &arrival.world.ipv6);
         let done = short.ipv6(
             &self.heads,
             (mask, &self.ipv6),
@@ -253,9 +267,9 @@ impl Pipeline {
     #[inline(never)]
     fn rest(
         &mut self,
+        path: Path,
         arrival: &mut Arrival<'_>,
-        interface: &Interface,
-        rest: Mask,
+        (interface, rest): (&Interface, Mask),
         packets: &mut Packets<'_, BURST>,
         verdicts: &mut Verdicts,
     ) -> Forwarded {
@@ -275,9 +289,10 @@ impl Pipeline {
             }
         }
         let (world, heads) = (arrival.world, &self.heads);
-        self.ipv4.look_up(ipv4, &heads.destination, &world.ipv4);
+        self.ipv4
+            .look_up(path, ipv4, &heads.destination, &world.ipv4);
         self.ipv6
-            .look_up(ipv6, &heads.ipv6_destination, &world.ipv6);
+            .look_up(path, ipv6, &heads.ipv6_destination, &world.ipv6);
         let ipv4 = self.ipv4.of(ipv4);
         let ipv4 = long_way(ipv4, packets, verdicts, |group, frame| {
             decide::ipv4(arrival, interface, group, frame)

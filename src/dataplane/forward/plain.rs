@@ -187,7 +187,7 @@ impl<'a> Short<'a> {
         if self.reverse_path == ReversePath::Off {
             return 0;
         }
-        sources.look_up(heads.ipv4, &heads.source, &self.world.ipv4);
+        sources.look_up(self.path, heads.ipv4, &heads.source, &self.world.ipv4);
         sources.of(heads.ipv4).fold(0, |mask, (slot, group)| {
             let back = way_back(self.world, self.ingress, self.reverse_path, group);
             mask | Mask::from(back.is_err()) << slot

@@ -2,7 +2,7 @@
 
 use super::heads::{LANES, Mask};
 use crate::dataplane::port::BURST;
-use crate::shared::fib::{Fib, GroupId, Lpm};
+use crate::shared::fib::{Fib, GroupId, Lpm, Path};
 
 /// The slots of a mask, in order.
 pub(super) fn slots(mut mask: Mask) -> impl Iterator<Item = usize> {
@@ -52,13 +52,19 @@ impl Answers {
     /// Looks the addresses of a mask up, and those that lie between them: the slots of a mask mostly
     /// follow each other, and what was there before does no harm.
     #[inline]
-    pub(super) fn look_up<A: Lpm>(&mut self, mask: Mask, addresses: &[A; BURST], fib: &Fib<A>) {
+    pub(super) fn look_up<A: Lpm>(
+        &mut self,
+        path: Path,
+        mask: Mask,
+        addresses: &[A; BURST],
+        fib: &Fib<A>,
+    ) {
         let first = mask.trailing_zeros() as usize;
         let end = BURST - mask.leading_zeros() as usize;
         if let Some(addresses) = addresses.get(first..end)
             && let Some(groups) = self.0.get_mut(first..end)
         {
-            fib.lookup_burst(addresses, groups);
+            fib.lookup_burst_by(path, addresses, groups);
         }
     }
 

@@ -7,4 +7,4 @@ mod multipath;
 mod properties;
 
 pub(in crate::dataplane) use self::generate::frames;
-pub(in crate::dataplane) use self::lab::world;
+pub(in crate::dataplane) use self::lab::{jumbo_world, world};

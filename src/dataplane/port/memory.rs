@@ -168,3 +168,6 @@ impl Wire {
         pool.give_all(list.drain(..sent));
     }
 }
+
+#[cfg(test)]
+mod tests;

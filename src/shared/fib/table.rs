@@ -87,6 +87,7 @@ impl<A: Lpm> Fib<A> {
     }
 
     /// As [`Fib::lookup_burst`], by a path of the caller's choice.
+    #[inline]
     pub fn lookup_burst_by(&self, path: Path, addresses: &[A], groups: &mut [GroupId]) {
         A::lookup_burst(&self.root, path, addresses, groups);
     }

@@ -9,8 +9,9 @@ use crate::dataplane::forward::reference::{Router, RpFilter};
 use crate::dataplane::testing::{V4, V6, address, ethernet, own_mac};
 use crate::shared::fib::KernelOnly;
 
-/// The longest frame that is generated.
+/// The longest frame that is generated: for small frames of a pool, and beyond what jumbo links carry.
 const LONGEST: usize = 1700;
+const LONGEST_JUMBO: usize = 9732;
 
 /// The lab's router with any setting of its ingress, with and without default routes.
 pub(super) fn routers() -> impl Strategy<Value = Router> {
@@ -47,14 +48,27 @@ pub(super) fn routers() -> impl Strategy<Value = Router> {
 
 /// Any frame: mostly good ones, some of them damaged afterwards.
 pub(in crate::dataplane) fn frames() -> impl Strategy<Value = Vec<u8>> {
+    frames_up_to(LONGEST)
+}
+
+/// As [`frames`], most of them longer than those.
+pub(super) fn jumbo_frames() -> impl Strategy<Value = Vec<u8>> {
+    frames_up_to(LONGEST_JUMBO)
+}
+
+fn frames_up_to(longest: usize) -> impl Strategy<Value = Vec<u8>> {
     let good = prop_oneof![
-        10 => (l2_destination(), ipv4()).prop_map(|(mac, packet)| packet.frame_to(mac)),
-        10 => (l2_destination(), ipv6()).prop_map(|(mac, packet)| packet.frame_to(mac)),
+        10 => (l2_destination(), ipv4(longest)).prop_map(|(mac, packet)| packet.frame_to(mac)),
+        10 => (l2_destination(), ipv6(longest)).prop_map(|(mac, packet)| packet.frame_to(mac)),
         2 => (l2_destination(), ethertype(), 0usize..100, any::<u64>())
             .prop_map(|(mac, ethertype, len, seed)| ethernet(mac, ethertype, &noise(len, seed))),
-        1 => (0..=LONGEST, any::<u64>()).prop_map(|(len, seed)| noise(len, seed)),
+        1 => (0..=longest, any::<u64>()).prop_map(|(len, seed)| noise(len, seed)),
     ];
-    (good, damage()).prop_map(|(frame, damage)| damage.apply(frame))
+    (good, damage(longest)).prop_map(move |(frame, damage)| {
+        let mut frame = damage.apply(frame);
+        frame.truncate(longest);
+        frame
+    })
 }
 
 /// `len` arbitrary bytes: far cheaper to make than a strategy for each.
@@ -101,17 +115,16 @@ impl Damage {
                 }
             }
         }
-        frame.truncate(LONGEST);
         frame
     }
 }
 
-fn damage() -> impl Strategy<Value = Damage> {
+fn damage(longest: usize) -> impl Strategy<Value = Damage> {
     prop_oneof![
         12 => Just(Damage::None),
         3 => (1usize..50).prop_map(Damage::Padding),
         1 => any::<Index>().prop_map(Damage::Cut),
-        2 => (any::<Index>(), 1..=LONGEST, any::<u64>())
+        2 => (any::<Index>(), 1..=longest, any::<u64>())
             .prop_map(|(at, len, seed)| Damage::Garbage(at, len, seed)),
         2 => vec((any::<Index>(), any::<u8>()), 1..=4).prop_map(Damage::Bytes),
     ]
@@ -135,8 +148,9 @@ fn ethertype() -> impl Strategy<Value = u16> {
     ]
 }
 
-/// What is behind an IP header: often something with ports, short or near an MTU.
-fn upper() -> impl Strategy<Value = (u8, Vec<u8>)> {
+/// What is behind an IP header: often something with ports, short or near an MTU, or of any length, the
+/// more often the more lengths there are.
+fn upper(longest: usize) -> impl Strategy<Value = (u8, Vec<u8>)> {
     let protocol = prop_oneof![
         4 => select(vec![6, 17]),
         2 => select(vec![1, 2, 8, 46, 58, 88, 89, 103, 112, 132]),
@@ -146,13 +160,14 @@ fn upper() -> impl Strategy<Value = (u8, Vec<u8>)> {
         179, 646, 639, 520, 521, 1985, 3784, 3785, 4784, 6696, 53,
     ]);
     let port = prop_oneof![1 => known, 1 => any::<u16>()];
+    let any_length = u32::try_from(longest / 1000).unwrap();
     let length = prop_oneof![
         1 => 0usize..8,
         4 => 8usize..200,
         2 => 560usize..600,
         2 => 1220usize..1290,
         2 => 1440usize..1500,
-        1 => 0usize..1640,
+        any_length => 0usize..longest - 60,
     ];
     (protocol, port.clone(), port, length).prop_map(|(protocol, source, destination, length)| {
         let mut payload = crate::dataplane::testing::ports(source, destination, length);
@@ -165,7 +180,7 @@ fn ttl() -> impl Strategy<Value = u8> {
     prop_oneof![6 => 2u8..=255, 1 => 0u8..=2, 1 => Just(255)]
 }
 
-fn ipv4() -> impl Strategy<Value = V4> {
+fn ipv4(longest: usize) -> impl Strategy<Value = V4> {
     let source = prop_oneof![
         8 => any::<[u8; 3]>().prop_map(|[b, c, d]| [11, b, c, d]),
         2 => (10u8..30, any::<[u8; 3]>()).prop_map(|(a, [b, c, d])| [a, b, c, d]),
@@ -186,20 +201,28 @@ fn ipv4() -> impl Strategy<Value = V4> {
     ];
     let fragment = prop_oneof![6 => select(vec![0, 0x4000]), 1 => any::<u16>()];
     let options = prop_oneof![9 => Just(0usize), 1 => 1usize..=10];
-    (source, destination, ttl(), fragment, options, upper()).prop_map(
-        |(source, destination, ttl, fragment, options, (protocol, payload))| V4 {
-            source,
-            destination,
-            ttl,
-            protocol,
-            fragment,
-            options: vec![1; options * 4],
-            payload,
-        },
+    (
+        source,
+        destination,
+        ttl(),
+        fragment,
+        options,
+        upper(longest),
     )
+        .prop_map(
+            |(source, destination, ttl, fragment, options, (protocol, payload))| V4 {
+                source,
+                destination,
+                ttl,
+                protocol,
+                fragment,
+                options: vec![1; options * 4],
+                payload,
+            },
+        )
 }
 
-fn ipv6() -> impl Strategy<Value = V6> {
+fn ipv6(longest: usize) -> impl Strategy<Value = V6> {
     const HERE: u32 = 0x2001_0db8;
     let special = || {
         select(vec![
@@ -229,7 +252,7 @@ fn ipv6() -> impl Strategy<Value = V6> {
     ];
     // Discovery is rare among random bytes.
     let discovery = (130u8..140).prop_map(|kind| (58, vec![kind, 0, 0, 0, 0, 0, 0, 0]));
-    let upper = prop_oneof![4 => upper(), 1 => discovery];
+    let upper = prop_oneof![4 => upper(longest), 1 => discovery];
     let extensions = prop_oneof![
         4 => Just(Vec::new()),
         1 => vec(select(vec![60, 43, 44]), 1..4),

@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use super::generate::{frames, routers};
+use super::generate::{frames, jumbo_frames, routers};
 use super::lab::{Bench, router, spent_redirects};
-use crate::dataplane::forward::reference::Outcome;
+use crate::dataplane::forward::reference::{Outcome, Router};
 use crate::dataplane::limit::PuntLimits;
 use crate::dataplane::port::BURST;
 use crate::dataplane::port::afxdp::{is_of_neighbours, is_of_routing};
@@ -32,8 +32,50 @@ fn limits() -> impl Strategy<Value = PuntLimits> {
     })
 }
 
+/// Which packets of a burst are IPv4, the others being IPv6: all, none or a share of them.
+fn families() -> impl Strategy<Value = Vec<bool>> {
+    let share = prop_oneof![Just(0.0), Just(0.5), Just(1.0), 0.0..=1.0];
+    let count = prop_oneof![2 => Just(BURST), 1 => 1..BURST];
+    (share, count).prop_flat_map(|(share, count)| vec(prop::bool::weighted(share), count))
+}
+
+/// Frames of which enough go on for a [`burst`]: some tenth of them does.
+fn candidates() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    vec(frames(), 6 * BURST)
+}
+
+/// A burst of those packets that go on, each as often as it takes.
+fn burst(router: &Router, candidates: Vec<Vec<u8>>, families: &[bool]) -> Vec<Vec<u8>> {
+    let goes = |frame: &Vec<u8>| matches!(router.judge(frame)[..], [Outcome::Forward(..), ..]);
+    let going = candidates.into_iter().filter(goes);
+    let (ipv4, ipv6): (Vec<_>, Vec<_>) = going.partition(|frame| frame[12] == 0x08);
+    let few = ipv4.len().min(ipv6.len());
+    assert!(few > 2, "{} and {} go on", ipv4.len(), ipv6.len());
+    let (mut ipv4, mut ipv6) = (ipv4.iter().cycle(), ipv6.iter().cycle());
+    let next = |is_ipv4: &bool| if *is_ipv4 { ipv4.next() } else { ipv6.next() }.cloned();
+    families.iter().filter_map(next).collect()
+}
+
+fn all_right(
+    router: &Router,
+    burst: &[Vec<u8>],
+    outcomes: Vec<Outcome>,
+) -> Result<(), TestCaseError> {
+    for (frame, outcome) in burst.iter().zip(outcomes) {
+        let right = router.judge(frame);
+        prop_assert!(
+            right.contains(&outcome),
+            "{:02x?}\nbecame {:02x?}\nand should be {:02x?}",
+            frame,
+            outcome,
+            right
+        );
+    }
+    Ok(())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn every_frame_of_a_burst_fares_as_the_reference_says(
@@ -42,32 +84,30 @@ proptest! {
     ) {
         let world = router.world(hash);
         let outcomes = Bench::new().run_limited(&world, &burst, &mut limits);
-        for (frame, outcome) in burst.iter().zip(outcomes) {
-            let right = router.judge(frame);
-            prop_assert!(
-                right.contains(&outcome),
-                "{:02x?}\nbecame {:02x?}\nand should be {:02x?}", frame, outcome, right
-            );
-        }
+        all_right(&router, &burst, outcomes)?;
+    }
+
+    #[test]
+    fn every_jumbo_frame_of_a_burst_fares_as_the_reference_says(
+        router in routers(), hash in hash_fields(), mut limits in limits(),
+        burst in vec(jumbo_frames(), 0..=BURST),
+    ) {
+        let router = router.jumbo();
+        let world = router.world(hash);
+        let mut bench = Bench::of(pool_of(64, 16_384));
+        let outcomes = bench.run_limited(&world, &burst, &mut limits);
+        all_right(&router, &burst, outcomes)?;
     }
 
     /// Then nearly all of them take the short way, sixteen at a time.
     #[test]
     fn packets_of_a_burst_that_all_go_on_leave_as_the_reference_says(
-        hash in hash_fields(), frames in vec(frames(), 8 * BURST),
-        count in prop_oneof![2 => Just(BURST), 1 => 1..BURST],
+        hash in hash_fields(), candidates in candidates(), families in families(),
     ) {
         let router = router();
-        let goes = |frame: &Vec<u8>| matches!(router.judge(frame)[..], [Outcome::Forward(..), ..]);
-        // Some tenth of them does; as many again as it takes.
-        let going: Vec<_> = frames.into_iter().filter(goes).collect();
-        prop_assert!(going.len() > 8, "only {} frames go on", going.len());
-        let burst: Vec<_> = going.into_iter().cycle().take(count).collect();
+        let burst = burst(&router, candidates, &families);
         let outcomes = Bench::new().run(&router.world(hash), &burst);
-        for (frame, outcome) in burst.iter().zip(outcomes) {
-            let right = router.judge(frame);
-            prop_assert!(right.contains(&outcome), "{:02x?} became {:02x?}", frame, outcome);
-        }
+        all_right(&router, &burst, outcomes)?;
     }
 
     #[test]
@@ -120,6 +160,7 @@ proptest! {
 
 #[test]
 fn frames_of_every_length_fare_as_the_reference_says() {
+    let mut whole = [0; 2];
     for (size, lengths) in every_length() {
         let router = match size {
             2048 => router(),
@@ -127,18 +168,54 @@ fn frames_of_every_length_fare_as_the_reference_says() {
         };
         let world = router.world(HashFields::FiveTuple);
         let mut bench = Bench::of(pool_of(64, size));
-        for length in lengths {
-            let burst = of_length(length);
-            for (frame, outcome) in burst.iter().zip(bench.run(&world, &burst)) {
-                let right = router.judge(frame);
-                assert!(
-                    right.contains(&outcome),
-                    "{length} bytes, {:02x?}...\nbecame {outcome:02x?}\nand should be {right:02x?}",
-                    &frame[..length.min(60)]
-                );
+        // Of eight lengths sixteen packets of either family go on.
+        for lengths in lengths.collect::<Vec<_>>().chunks(8) {
+            let frames = lengths.iter().flat_map(|length| of_length(*length));
+            let judged = frames.map(|frame| (router.judge(&frame), frame));
+            let (going, others): (Vec<_>, Vec<_>) =
+                judged.partition(|(right, _)| matches!(right[..], [Outcome::Forward(..), ..]));
+            for judged in [going, others].iter().flat_map(|all| all.chunks(BURST)) {
+                let burst: Vec<_> = judged.iter().map(|(_, frame)| frame.clone()).collect();
+                for ((right, frame), outcome) in judged.iter().zip(bench.run(&world, &burst)) {
+                    assert!(
+                        right.contains(&outcome),
+                        "{} bytes, {:02x?}...\nbecame {outcome:02x?}\nand should be {right:02x?}",
+                        frame.len(),
+                        &frame[..frame.len().min(60)]
+                    );
+                }
+                whole
+                    .iter_mut()
+                    .zip(bench.whole_sixteens())
+                    .for_each(|(sum, more)| *sum += more);
             }
         }
     }
+    assert!(whole.iter().all(|count| *count > 1000), "{whole:?}");
+}
+
+/// Whole sixteens take ways of their own.
+#[test]
+fn bursts_that_all_go_on_have_whole_sixteens_of_either_family_and_mixed_ones() {
+    let mut runner = TestRunner::deterministic();
+    let (router, setting) = (router(), (candidates(), families()));
+    let world = router.world(HashFields::FiveTuple);
+    let mut met = BTreeSet::new();
+    for _ in 0..40 {
+        let (candidates, families) = setting.new_tree(&mut runner).unwrap().current();
+        let burst = burst(&router, candidates, &families);
+        let mut bench = Bench::new();
+        bench.run(&world, &burst);
+        met.insert((burst.len() == BURST, bench.whole_sixteens()));
+    }
+    let full = |test: fn(usize, usize) -> bool| {
+        let mut full = met.iter().filter(|(is_full, _)| *is_full);
+        full.any(|(_, [ipv4, ipv6])| test(*ipv4, *ipv6))
+    };
+    assert!(full(|ipv4, _| ipv4 > 1), "IPv4: {met:?}");
+    assert!(full(|_, ipv6| ipv6 > 1), "IPv6: {met:?}");
+    assert!(full(|ipv4, ipv6| ipv4 > 0 && ipv6 > 0), "both: {met:?}");
+    assert!(full(|ipv4, ipv6| ipv4 + ipv6 < 4), "mixed: {met:?}");
 }
 
 /// Without this the comparison above could pass by never reaching a verdict.

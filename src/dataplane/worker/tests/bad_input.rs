@@ -1,7 +1,10 @@
 //! What no frame and no port may do to a worker.
 
 use super::*;
-use crate::dataplane::testing::{every_length, of_length, pool_of};
+use crate::dataplane::forward::tests::jumbo_world;
+use crate::dataplane::testing::{
+    JUMBO, V4, V6, address, every_length, neighbour_mac, of_length, own_mac, pool_of, v6,
+};
 
 /// What the kernel got since the last look.
 fn punts(ends: &mut Ends) -> Vec<Vec<u8>> {
@@ -47,6 +50,51 @@ fn frames_of_every_length_are_counted_out_once_and_reach_the_kernel_unchanged() 
         }
         assert_eq!(bench.worker.pool.available(), FRAMES as usize);
     }
+}
+
+/// Packets of both families that fill frames of this length.
+fn through(length: usize, ttl: u8, to: [u8; 6], from: [u8; 6]) -> [Vec<u8>; 2] {
+    let payload = |headers| (0..=250).cycle().take(length - headers).collect();
+    let ipv4 = V4 {
+        ttl,
+        payload: payload(34),
+        ..v4([20, 0, 0, 1])
+    };
+    let ipv6 = V6 {
+        hop_limit: ttl,
+        payload: payload(54),
+        ..v6(address(0x2001_0d14, 1))
+    };
+    [ipv4.frame_to(to), ipv6.frame_to(to)].map(|mut frame| {
+        frame[6..12].copy_from_slice(&from);
+        frame
+    })
+}
+
+#[test]
+fn jumbo_frames_are_forwarded_whole_and_longer_ones_are_the_kernels() {
+    let stranger = [2, 0, 0, 0, 9, 9];
+    let mut bench = Bench::of(pool_of(FRAMES, 16_384));
+    bench.worlds = Cache::new(Arc::new(ArcSwap::from_pointee(jumbo_world())));
+    let mut ends = [0, 1].map(|slot| bench.attach(slot, 256, 1 << 18));
+    for length in 1400..=JUMBO + 600 {
+        let came = through(length, 64, own_mac(0), stranger);
+        came.iter().for_each(|frame| bench.deliver(0, frame));
+        bench.drain();
+        let (sent, kernel) = (bench.collect(1), punts(&mut ends[0]));
+        if length <= JUMBO {
+            let right = through(length, 63, neighbour_mac(1), own_mac(1));
+            assert!(sent == right, "{length} bytes were not sent as they should");
+            assert!(kernel.is_empty(), "{length} bytes went to the kernel");
+        } else {
+            assert!(sent.is_empty(), "{length} bytes were sent");
+            assert!(
+                kernel == came,
+                "{length} bytes came otherwise to the kernel"
+            );
+        }
+    }
+    assert_eq!(bench.worker.pool.available(), FRAMES as usize);
 }
 
 /// Port 1 takes ten frames and then no more, port 2 all of them; what comes by either goes on coming.

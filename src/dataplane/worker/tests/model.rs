@@ -10,7 +10,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use super::super::idle::{self, Restful};
-use crate::dataplane::bell::model::Bell;
+use crate::dataplane::bell::model::{Bell, atomics};
 use crate::shared::config::Idle;
 
 /// A packet ring, a command channel: its writer's index.
@@ -24,6 +24,14 @@ enum Arming {
     /// Only then: what came between the last look and this rang a bell that was not armed.
     BeforeTheSleep,
     Never,
+}
+
+/// Who leaves the flag's fence out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unfenced {
+    Nobody,
+    Sleeper,
+    Ringers,
 }
 
 /// A worker whose work is to count what arrived.
@@ -77,6 +85,10 @@ impl Restful for Sleeper {
 
 /// A sleeper, and a thread a ring that brings so many items, one after the other.
 fn all_is_found(arming: Arming, items: &'static [usize]) {
+    all_is_found_with(Unfenced::Nobody, arming, items);
+}
+
+fn all_is_found_with(unfenced: Unfenced, arming: Arming, items: &'static [usize]) {
     let mut checker = loom::model::Builder::new();
     checker.preemption_bound = Some(3);
     checker.check(move || {
@@ -86,6 +98,9 @@ fn all_is_found(arming: Arming, items: &'static [usize]) {
         let ringers = (0..items.len()).map(|at| {
             let (rings, bell) = (Arc::clone(&rings), Arc::clone(&bell));
             thread::spawn(move || {
+                if unfenced == Unfenced::Ringers {
+                    atomics::leave_fences_out();
+                }
                 for written in 1..=items[at] {
                     rings[at].0.store(written, Ordering::Release);
                     bell.ring();
@@ -101,6 +116,9 @@ fn all_is_found(arming: Arming, items: &'static [usize]) {
             items: items.iter().sum(),
             now: Duration::ZERO,
         };
+        if unfenced == Unfenced::Sleeper {
+            atomics::leave_fences_out();
+        }
         idle::run(&mut sleeper, Idle::Adaptive);
         assert_eq!(sleeper.taken, items);
         ringers
@@ -129,4 +147,16 @@ fn without_a_look_after_arming_the_model_sees_a_wake_up_lost() {
 #[should_panic(expected = "deadlock")]
 fn without_arming_the_model_sees_a_wake_up_lost() {
     all_is_found(Arming::Never, &[1]);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn without_the_sleepers_fence_the_model_sees_a_wake_up_lost() {
+    all_is_found_with(Unfenced::Sleeper, Arming::BeforeTheLook, &[1]);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn without_the_ringers_fence_the_model_sees_a_wake_up_lost() {
+    all_is_found_with(Unfenced::Ringers, Arming::BeforeTheLook, &[1]);
 }
