@@ -121,11 +121,11 @@ fn what_was_sent_is_taken_in_order_one_by_one_or_behind_what_a_ring_has() {
 }
 
 #[test]
-fn a_port_that_is_drained_gives_all_its_frames_back() {
+fn a_port_that_is_retired_gives_all_its_frames_back() {
     let (mut pool, mut queue) = (pool(FRAMES), Queue::new(100));
     queue.arrive(&mut ring(&mut pool, 0..100, 30));
     transmit(&mut queue, &mut pool, 0..64);
     assert_eq!(pool.available(), FRAMES as usize - 164);
-    queue.drain(&mut pool);
+    queue.retire(&mut pool);
     assert_eq!(pool.available(), FRAMES as usize);
 }
