@@ -13,15 +13,17 @@ readonly USAGE="usage: benches/afxdp.sh [--rounds N] [--seconds N] [--core N] [-
   --seconds N          how long each time (default 2)
   --core N             the core of the router (default: the last one)
   --generator-core N   the core of the generator (default: the first one)
-  --l3fwd FILE         DPDK's example l3fwd, to be measured as well
+  --l3fwd FILE         DPDK's example l3fwd, to be measured as well, with 2,500 hugepages
 
 Exit 0: measured; 2: something is missing or failed."
 readonly ROUTES=500000
 # As many as traffic.h says.
 readonly DESTINATIONS=65536
+# What two of l3fwd take, each with its tables and its frames.
+readonly HUGEPAGES=2500
 
 rounds=7 seconds=2 core=$(($(nproc --all) - 1)) generator_core=0 l3fwd=''
-work='' lines=() routers=()
+lines=() routers=()
 declare -A pids=() destinations=()
 
 options() {
@@ -45,25 +47,23 @@ $USAGE" ;;
 clean() {
     local pid line part
     for pid in "${pids[@]}"; do
-        kill -KILL "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true
+        { kill -KILL "$pid" && wait "$pid"; } 2>/dev/null || true
     done
     for line in "${lines[@]}"; do
         for part in gen dut sink; do ip netns del "$(netns "$line" $part)" 2>/dev/null || true; done
     done
+    give_hugepages_back
     [[ -z $work ]] || rm -rf "$work"
 }
 
 # Everything that is missing, with the packages that have it.
 check_tools() {
-    local tool missing=()
     ((EUID == 0)) || fail "run as root: it makes network namespaces and loads BPF programs"
-    command -v cargo >/dev/null || fail "missing: a Rust toolchain, see https://rustup.rs"
-    for tool in cc:gcc clang:clang ethtool:ethtool xzcat:xz-utils ip:iproute2 chrt:util-linux shuf:coreutils; do
-        command -v "${tool%%:*}" >/dev/null || missing+=("${tool#*:}")
-    done
+    need_cargo
+    need cc:gcc clang:clang ethtool:ethtool xzcat:xz-utils ip:iproute2 chrt:util-linux shuf:coreutils
     [[ -e /usr/include/bpf/libbpf.h ]] || missing+=(libbpf-dev)
     [[ -e /usr/include/xdp/xsk.h ]] || missing+=(libxdp-dev)
-    ((${#missing[@]} == 0)) || fail "missing: try apt-get install ${missing[*]}"
+    none_missing
 }
 
 build() {
@@ -136,9 +136,10 @@ start() { # LINE COMMAND...
 
 # The threads of a router that run on its core. In turns: should two routers ever run at once, the one must not
 # keep the other from a lock of the kernel's that the first one's end waits for.
-prioritise() { # LINE NAME
+prioritise() { # LINE PATTERN
     local task
     for task in /proc/"${pids[$1]}"/task/*; do
+        # shellcheck disable=SC2053 # a pattern
         [[ $(<"$task/comm") != $2 ]] || chrt -r -p 50 "${task##*/}"
     done
 }
@@ -226,8 +227,7 @@ ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (b > 0) printf "%.2f", a / b; else
 report() {
     local line bare kernel
     read -r bare _ <<<"$(median bare)"
-    printf '\n%s, router on core %s, Linux %s, %s rounds of %s s, %s\n' \
-        "$(sed -nE 's/^model name[^:]*: //p' /proc/cpuinfo | sed 1q)" "$core" "$(uname -r)" "$rounds" "$seconds" "$(date +%F)"
+    printf '\n%s, %s rounds of %s s, %s\n' "$(machine "$core")" "$rounds" "$seconds" "$(date +%F)"
     printf '%-16s %-26s %-12s %s\n' "" "Mpps, median (least-most)" "to bare" "to the kernel"
     for line in "${routers[@]}"; do
         kernel=0
@@ -246,6 +246,7 @@ main() {
     trap clean EXIT
     trap 'exit 130' INT TERM HUP
     work=$(mktemp -d)
+    [[ -z $l3fwd ]] || reserve_hugepages $HUGEPAGES
     echo "building" >&2
     build
     write_inputs

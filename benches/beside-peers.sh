@@ -26,12 +26,10 @@ readonly FEW_STREAMS=(uniform-prefix zipf)
 readonly CRATES=(treebitmap prefix-trie poptrie)
 # What rte_fib6 takes for 400,000 tbl8s, and its RIB.
 readonly HUGEPAGES=768
-readonly HUGEPAGES_FILE=/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages
 
 rounds=5
 core=$(($(nproc --all) - 1))
 poptrie_limit=60
-work='' hugepages_before='' differences=0
 
 options() {
     while (($#)); do
@@ -49,58 +47,20 @@ $USAGE" ;;
 }
 
 clean() {
-    [[ -z $hugepages_before ]] || echo "$hugepages_before" >"$HUGEPAGES_FILE"
+    give_hugepages_back
     [[ -z $work ]] || rm -rf "$work"
-}
-
-# Everything that is missing, with the packages that have it.
-check_tools() {
-    local tool missing=()
-    command -v cargo >/dev/null || fail "missing: a Rust toolchain, see https://rustup.rs"
-    for tool in cc:gcc pkg-config:pkg-config xzcat:xz-utils taskset:util-linux; do
-        command -v "${tool%%:*}" >/dev/null || missing+=("${tool#*:}")
-    done
-    pkg-config --exists libdpdk 2>/dev/null || missing+=(libdpdk-dev)
-    ((${#missing[@]} == 0)) || fail "missing: try apt-get install ${missing[*]}"
-    grep -qw avx512f /proc/cpuinfo || fail "this CPU has no AVX-512, which DPDK is measured with"
-}
-
-reserve_hugepages() {
-    local free=${HUGEPAGES_FILE%/*}/free_hugepages before
-    [[ -r $free ]] || fail "this kernel has no hugepages of 2 MiB, which DPDK is measured with"
-    (($(<"$free") < HUGEPAGES)) || return 0
-    [[ -w $HUGEPAGES_FILE ]] || fail "too few hugepages: run as root, or sysctl -w vm.nr_hugepages=$HUGEPAGES"
-    before=$(<"$HUGEPAGES_FILE")
-    hugepages_before=$before
-    echo $((before - $(<"$free") + HUGEPAGES)) >"$HUGEPAGES_FILE"
-    (($(<"$free") >= HUGEPAGES)) || fail "no room for $HUGEPAGES hugepages (1.5 GiB): free some memory"
-}
-
-# Runs a program on the core, above everything else there when that is allowed.
-pinned=()
-choose_pinning() {
-    taskset -c "$core" true || fail "cannot run on core $core"
-    pinned=(taskset -c "$core")
-    if chrt -f 50 true 2>/dev/null; then
-        pinned=(chrt -f 50 "${pinned[@]}")
-    else
-        echo "beside-peers: not allowed to run in real time: other programs may disturb this" >&2
-    fi
 }
 
 # ixmap as it ships: it chooses its instructions at run time. The crates cannot, and get this CPU's.
 build() {
     local target=${CARGO_TARGET_DIR:-target}
-    cargo build --quiet --release --example fib --example forward || fail "ixmap does not build"
+    cargo build --quiet --release --example fib || fail "ixmap does not build"
     RUSTFLAGS="-C target-cpu=native" cargo build --quiet --release --package ixmap-fib-peers \
         --target-dir "$target/native" || fail "the crates do not build"
     fib=$target/release/examples/fib
-    forward=$target/release/examples/forward
     crates=$target/native/release/ixmap-fib-peers
     rte=$work/rte_fib
-    # shellcheck disable=SC2046 # flags are words
-    cc -O3 -march=native -o "$rte" benches/peers/{rte_fib,frames}.c $(pkg-config --cflags --libs libdpdk) ||
-        fail "rte_fib does not build"
+    build_rte_fib "$rte"
 }
 
 # Of a family, or of a family with random next hops: 4, or 4-4096.
@@ -127,22 +87,6 @@ write_inputs() {
             random_ids "$n" <"$(table $v)" >"$(table "$v-$n")"
         done
     done
-}
-
-# The value of a key in a line of JSON.
-field() { # KEY < JSON
-    sed -nE "s/.*\"$1\":\"?([^,\"}]*).*/\1/p"
-}
-
-# Remembers a measurement: family or table, what, program, value.
-note() { echo "$*" >>"$work/results"; }
-
-same() { # WHAT PROGRAM ANSWERS EXPECTED
-    if cmp -s "$3" "$4"; then
-        return
-    fi
-    echo "beside-peers: $1: $2 answers otherwise than ixmap: $(cmp "$3" "$4" 2>&1)" >&2
-    differences=$((differences + 1))
 }
 
 # A stream's answers of ixmap and DPDK; ixmap's stay in a file.
@@ -220,8 +164,7 @@ measure_updates() {
     done
 }
 
-# One round of packets: frame to lookup to frame, the same without the lookup, and ixmap's whole pipeline
-# from port to port.
+# One round of packets: frame to lookup to frame, and the same without the lookup.
 measure_packets() {
     local v s n json
     for v in 4 6; do
@@ -234,9 +177,6 @@ measure_packets() {
                     "$(table $v)" "$(stream $v "$s")")
                 note "$v $s/$n dpdk $(field ns_per_packet <<<"$json")"
                 note "$v $s/$n/bare dpdk $(field ns_per_packet_without_lookup <<<"$json")"
-                json=$("${pinned[@]}" "$forward" --table "$(table $v)" --destinations "$(stream $v "$s")" \
-                    --frames "$n" --seconds 1)
-                note "$v $s/$n pipeline $(field ns_per_packet <<<"$json")"
             done
         done
     done
@@ -265,24 +205,6 @@ measure_crates() {
             note "$v p99 $crate $(sed 1q "$work/lines" | field ns_per_op_p99)"
         done
     done
-}
-
-values() { # TABLE WHAT PROGRAM
-    awk -v key="$1 $2 $3" '$1 " " $2 " " $3 == key { print $4 }' "$work/results"
-}
-
-# `median (least-most)` of numbers, or `-` of none.
-spread() {
-    sort -g | awk -v format="${1:-%.2f}" '{ v[NR] = $1 } END {
-        if (NR == 0) { print "-"; exit }
-        m = NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2
-        if (NR == 1) printf format "\n", m
-        else printf format " (" format "-" format ")\n", m, v[1], v[NR] }'
-}
-
-# How many times as quick as DPDK, from the two measurements of each round.
-ratio() { # TABLE WHAT PROGRAM
-    paste <(values "$1" "$2" dpdk) <(values "$1" "$2" "$3") | awk '{ print $1 / $2 }' | spread
 }
 
 row() { printf '%-22s %-22s %-22s %-20s %-12s %-12s %s\n' "$@"; }
@@ -328,20 +250,19 @@ report_next_hops() {
     done
 }
 
-packet_row() { printf '%-34s %-22s %-22s %-22s %-22s %-20s %-22s %s\n' "$@"; }
+packet_row() { printf '%-34s %-22s %-22s %-22s %-22s %s\n' "$@"; }
 
 report_packets() {
     local v s n
-    printf '\nNanoseconds a packet, from frame to lookup to frame; and through the whole pipeline, from port to port.\n'
-    packet_row "" ixmap "without lookup" DPDK "without lookup" "times as quick" pipeline "as quick as DPDK's"
+    printf '\nNanoseconds a packet, from frame to lookup to frame.\n'
+    packet_row "" ixmap "without lookup" DPDK "without lookup" "times as quick"
     for v in 4 6; do
         for s in "${FEW_STREAMS[@]}"; do
             for n in "${FRAMES[@]}"; do
                 packet_row "IPv$v $s, $n frames" \
                     "$(values $v "$s/$n" ixmap | spread)" "$(values $v "$s/$n/bare" ixmap | spread)" \
                     "$(values $v "$s/$n" dpdk | spread)" "$(values $v "$s/$n/bare" dpdk | spread)" \
-                    "$(ratio $v "$s/$n" ixmap)" \
-                    "$(values $v "$s/$n" pipeline | spread)" "$(ratio $v "$s/$n" pipeline)"
+                    "$(ratio $v "$s/$n" ixmap)"
             done
         done
     done
@@ -349,9 +270,8 @@ report_packets() {
 
 report() {
     local v
-    printf '\n%s, core %s, Linux %s, DPDK %s, load before %s, %s rounds, %s\n' \
-        "$(sed -nE 's/^model name[^:]*: //p' /proc/cpuinfo | sed 1q)" "$core" "$(uname -r)" \
-        "$(pkg-config --modversion libdpdk)" "$load" "$rounds" "$(date +%F)"
+    printf '\n%s, DPDK %s, load before %s, %s rounds, %s\n' \
+        "$(machine "$core")" "$(pkg-config --modversion libdpdk)" "$load" "$rounds" "$(date +%F)"
     for v in 4 6; do report_family $v; done
     report_next_hops
     report_packets
@@ -363,12 +283,12 @@ main() {
     local round
     options "$@"
     cd "$(dirname "$0")/.."
-    check_tools
+    check_rte_fib
     trap clean EXIT
     trap 'exit 130' INT TERM HUP
     work=$(mktemp -d)
-    reserve_hugepages
-    choose_pinning
+    reserve_hugepages $HUGEPAGES
+    choose_pinning "$core"
     echo "building" >&2
     build
     load=$(cut -d' ' -f1-3 /proc/loadavg)
@@ -383,7 +303,7 @@ main() {
     measure_crates
     report
     if ((differences > 0)); then
-        echo "beside-peers: $differences differences in answers: see above" >&2
+        warn "$differences differences in answers: see above"
         exit 1
     fi
     echo "All programs gave the same answers on every stream, before and after the updates."

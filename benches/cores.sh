@@ -24,7 +24,8 @@ forward=${CARGO_TARGET_DIR:-target}/release/examples/forward
 mpps() { # CORES
     local json
     json=$("$forward" --table "$table" --destinations "$destinations" --seconds 2 --cores "$1") || exit 2
-    sed 's/^{"mpps":\([0-9.]*\).*/\1/' <<<"$json"
+    json=${json#'{"mpps":'} # the sum comes first
+    echo "${json%%,*}"
 }
 
 lines=()

@@ -12,14 +12,15 @@ readonly USAGE="usage: benches/to-the-router.sh [--rounds N] [--seconds S] [--ca
   --cases LIST       of wire, xdp, default (default: all three, comma-separated)
   --directions LIST  of to, from (default: both)
 
-Root, with iperf3, ethtool and jq; ixmapd is the release build (IXMAPD=PATH for another)."
+Root, with iperf3, ethtool and jq; ixmapd is the release build (IXMAPD=PATH for another).
+Exit 0: measured; 2: something is missing or failed."
 # Namespaces of this run's own.
 readonly HOST=ixbench$$h ROUTER=ixbench$$r
 readonly ADDRESS=192.0.2.1
 
-rounds=5 seconds=3 cases=wire,xdp,default directions=to,from
+rounds=5 seconds=3 cases='wire xdp default' directions='to from'
 ixmapd=${IXMAPD:-target/release/ixmapd}
-work='' daemon=''
+daemon=''
 
 stop_daemon() {
     [[ $daemon ]] || return 0
@@ -34,7 +35,7 @@ clean() {
         ip netns pids "$namespace" 2>/dev/null | xargs -r kill 2>/dev/null || true
         ip netns del "$namespace" 2>/dev/null || true
     done
-    [[ $work ]] && rm -rf "$work"
+    [[ -z $work ]] || rm -rf "$work"
 }
 
 # What a NIC would put on its wire or find there: whole checksums, frames of at most the MTU.
@@ -102,33 +103,64 @@ median() {
     printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"
 }
 
-while (($#)); do
-    case $1 in
-    --rounds) rounds=$(number "$1" "${2-}") ;;
-    --seconds) seconds=$(number "$1" "${2-}") ;;
-    --cases) cases=$2 ;;
-    --directions) directions=$2 ;;
-    -h | --help) echo "$USAGE" && exit 0 ;;
-    *) fail "unknown argument $1
+options() {
+    while (($#)); do
+        case $1 in
+        --rounds) rounds=$(number "$1" "${2-}") ;;
+        --seconds) seconds=$(number "$1" "${2-}") ;;
+        --cases) cases=$(list "$1" "${2-}" wire xdp default) ;;
+        --directions) directions=$(list "$1" "${2-}" to from) ;;
+        -h | --help) echo "$USAGE" && exit 0 ;;
+        *) fail "unknown argument $1
 $USAGE" ;;
-    esac
-    shift 2
-done
-[[ -x $ixmapd ]] || fail "no $ixmapd: cargo build --release"
-trap clean EXIT
-work=$(mktemp -d)
-printf '%-8s %-5s %22s %22s %6s\n' case way 'ixmap, Mbit/s' 'kernel, Mbit/s' ratio
-for case in ${cases//,/ }; do
-    for direction in ${directions//,/ }; do
-        ixmap=() kernel=()
-        for ((round = 0; round < rounds; round++)); do
-            ixmap+=("$(measure ixmap "$case" "$direction")")
-            kernel+=("$(measure kernel "$case" "$direction")")
-        done
-        mapfile -t a < <(printf '%s\n' "${ixmap[@]}" | sort -n)
-        mapfile -t b < <(printf '%s\n' "${kernel[@]}" | sort -n)
-        printf '%-8s %-5s %8s (%5s-%5s) %8s (%5s-%5s) %6s\n' "$case" "$direction" \
-            "$(median "${a[@]}")" "${a[0]}" "${a[-1]}" "$(median "${b[@]}")" "${b[0]}" "${b[-1]}" \
-            "$(jq -n "$(median "${a[@]}") / $(median "${b[@]}") * 100 | floor / 100")"
+        esac
+        shift 2
     done
-done
+    ((rounds > 0 && seconds > 0)) || fail "no rounds or no seconds: there would be nothing to see"
+}
+
+# The words of a list, all of them known.
+list() { # OPTION LIST KNOWN...
+    local option=$1 word words
+    IFS=, read -ra words <<<"$2"
+    shift 2
+    ((${#words[@]} > 0)) || fail "$option needs some of: $*"
+    for word in "${words[@]}"; do
+        [[ $word && " $* " == *" $word "* ]] || fail "$option: no ${word:-empty word} there, only: $*"
+    done
+    echo "${words[@]}"
+}
+
+check_tools() {
+    ((EUID == 0)) || fail "run as root: it makes network namespaces and attaches XDP programs"
+    need iperf3:iperf3 jq:jq ethtool:ethtool ip:iproute2 ping:iputils-ping
+    none_missing
+    [[ -x $ixmapd ]] || fail "no $ixmapd: cargo build --release"
+}
+
+main() {
+    local case direction round ixmap kernel
+    options "$@"
+    check_tools
+    trap clean EXIT
+    trap 'exit 130' INT TERM HUP
+    work=$(mktemp -d)
+    printf '%-8s %-5s %22s %22s %6s\n' case way 'ixmap, Mbit/s' 'kernel, Mbit/s' ratio
+    for case in $cases; do
+        for direction in $directions; do
+            ixmap=() kernel=()
+            for ((round = 0; round < rounds; round++)); do
+                ixmap+=("$(measure ixmap "$case" "$direction")")
+                kernel+=("$(measure kernel "$case" "$direction")")
+            done
+            mapfile -t ixmap < <(printf '%s\n' "${ixmap[@]}" | sort -n)
+            mapfile -t kernel < <(printf '%s\n' "${kernel[@]}" | sort -n)
+            printf '%-8s %-5s %8s (%5s-%5s) %8s (%5s-%5s) %6s\n' "$case" "$direction" \
+                "$(median "${ixmap[@]}")" "${ixmap[0]}" "${ixmap[-1]}" \
+                "$(median "${kernel[@]}")" "${kernel[0]}" "${kernel[-1]}" \
+                "$(jq -n "$(median "${ixmap[@]}") / $(median "${kernel[@]}") * 100 | floor / 100")"
+        done
+    done
+}
+
+main "$@"

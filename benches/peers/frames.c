@@ -14,7 +14,6 @@
 #define ETHERNET 14
 #define TTL 64
 #define NEIGHBOURS 256 /* pairs of MAC addresses, which next hops share */
-#define BURST 64
 
 typedef uint8_t frame[STRIDE];
 

@@ -1,7 +1,8 @@
-/* What rte_fib.c and frames.c share. */
+/* What rte_fib.c and the files beside it share. */
 #ifndef PEER_H
 #define PEER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -10,6 +11,16 @@
 
 /* A round takes this long or longer. */
 #define ROUND_NS 50000000ull
+/* The most addresses that are looked up at once, and the packets of a burst. */
+#define MAX_BURST 1024
+#define BURST 64
+
+/* What the command line asked for; `frames` and `mbufs` are 0 when it did not. */
+struct options {
+	const char *table, *addresses, *updates;
+	unsigned int burst, rounds, width, tbl8s, core, frames, mbufs;
+	bool avx512, print;
+};
 
 /* One FIB of either family; the other pointer is null. */
 struct fib {
@@ -35,8 +46,14 @@ void *grow(void *at, size_t items, size_t size);
 double median(double *values, size_t count);
 void look_up(const struct fib *fib, const struct stream *s, size_t first, unsigned int n, uint64_t *next_hops);
 
+/* options.c */
+struct options parse_options(int argc, char **argv);
+
 /* frames.c */
 struct per_packet forward_frames(const struct fib *fib, const struct stream *s, size_t count,
 	unsigned int rounds);
+
+/* mbufs.c: the median, in nanoseconds a packet. */
+double forward_mbufs(const struct fib *fib, const struct stream *s, unsigned int count, unsigned int rounds);
 
 #endif

@@ -2,14 +2,13 @@
  * the peer beside which ixmap's lookups are measured. Only public DPDK functions are called, on one
  * pinned core, and the lookups are timed the way ixmap's are.
  *
- *   cc -O3 -march=native -o rte_fib rte_fib.c frames.c $(pkg-config --cflags --libs libdpdk)
+ *   cc -O3 -march=native -o rte_fib *.c $(pkg-config --cflags --libs libdpdk)
  *   rte_fib [options] TABLE ADDRESSES
  *
  * TABLE holds lines `prefix id`, ADDRESSES one address a line; the family is the table's.
  * A next hop of DPDK is an id plus one, so that 0 can say "no route" and id 0 stays legal. */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -24,15 +23,7 @@
 #include <rte_errno.h>
 #include "peer.h"
 
-#define MAX_BURST 1024
 #define NO_ROUTE 0
-
-/* What the command line asked for. */
-struct options {
-	const char *table, *addresses, *updates;
-	unsigned int burst, rounds, width, tbl8s, core, frames;
-	bool avx512, print;
-};
 
 union address {
 	uint32_t v4; /* host order, as rte_fib wants it */
@@ -348,6 +339,9 @@ static void bench(const struct fib *fib, const struct stream *s, const struct op
 		printf(",\"frames\":%u,\"ns_per_packet\":%.3f,\"ns_per_packet_without_lookup\":%.3f",
 			o->frames, per_packet.ns, per_packet.ns_without_lookup);
 	}
+	if (o->mbufs > 0)
+		printf(",\"mbufs\":%u,\"ns_per_mbuf\":%.3f", o->mbufs,
+			forward_mbufs(fib, s, o->mbufs, o->rounds));
 	puts("}");
 	free(rounds);
 }
@@ -388,60 +382,6 @@ static void replay(const struct fib *fib, const struct changes *updates, const c
 	printf("{\"peer\":\"%s\",\"ops\":%zu,\"ns_per_op_mean\":%.1f,\"ns_per_op_p50\":%.1f,\"ns_per_op_p99\":%.1f}\n",
 		fib->v6 ? "rte_fib6" : "rte_fib", n, sum / (double)n, took[n / 2], took[n * 99 / 100]);
 	free(took);
-}
-
-static unsigned int number(const char *option, const char *text, unsigned int least, unsigned int most)
-{
-	char *end;
-	unsigned long value = strtoul(text, &end, 10);
-
-	if (*text == '\0' || *end != '\0' || value < least || value > most)
-		die("--%s %s: not a number from %u to %u", option, text, least, most);
-	return (unsigned int)value;
-}
-
-static void usage(void)
-{
-	die("usage: rte_fib [--burst 64] [--rounds 9] [--width 2|4|8] [--lookup avx512|scalar]\n"
-		"  [--tbl8s N] [--core 1] [--frames N] [--updates FILE] [--print] TABLE ADDRESSES\n"
-		"Times lookups and prints one JSON line. --frames adds packets forwarded out of N frames. --updates replays `time a|w prefix id` lines first and prints\n"
-		"their time an operation; --print prints each address's id, or -, in place of timing.");
-}
-
-static struct options parse_options(int argc, char **argv)
-{
-	static const struct option known[] = {
-		{"burst", required_argument, NULL, 'b'}, {"rounds", required_argument, NULL, 'r'},
-		{"width", required_argument, NULL, 'w'}, {"lookup", required_argument, NULL, 'l'},
-		{"tbl8s", required_argument, NULL, 't'}, {"core", required_argument, NULL, 'c'},
-		{"frames", required_argument, NULL, 'f'},
-		{"updates", required_argument, NULL, 'u'}, {"print", no_argument, NULL, 'p'}, {NULL, 0, NULL, 0},
-	};
-	struct options o = {.burst = 64, .rounds = 9, .core = 1, .avx512 = true};
-	int option;
-
-	while ((option = getopt_long(argc, argv, "", known, NULL)) != -1)
-		switch (option) {
-		case 'b': o.burst = number("burst", optarg, 1, MAX_BURST); break;
-		case 'r': o.rounds = number("rounds", optarg, 1, 1000); break;
-		case 'w': o.width = number("width", optarg, 2, 8); break;
-		case 't': o.tbl8s = number("tbl8s", optarg, 1, 1u << 24); break;
-		case 'c': o.core = number("core", optarg, 0, 1023); break;
-		case 'f': o.frames = number("frames", optarg, 1, 1u << 20); break;
-		case 'u': o.updates = optarg; break;
-		case 'p': o.print = true; break;
-		case 'l':
-			o.avx512 = strcmp(optarg, "avx512") == 0;
-			if (!o.avx512 && strcmp(optarg, "scalar") != 0)
-				die("--lookup %s: avx512 or scalar", optarg);
-			break;
-		default: usage();
-		}
-	if (argc - optind != 2)
-		usage();
-	o.table = argv[optind];
-	o.addresses = argv[optind + 1];
-	return o;
 }
 
 int main(int argc, char **argv)

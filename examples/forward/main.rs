@@ -1,5 +1,7 @@
 //! `forward`: how many packets a worker forwards between ports in memory. See `--help`.
 
+#[path = "../common/arguments.rs"]
+mod arguments;
 mod naive;
 #[path = "../common/packet.rs"]
 mod packet;
@@ -55,8 +57,8 @@ struct Arguments {
     /// The most packets that are received at once
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u8).range(1..=64))]
     burst: u8,
-    /// How long to measure
-    #[arg(long, value_name = "S", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    /// How long to measure, in whole seconds
+    #[arg(long, value_name = "S", default_value_t = 4, value_parser = arguments::seconds)]
     seconds: u64,
     /// Run on this core
     #[arg(long, value_name = "C")]
@@ -219,58 +221,59 @@ fn measure<A: Family + Address>(
 }
 
 /// Runs all workers at once, each on a thread and with frames of its own: a pass with all packets, then
-/// the measurement with those that go round.
+/// the measurement with those that go round. All passes are right before any worker waits for the others:
+/// one that has failed or panicked would never come.
 fn share_out<A: Family + Address>(
     arguments: &Arguments,
     published: &Published,
     naive: &Naive,
     [all, round]: [&[(A, Packet)]; 2],
 ) -> Result<Vec<Share>, Error> {
-    let cores = arguments.workers();
-    let together = Barrier::new(cores.len());
+    let checked = on_threads(arguments.workers(), |core| {
+        // First, so that the worker's memory is near.
+        pin(core)?;
+        let burst = usize::from(arguments.burst);
+        let mut router = Router::new(published, arguments.frames, burst)?;
+        router.check(all, naive).map_err(Error::Wrong)?;
+        Ok((core, router))
+    })?;
+    let together = Barrier::new(checked.len());
     let time = Duration::from_secs(arguments.seconds);
-    let work = |core| {
-        let checked = checked(arguments, core, published, naive, all);
+    on_threads(checked, |(core, mut router)| {
+        let pinned = pin(core);
         // Also with an error: the others wait for everybody.
         together.wait();
-        let mut router = checked?;
+        pinned?;
         let ns_per_packet = router.measure(round, time);
         Ok(Share {
             core,
             mpps: rounded(1e3 / ns_per_packet),
             ns_per_packet: rounded(ns_per_packet),
         })
-    };
-    thread::scope(|scope| {
-        let work = &work;
-        let threads = cores
-            .into_iter()
-            .map(|core| scope.spawn(move || work(core)));
-        let threads: Vec<_> = threads.collect();
-        let shares = threads.into_iter().map(|thread| thread.join());
-        shares
-            .map(|share| share.unwrap_or(Err(Error::Died)))
-            .collect()
     })
 }
 
-/// A worker on this thread, which is pinned first so that its memory is near; one pass of it was right.
-fn checked<A: Family + Address>(
-    arguments: &Arguments,
-    core: Option<usize>,
-    published: &Published,
-    naive: &Naive,
-    packets: &[(A, Packet)],
-) -> Result<Router, Error> {
-    if let Some(id) = core
-        && !core_affinity::set_for_current(core_affinity::CoreId { id })
-    {
-        return Err(Error::Core(id));
+/// What `work` makes of each, on a thread of its own; the first error when there is one.
+fn on_threads<T: Send, U: Send>(
+    each: Vec<T>,
+    work: impl Fn(T) -> Result<U, Error> + Sync,
+) -> Result<Vec<U>, Error> {
+    thread::scope(|scope| {
+        let work = &work;
+        let threads = each.into_iter().map(|one| scope.spawn(move || work(one)));
+        let threads: Vec<_> = threads.collect();
+        let done = threads.into_iter().map(|thread| thread.join());
+        done.map(|made| made.unwrap_or(Err(Error::Died))).collect()
+    })
+}
+
+fn pin(core: Option<usize>) -> Result<(), Error> {
+    match core {
+        Some(id) if !core_affinity::set_for_current(core_affinity::CoreId { id }) => {
+            Err(Error::Core(id))
+        }
+        _ => Ok(()),
     }
-    let burst = usize::from(arguments.burst);
-    let mut router = Router::new(published, arguments.frames, burst)?;
-    router.check(packets, naive).map_err(Error::Wrong)?;
-    Ok(router)
 }
 
 fn rounded(value: f64) -> f64 {

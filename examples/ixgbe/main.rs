@@ -1,5 +1,7 @@
 //! `ixgbe`: what the driver of the 82599 and the pipeline cost without a card. See `--help`.
 
+#[path = "../common/arguments.rs"]
+mod arguments;
 mod card;
 #[path = "../common/packet.rs"]
 mod packet;
@@ -42,8 +44,8 @@ struct Arguments {
     /// Routes: `PREFIX ID` a line, all IPv4 or all IPv6, plain or xz
     #[arg(long, value_name = "FILE")]
     table: PathBuf,
-    /// How long to measure
-    #[arg(long, value_name = "S", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    /// How long to measure, in whole seconds
+    #[arg(long, value_name = "S", default_value_t = 4, value_parser = arguments::seconds)]
     seconds: u64,
     /// Run on this core
     #[arg(long, value_name = "C")]

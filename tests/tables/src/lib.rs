@@ -10,13 +10,14 @@
 //! else that is not the format: [`Error`] names the file, the line and what is wrong with it. Of
 //! routes for the same prefix the last one counts.
 //!
-//! From a table come the address [`Stream`]s that every program under measurement is given, and the
+//! A table can be [`made_up()`], too. From a table come the address [`Stream`]s that every program under measurement is given, and the
 //! [`Reference`] that says what the right answers are.
 
 mod address;
 pub mod data;
 mod error;
 mod line;
+mod made_up;
 mod parse;
 mod read;
 mod reference;
@@ -25,6 +26,7 @@ mod stream;
 
 pub use address::{Address, Family};
 pub use error::{Error, Excerpt, Fault};
+pub use made_up::made_up;
 pub use read::{Addresses, Change, Route, Routes, Update, read_routes, read_updates};
 pub use reference::Reference;
 pub use stream::{LENGTH, SEED, Stream, UnknownStream};

@@ -20,10 +20,15 @@ impl Rng {
         u128::from(self.next()) << 64 | u128::from(self.next())
     }
 
-    /// An element of a slice that is not empty; its bias is below `len` / 2^64.
+    /// Below `end`; its bias is below `end` / 2^64.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        let number = (u128::from(self.next()) * end as u128) >> 64;
+        usize::try_from(number).unwrap_or(0)
+    }
+
+    /// An element of a slice that is not empty.
     pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        let index = (u128::from(self.next()) * from.len() as u128) >> 64;
-        from[usize::try_from(index).unwrap_or(0)]
+        from[self.below(from.len())]
     }
 
     /// At least 0, below 1.
