@@ -204,7 +204,9 @@ impl Pipeline {
             forwarded.ipv6 += more.ipv6;
         }
         // What a burst that is not full, or took another way, has left over.
-        ahead.fetch_rest();
+        if !ahead.is_empty() {
+            ahead.fetch_rest();
+        }
         forwarded
     }
 

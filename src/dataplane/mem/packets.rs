@@ -86,8 +86,14 @@ impl Ahead<'_> {
         }
     }
 
-    /// Has all others come nearer.
+    /// None is left.
     #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    /// Has all others come nearer.
+    #[inline(never)]
     pub fn fetch_rest(&mut self) {
         for frame in std::mem::take(&mut self.left) {
             prefetch(at(self.base, frame.address()));

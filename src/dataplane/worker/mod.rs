@@ -309,7 +309,7 @@ impl Worker {
                 busy |= port.queue.tend(&mut self.pool);
             }
         }
-        busy | self.see_off()
+        busy | (!self.leaving.is_empty() && self.see_off())
     }
 
     /// Receives one burst from a port and carries out the verdicts on it. Behind a large burst there
