@@ -13,8 +13,8 @@ readonly USAGE="usage: benches/cores.sh TABLE DESTINATIONS [ROUNDS [CORE CORE]]
 Exit 0: measured; 2: something is missing or failed."
 [[ ${1-} != -h && ${1-} != --help ]] || { echo "$USAGE" && exit 0; }
 (($# == 2 || $# == 3 || $# == 5)) || fail "$USAGE"
-table=$(realpath -e "$1") || fail "no file $1"
-destinations=$(realpath -e "$2") || fail "no file $2"
+table=$(realpath -qe "$1") || fail "no file $1"
+destinations=$(realpath -qe "$2") || fail "no file $2"
 rounds=$(number ROUNDS "${3:-5}") one=$(number CORE "${4:-0}") two=$(number CORE "${5:-1}")
 ((rounds > 0)) || fail "no rounds: there would be nothing to see"
 cd "$(dirname "$0")/.."
@@ -30,7 +30,9 @@ mpps() { # CORES
 
 lines=()
 for ((round = 1; round <= rounds; round++)); do
-    a=$(mpps "$one") b=$(mpps "$two") both=$(mpps "$one,$two")
+    a=$(mpps "$one")
+    b=$(mpps "$two")
+    both=$(mpps "$one,$two")
     ratio=$(awk -v a="$a" -v b="$b" -v both="$both" 'BEGIN { printf "%.2f", 2 * both / (a + b) }')
     echo "core $one: $a  core $two: $b  both: $both Mpps  $ratio times one"
     lines+=("$ratio")

@@ -19,7 +19,7 @@ readonly HOST=ixbench$$h ROUTER=ixbench$$r
 readonly ADDRESS=192.0.2.1
 
 rounds=5 seconds=3 cases='wire xdp default' directions='to from'
-ixmapd=${IXMAPD:-target/release/ixmapd}
+ixmapd=${IXMAPD:-}
 daemon=''
 
 stop_daemon() {
@@ -68,6 +68,7 @@ start_router() { # KIND
             --metrics off --log warn 2>"$work/ixmapd.log" &
         daemon=$!
         for _ in {1..100}; do
+            kill -0 "$daemon" 2>/dev/null || fail "ixmapd has ended: $(<"$work/ixmapd.log")"
             [[ $(ip -n "$ROUTER" -br link show p0 2>/dev/null) == *LOWER_UP* ]] && break
             sleep 0.1
         done
@@ -135,6 +136,7 @@ check_tools() {
     ((EUID == 0)) || fail "run as root: it makes network namespaces and attaches XDP programs"
     need iperf3:iperf3 jq:jq ethtool:ethtool ip:iproute2 ping:iputils-ping
     none_missing
+    [[ -n $ixmapd ]] || ixmapd=$(cd "$(dirname "$0")/.." && realpath -m "${CARGO_TARGET_DIR:-target}/release/ixmapd")
     [[ -x $ixmapd ]] || fail "no $ixmapd: cargo build --release"
 }
 

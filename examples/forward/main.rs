@@ -21,16 +21,15 @@ use std::time::Duration;
 
 use clap::Parser;
 use ixmap::control::{args, config};
-use ixmap::shared::fib::{Exhausted, GroupId, Path, World};
+use ixmap::shared::fib::{Exhausted, Path, World};
 use ixmap_tables::{Address, Addresses, Route, Routes};
 use serde::Serialize;
 
+use crate::arguments::LARGEST_ID;
 use crate::naive::Naive;
 use crate::packet::{Family, Packet};
 use crate::router::{Published, Router};
 
-/// The largest id in files.
-const LARGEST_ID: u32 = GroupId::MAX_SLOT - 1;
 /// More destinations than any measurement has frames.
 const MOST: usize = 1 << 20;
 
@@ -269,9 +268,7 @@ fn on_threads<T: Send, U: Send>(
 
 fn pin(core: Option<usize>) -> Result<(), Error> {
     match core {
-        Some(id) if !core_affinity::set_for_current(core_affinity::CoreId { id }) => {
-            Err(Error::Core(id))
-        }
+        Some(core) if !arguments::pin(core) => Err(Error::Core(core)),
         _ => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 //! What a packet looks like that was forwarded as RFC 1812 has it, worked out the long way.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use ixmap_tables::{Address, Reference, Route};
 
@@ -46,12 +46,10 @@ impl Naive {
 }
 
 fn is_forwarded(destination: IpAddr) -> bool {
-    let is_local = match destination {
-        IpAddr::V4(address) => address == Ipv4Addr::BROADCAST,
+    let is_kept = match destination {
+        IpAddr::V4(address) => address.is_broadcast() || address.is_unspecified(),
+        // To `::` the kernel forwards, if there is a route.
         IpAddr::V6(address) => address.is_unicast_link_local(),
     };
-    !(is_local
-        || destination.is_unspecified()
-        || destination.is_loopback()
-        || destination.is_multicast())
+    !(is_kept || destination.is_loopback() || destination.is_multicast())
 }

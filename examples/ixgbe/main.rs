@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use ixmap::control::args;
-use ixmap::shared::fib::{Exhausted, GroupId, World};
+use ixmap::shared::fib::{Exhausted, World};
 use ixmap_tables::{Route, Routes, SEED, Stream};
 use serde::Serialize;
 
@@ -26,8 +26,6 @@ use crate::packet::{Family, Packet};
 use crate::router::{Router, Work};
 use crate::world::load;
 
-/// The largest id in files.
-const LARGEST_ID: u32 = GroupId::MAX_SLOT - 1;
 /// Bare and whole take turns this long.
 const ROUND: Duration = Duration::from_millis(50);
 
@@ -98,12 +96,12 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Error> {
-    if let Some(id) = arguments.core
-        && !core_affinity::set_for_current(core_affinity::CoreId { id })
+    if let Some(core) = arguments.core
+        && !arguments::pin(core)
     {
-        return Err(Error::Core(id));
+        return Err(Error::Core(core));
     }
-    match Routes::read(&arguments.table, LARGEST_ID)? {
+    match Routes::read(&arguments.table, arguments::LARGEST_ID)? {
         Routes::Ipv4(routes) => {
             let ipv4 = load(&routes)?;
             let world = World {

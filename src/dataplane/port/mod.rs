@@ -72,7 +72,7 @@ impl PortQueue {
     }
 
     /// Receives no more: gives back what only began to arrive. What is on its way out goes on its way as
-    /// long as it is [tended](Self::tend).
+    /// long as it is [tended](Self::tend); what nobody fetched from a ring in RAM never will.
     pub fn retire(&mut self, pool: &mut Pool) {
         match self {
             PortQueue::Afxdp(queue) => queue.retire(pool),

@@ -270,7 +270,8 @@ impl Worker {
         }
     }
 
-    /// Closes a port after a while for what is on its way out.
+    /// Closes a port after a while for what is on its way out. Here the other ports do wait: at a worker's end,
+    /// or should control have forgotten to take a port away before its place is taken.
     fn close(&mut self, port: PortId) {
         self.end_leave(port);
         if let Some(mut attachment) = self.detach(port) {

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
             ExitCode::from(1)
         }
         None => {
-            eprintln!("{USAGE}");
+            eprintln!("made-up: {USAGE}");
             ExitCode::from(2)
         }
     }

@@ -71,8 +71,8 @@ impl Netdev {
             name_field,
             ifindex: 0,
         };
-        let request = netdev
-            .get(libc::SIOCGIFINDEX)
+        // SAFETY: SIOCGIFINDEX looks at the name alone.
+        let request = unsafe { netdev.get(libc::SIOCGIFINDEX) }
             .map_err(|source| OpenError::system(name, what, source))?;
         // SAFETY: SIOCGIFINDEX filled in this member.
         netdev.ifindex = unsafe { request.ifr_ifru.ifru_ifindex }.unsigned_abs();
@@ -107,9 +107,8 @@ impl Netdev {
 
     /// The Ethernet address; `None` for a netdev that is not an Ethernet one.
     pub(super) fn mac(&self) -> io::Result<Option<MacAddr>> {
-        let request = self.get(libc::SIOCGIFHWADDR)?;
-        // SAFETY: SIOCGIFHWADDR filled in this member.
-        let address = unsafe { request.ifr_ifru.ifru_hwaddr };
+        // SAFETY: SIOCGIFHWADDR looks at the name alone and fills in this member.
+        let address = unsafe { self.get(libc::SIOCGIFHWADDR)?.ifr_ifru.ifru_hwaddr };
         if address.sa_family != libc::ARPHRD_ETHER {
             return Ok(None);
         }
@@ -117,9 +116,8 @@ impl Netdev {
     }
 
     pub(super) fn mtu(&self) -> io::Result<u32> {
-        let request = self.get(libc::SIOCGIFMTU)?;
-        // SAFETY: SIOCGIFMTU filled in this member.
-        Ok(unsafe { request.ifr_ifru.ifru_mtu }.unsigned_abs())
+        // SAFETY: SIOCGIFMTU looks at the name alone and fills in this member.
+        Ok(unsafe { self.get(libc::SIOCGIFMTU)?.ifr_ifru.ifru_mtu }.unsigned_abs())
     }
 
     pub(super) fn set_mtu(&self, mtu: u32) -> io::Result<()> {
@@ -157,11 +155,9 @@ impl Netdev {
     }
 
     fn flags(&self) -> io::Result<i32> {
-        let request = self.get(libc::SIOCGIFFLAGS)?;
-        // SAFETY: SIOCGIFFLAGS filled in this member.
-        Ok(i32::from(
-            unsafe { request.ifr_ifru.ifru_flags }.cast_unsigned(),
-        ))
+        // SAFETY: SIOCGIFFLAGS looks at the name alone and fills in this member.
+        let flags = unsafe { self.get(libc::SIOCGIFFLAGS)?.ifr_ifru.ifru_flags };
+        Ok(i32::from(flags.cast_unsigned()))
     }
 
     /// The IPv6 addresses that the kernel would not make by itself.
@@ -181,9 +177,13 @@ impl Netdev {
         Ok(())
     }
 
-    fn get(&self, request: libc::c_ulong) -> io::Result<libc::ifreq> {
+    /// As [`Self::call`], without an argument.
+    ///
+    /// # Safety
+    /// The request must look at nothing but the name.
+    unsafe fn get(&self, request: libc::c_ulong) -> io::Result<libc::ifreq> {
         let argument = libc::__c_anonymous_ifr_ifru { ifru_ifindex: 0 };
-        // SAFETY: what is asked for here looks at the name alone.
+        // SAFETY: the request does not look at the argument.
         unsafe { self.call(request, argument) }
     }
 

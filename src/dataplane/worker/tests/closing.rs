@@ -74,6 +74,29 @@ fn a_port_with_packets_on_their_way_out_holds_no_other_up_and_leaves_in_bounded_
 }
 
 #[test]
+fn a_port_has_ten_milliseconds_to_send_what_it_has_and_no_more() {
+    const TIME: Duration = Duration::from_millis(10);
+    let mut bench = bench();
+    let (to, _detached) = handover();
+    let start = Instant::now();
+    detach_while_sending(&mut bench, 0, to);
+    // So many that the clock is looked at, and fewer than the card is believed for.
+    let turns = |bench: &mut Bench| {
+        for _ in 0..50 {
+            bench.worker.turn(&mut bench.worlds);
+        }
+        bench.worker.leaving.len()
+    };
+    let left = turns(&mut bench);
+    // A machine may be as slow as that.
+    if start.elapsed() < TIME {
+        assert_eq!(left, 1);
+    }
+    std::thread::sleep(2 * TIME);
+    assert_eq!(turns(&mut bench), 0);
+}
+
+#[test]
 fn a_port_is_gone_before_its_place_or_its_frames_are_taken() {
     for replaced in [true, false] {
         let mut bench = bench();

@@ -113,6 +113,13 @@ fn ipv6_headers() {
 }
 
 #[test]
+fn what_is_for_the_unspecified_address_goes_where_a_route_leads() {
+    // As the kernel does it, be it nobody's (Linux 6.18); of IPv4, it does not.
+    let cases = vec![("to unspecified", v6(0).frame(), Out(1))];
+    check(&router().with_default(), cases);
+}
+
+#[test]
 fn ipv6_addresses() {
     let martian = || Lost(DropReason::MartianSource);
     let multicast = v6(address(0xff0e_0000, 1)).frame_to([0x33, 0x33, 0, 0, 0, 1]);
