@@ -19,7 +19,7 @@ Exit 0: measured; 2: something is missing or failed."
 readonly ROUTES=500000
 # As many as traffic.h says.
 readonly DESTINATIONS=65536
-# What two of l3fwd take, each with its tables and its frames.
+# For two of l3fwd at once, each with its tables and its frames.
 readonly HUGEPAGES=2500
 
 rounds=7 seconds=2 core=$(($(nproc --all) - 1)) generator_core=0 l3fwd=''

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 
+#[path = "pipeline/internet.rs"]
+mod internet;
 #[path = "../examples/common/packet.rs"]
 mod packet;
 #[path = "../examples/common/world.rs"]
@@ -26,18 +28,14 @@ use ixmap::dataplane::mem::{Arena, Pool};
 use ixmap::dataplane::port::{BURST, Burst, PortQueue, memory};
 use ixmap::dataplane::ring::{MAX_PACKET, PacketReceiver, packet_ring};
 use ixmap::dataplane::worker::{Attachment, Worker, Worlds};
-use ixmap::shared::fib::{
-    Action, Adjacency, AdjacencyId, Buckets, Fib, Group, GroupId, HashFields, HashPolicy, Rewrite,
-    World,
-};
+use ixmap::shared::fib::{Fib, GroupId, World};
 use ixmap::shared::hits::Hits;
 use ixmap::shared::port::PortId;
-use ixmap::shared::reason::PuntReason;
 use ixmap::shared::wire::checksum;
-use ixmap_tables::{Address, Route, SEED, Stream, data};
+use ixmap_tables::SEED;
 
+use crate::internet::Internet;
 use crate::packet::{Family, LENGTH, Packet};
-use crate::world::{furnish, load, neighbour};
 
 /// Packets of a pass, each in a frame of its own.
 const FRAMES: usize = 16_384;
@@ -62,115 +60,6 @@ fn all(criterion: &mut Criterion) {
     mixed(criterion, &internet);
     multipath(criterion, &internet);
     several_ports(criterion, &internet);
-}
-
-/// Both tables, and destinations drawn uniformly from their prefixes.
-struct Internet {
-    world: Arc<World>,
-    ipv4: Vec<u32>,
-    ipv6: Vec<u128>,
-    ingress: PortId,
-    egress: Vec<PortId>,
-}
-
-impl Internet {
-    fn load() -> Internet {
-        let mut routes: Vec<Route<u32>> = data::table().unwrap();
-        let ipv4 = destinations(&routes);
-        let ipv6_routes: Vec<Route<u128>> = data::table().unwrap();
-        let ids = routes.iter().map(|route| route.id);
-        let largest = ids
-            .chain(ipv6_routes.iter().map(|route| route.id))
-            .max()
-            .unwrap();
-        routes.push(Route {
-            prefix: u32::from_be_bytes(LOCAL),
-            len: 32,
-            id: largest + 1,
-        });
-        let world = World {
-            ipv4: load(&routes).unwrap(),
-            ipv6: load(&ipv6_routes).unwrap(),
-            ..World::default()
-        };
-        let [ingress, egress] = [0, 1].map(|slot| PortId::new(slot).unwrap());
-        let world = furnish(world, largest, ingress, egress, neighbour);
-        let local = Group {
-            action: Action::Punt(PuntReason::Local),
-            mtu: u16::MAX,
-        };
-        let groups = world.groups.iter().cloned().chain([local]).collect();
-        Internet {
-            world: Arc::new(World {
-                groups: Arc::new(groups),
-                ..world
-            }),
-            ipv4,
-            ipv6: destinations(&ipv6_routes),
-            ingress,
-            egress: vec![egress],
-        }
-    }
-
-    /// The same, but that next hops are behind so many ports, in turn.
-    fn with_ports(&self, count: usize) -> Internet {
-        let ports = (1..=count).map(|slot| PortId::new(slot).unwrap());
-        let ports: Vec<PortId> = ports.collect();
-        let behind = |(adjacency, port): (&Adjacency, &PortId)| match adjacency {
-            Adjacency::Resolved(rewrite) => Adjacency::Resolved(Rewrite {
-                port: *port,
-                ..*rewrite
-            }),
-            other => *other,
-        };
-        let adjacencies = self.world.adjacencies.iter().zip(ports.iter().cycle());
-        Internet {
-            world: Arc::new(World {
-                adjacencies: Arc::new(adjacencies.map(behind).collect()),
-                ..World::clone(&self.world)
-            }),
-            ipv4: self.ipv4.clone(),
-            ipv6: self.ipv6.clone(),
-            egress: ports,
-            ..*self
-        }
-    }
-
-    /// The same, but that every group with a next hop has so many of them.
-    fn with_legs(&self, count: u32) -> Internet {
-        let next_hops = u32::try_from(self.world.adjacencies.iter().count()).unwrap();
-        let spread = |group: &Group| match &group.action {
-            Action::Forward(first) if count > 1 => {
-                let leg = |n| AdjacencyId::new((first.number() + n) % next_hops);
-                let legs: Vec<(AdjacencyId, u16)> = (0..count).map(|n| (leg(n), 1)).collect();
-                Group {
-                    action: Action::Spread(Buckets::new(&legs).unwrap()),
-                    mtu: group.mtu,
-                }
-            }
-            _ => group.clone(),
-        };
-        Internet {
-            world: Arc::new(World {
-                groups: Arc::new(self.world.groups.iter().map(spread).collect()),
-                hash: HashPolicy {
-                    ipv4: HashFields::FiveTuple,
-                    ..HashPolicy::default()
-                },
-                ..World::clone(&self.world)
-            }),
-            ipv4: self.ipv4.clone(),
-            ipv6: self.ipv6.clone(),
-            egress: self.egress.clone(),
-            ..*self
-        }
-    }
-}
-
-fn destinations<A: Address>(routes: &[Route<A>]) -> Vec<A> {
-    let mut addresses = Stream::UniformPrefix.addresses(routes, SEED);
-    addresses.truncate(FRAMES);
-    addresses
 }
 
 fn packets<A: Family + Copy>(destinations: &[A]) -> Vec<Packet> {

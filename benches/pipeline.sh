@@ -115,9 +115,9 @@ rows() {
 measure() { # TABLE STREAM FRAMES
     local json
     json=$("${pinned[@]}" "$forward" --table "$(table "$1")" --destinations "$(stream "$1" "$2")" --frames "$3" \
-        --seconds "$seconds")
+        --seconds "$seconds") || fail "--example forward failed"
     note "$1 $2/$3 ixmap $(field ns_per_packet <<<"$json")"
-    json=$(run_rte "$1" "$2" --rounds $((20 * seconds)) --mbufs "$3")
+    json=$(run_rte "$1" "$2" --rounds $((20 * seconds)) --mbufs "$3") || fail "rte_fib failed"
     note "$1 $2/$3 dpdk $(field ns_per_mbuf <<<"$json")"
 }
 

@@ -2,6 +2,7 @@
 # TCP to and from the router's own address: ixmapd beside the kernel's own stack, over the same kind of veth
 # pair, in turns. What is compared: docs/performance.md, "TCP to the router".
 set -euo pipefail
+shopt -s inherit_errexit
 # shellcheck source=benches/common.sh
 . "$(dirname "$0")/common.sh"
 
@@ -87,7 +88,8 @@ measure() { # KIND CASE DIRECTION
     [[ $3 == from ]] && reverse=(-R)
     lay "$2"
     start_router "$1"
-    ip netns exec "$HOST" iperf3 -c "$ADDRESS" -p 5201 -O 1 -t "$seconds" -J "${reverse[@]}" >"$work/iperf.json"
+    ip netns exec "$HOST" iperf3 -c "$ADDRESS" -p 5201 -O 1 -t "$seconds" -J "${reverse[@]}" >"$work/iperf.json" ||
+        fail "iperf3: $(jq -r '.error // "failed"' "$work/iperf.json")"
     stop_daemon
     clean_namespaces
     jq -r '.end.sum_received.bits_per_second / 1e6 | floor' "$work/iperf.json"

@@ -110,7 +110,6 @@ fn flood(host: &Host, packet: &[u8], over: &AtomicBool, count: &AtomicU64) -> Re
             queue.transmit(&mut pool, &mut list);
             count.fetch_add((waiting - list.len()) as u64, Ordering::Relaxed);
         }
-        queue.drain(&mut pool);
         Ok(())
     })
 }

@@ -2,6 +2,8 @@
 //! namespace of its own, with routes set by `ip` and read by nobody else. Root only, so it runs
 //! when named: `cargo bench --bench mirror`.
 
+#![allow(clippy::expect_used, reason = "a benchmark that cannot go on ends")]
+
 mod probe;
 mod router;
 

@@ -6,7 +6,7 @@ pub(crate) fn seconds(text: &str) -> Result<u64, &'static str> {
     seconds.ok_or("a whole number from 1 to 3600 is wanted")
 }
 
-/// The largest id in a table: there are no more next hops than that, and each has a group and its memory.
+/// The largest id in a table that is taken: each up to it gets a group and its memory.
 pub(crate) const LARGEST_ID: u32 = (1 << 20) - 1;
 
 /// Has this thread run on one core; false where there is none or it is not for this process.

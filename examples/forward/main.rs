@@ -261,8 +261,10 @@ fn on_threads<T: Send, U: Send>(
         let work = &work;
         let threads = each.into_iter().map(|one| scope.spawn(move || work(one)));
         let threads: Vec<_> = threads.collect();
-        let done = threads.into_iter().map(|thread| thread.join());
-        done.map(|made| made.unwrap_or(Err(Error::Died))).collect()
+        // All of them, before the first error is told.
+        let done: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
+        let made = done.into_iter();
+        made.map(|one| one.unwrap_or(Err(Error::Died))).collect()
     })
 }
 

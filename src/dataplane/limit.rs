@@ -60,7 +60,8 @@ impl TokenBucket {
 }
 
 /// The buckets of one port on one worker.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct PuntLimits {
     classes: [TokenBucket; PuntClass::COUNT],
     next_hops: Apart<TokenBucket>,

@@ -131,10 +131,8 @@ fn attach(device: &mut Device, pool: &Pool, slot: usize) -> PortQueue {
 
 fn close(mut port: PortQueue, pool: &mut Pool) {
     port.retire(pool);
-    for _ in 0..1000 {
-        if !port.tend(pool) {
-            break;
-        }
+    let start = Instant::now();
+    while port.tend(pool) && start.elapsed() < Duration::from_secs(1) {
         std::thread::yield_now();
     }
     let PortQueue::Afxdp(queue) = port else {

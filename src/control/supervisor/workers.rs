@@ -20,7 +20,7 @@ use crate::shared::hits::Hits;
 use crate::shared::port::PortId;
 use crate::shared::stats::WorkerCounters;
 
-/// How long a worker may take to let go of a port: longer than a transmit ring takes to drain.
+/// How long a worker may take to let go of a port: much longer than it looks after one that leaves.
 const DETACH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One worker thread.

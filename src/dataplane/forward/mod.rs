@@ -156,7 +156,8 @@ impl Pipeline {
     ) -> Forwarded {
         verdicts.reset(burst.len());
         if !arrival.fetched {
-            // Another core, or the device, wrote them: the headers of a whole burst come over together.
+            // Another core, or the device, wrote them: the headers of a whole burst come over together. Those of
+            // AF_XDP have come already, and some been pushed out again.
             pool.ahead(burst).fetch_rest();
         }
         let mut ahead = pool.ahead(arrival.ahead);

@@ -29,7 +29,8 @@ impl<T> DerefMut for OwnLines<T> {
 }
 
 /// A list that shares no cache line with what lies beside it on the heap, which may be another core's.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct Apart<T>(Box<[T]>);
 
 impl<T: Copy> Apart<T> {

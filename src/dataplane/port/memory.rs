@@ -129,6 +129,7 @@ impl Queue {
     pub(super) fn retire(&mut self, pool: &mut Pool) {
         let left = self.incoming.drain(..).chain(self.outgoing.drain(..));
         pool.give_all(left.flatten());
+        self.waiting = 0;
     }
 
     pub(super) fn tend(&mut self, _pool: &mut Pool) -> bool {

@@ -7,7 +7,8 @@ use super::{Attachment, Giver, Worker};
 use crate::dataplane::port::PortQueue;
 use crate::shared::port::PortId;
 
-/// How long a port has for what is on its way out: a full ring of the longest frames takes 6 ms at 10 Gb/s.
+/// How long a port has for what is on its way out: a full ring of the longest frames takes 6 ms at 10 Gb/s. A
+/// card that sends nothing for 4,096 looks is not waited for as long.
 pub(super) const PATIENCE: Duration = Duration::from_millis(10);
 
 /// A port that is only looked after until its last packet is out.
@@ -39,8 +40,8 @@ impl Worker {
         }
     }
 
-    /// Looks after the ports that leave; true while there are any.
-    pub(super) fn see_off(&mut self) -> bool {
+    /// Looks after the ports that leave.
+    pub(super) fn see_off(&mut self) {
         for at in (0..self.leaving.len()).rev() {
             let leaving = &mut self.leaving[at];
             let waited = self.clock.now().saturating_sub(leaving.since);
@@ -48,7 +49,6 @@ impl Worker {
                 self.let_go(at);
             }
         }
-        !self.leaving.is_empty()
     }
 
     /// Has a port gone that may be leaving still.
@@ -61,7 +61,7 @@ impl Worker {
 
     fn let_go(&mut self, at: usize) {
         let Leaving { attachment, to, .. } = self.leaving.swap_remove(at);
-        // Nobody waits any more? Then it is closed here after all.
+        // Nobody waits any more? Then it is closed here after all, and the other ports wait for that.
         if let Some(queue) = to.give(attachment.queue) {
             self.take_back(attachment.port, queue.close());
         }

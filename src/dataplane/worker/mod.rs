@@ -222,7 +222,7 @@ impl Worker {
                 Ok(Command::Attach(attachment)) => self.attach(attachment),
                 Ok(Command::Detach(port, to)) => self.leave(port, to),
                 Ok(Command::Reclaim(port, frames)) => {
-                    // Whoever waited gave up: its rings must be closed by now.
+                    // Should the port be leaving still, whoever waited gave up: its rings are closed first.
                     self.end_leave(port);
                     self.take_back(port, frames);
                 }
@@ -271,7 +271,7 @@ impl Worker {
     }
 
     /// Closes a port after a while for what is on its way out. Here the other ports do wait: at a worker's end,
-    /// or should control have forgotten to take a port away before its place is taken.
+    /// or when a place is taken whose port was not taken away.
     fn close(&mut self, port: PortId) {
         self.end_leave(port);
         if let Some(mut attachment) = self.detach(port) {
@@ -309,8 +309,12 @@ impl Worker {
             for port in self.ports.iter_mut().flatten() {
                 busy |= port.queue.tend(&mut self.pool);
             }
+            if !self.leaving.is_empty() {
+                self.see_off();
+            }
         }
-        busy | (!self.leaving.is_empty() && self.see_off())
+        // It does not sleep before they are gone.
+        busy | !self.leaving.is_empty()
     }
 
     /// Receives one burst from a port and carries out the verdicts on it. Behind a large burst there

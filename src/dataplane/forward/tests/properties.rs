@@ -44,16 +44,17 @@ fn candidates() -> impl Strategy<Value = Vec<Vec<u8>>> {
     vec(frames(), 6 * BURST)
 }
 
-/// A burst of those packets that go on, each as often as it takes.
-fn burst(router: &Router, candidates: Vec<Vec<u8>>, families: &[bool]) -> Vec<Vec<u8>> {
+/// A burst of those packets that go on, each as often as it takes; `None` where none of a family does.
+fn burst(router: &Router, candidates: Vec<Vec<u8>>, families: &[bool]) -> Option<Vec<Vec<u8>>> {
     let goes = |frame: &Vec<u8>| matches!(router.judge(frame)[..], [Outcome::Forward(..), ..]);
     let going = candidates.into_iter().filter(goes);
     let (ipv4, ipv6): (Vec<_>, Vec<_>) = going.partition(|frame| frame[12] == 0x08);
-    let few = ipv4.len().min(ipv6.len());
-    assert!(few > 2, "{} and {} go on", ipv4.len(), ipv6.len());
+    if ipv4.is_empty() || ipv6.is_empty() {
+        return None;
+    }
     let (mut ipv4, mut ipv6) = (ipv4.iter().cycle(), ipv6.iter().cycle());
     let next = |is_ipv4: &bool| if *is_ipv4 { ipv4.next() } else { ipv6.next() }.cloned();
-    families.iter().filter_map(next).collect()
+    Some(families.iter().filter_map(next).collect())
 }
 
 fn all_right(
@@ -105,7 +106,9 @@ proptest! {
         hash in hash_fields(), candidates in candidates(), families in families(),
     ) {
         let router = router();
-        let burst = burst(&router, candidates, &families);
+        let Some(burst) = burst(&router, candidates, &families) else {
+            return Err(TestCaseError::reject("none of a family goes on"));
+        };
         let outcomes = Bench::new().run(&router.world(hash), &burst);
         all_right(&router, &burst, outcomes)?;
     }
@@ -203,7 +206,7 @@ fn bursts_that_all_go_on_have_whole_sixteens_of_either_family_and_mixed_ones() {
     let mut met = BTreeSet::new();
     for _ in 0..40 {
         let (candidates, families) = setting.new_tree(&mut runner).unwrap().current();
-        let burst = burst(&router, candidates, &families);
+        let burst = burst(&router, candidates, &families).expect("some go on");
         let mut bench = Bench::new();
         bench.run(&world, &burst);
         met.insert((burst.len() == BURST, bench.whole_sixteens()));

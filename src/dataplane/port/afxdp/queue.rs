@@ -109,13 +109,17 @@ impl Queue {
                 let receiver = &mut lane.sockets.receivers[kind as usize];
                 let received = receiver.receive(pool, self.holder, burst, end - burst.len());
                 lane.receiving = lane.receiving.saturating_sub(received.descriptors);
-                lane.sockets.bad.add(received.bad.into());
+                if received.bad > 0 {
+                    lane.sockets.bad.add(received.bad.into());
+                }
             }
         }
-        // Another core wrote them: the headers of a whole burst come over together.
-        pool.ahead(&burst[before..]).fetch_rest();
+        let idle = burst.len() == before;
+        if !idle {
+            // Another core wrote them: the headers of a whole burst come over together.
+            pool.ahead(&burst[before..]).fetch_rest();
+        }
         for lane in &mut self.lanes {
-            let idle = burst.len() == before;
             lane.refill(pool, self.holder, if idle { 1 } else { REFILL });
         }
         self.turn = (self.turn + 1) % lanes;
