@@ -46,11 +46,6 @@ $USAGE" ;;
     ((rounds > 0)) || fail "--rounds 0: there would be nothing to see"
 }
 
-clean() {
-    give_hugepages_back
-    [[ -z $work ]] || rm -rf "$work"
-}
-
 # ixmap as it ships: it chooses its instructions at run time. The crates cannot, and get this CPU's.
 build() {
     local target=${CARGO_TARGET_DIR:-target}
@@ -280,32 +275,13 @@ report() {
 }
 
 main() {
-    local round
     options "$@"
-    cd "$(dirname "$0")/.."
-    check_rte_fib
-    trap clean EXIT
-    trap 'exit 130' INT TERM HUP
-    work=$(mktemp -d)
-    reserve_hugepages $HUGEPAGES
-    choose_pinning "$core"
-    echo "building" >&2
-    build
-    load=$(cut -d' ' -f1-3 /proc/loadavg)
-    write_inputs
-    echo "comparing the answers of all programs" >&2
-    compare_answers
-    for ((round = 1; round <= rounds; round++)); do
-        echo "measuring beside DPDK: round $round of $rounds" >&2
-        measure_round
-    done
+    prepare_beside_rte_fib $HUGEPAGES "$core"
+    measure_rounds "$rounds"
     echo "measuring crates" >&2
     measure_crates
     report
-    if ((differences > 0)); then
-        warn "$differences differences in answers: see above"
-        exit 1
-    fi
+    exit_on_differences
     echo "All programs gave the same answers on every stream, before and after the updates."
 }
 

@@ -2,7 +2,7 @@
 # What the scripts here share; each has its own USAGE. Those that measure keep their files in $work.
 
 readonly HUGEPAGES_FILE=/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages
-work='' missing=() pinned=() hugepages_before='' differences=0
+work='' missing=() pinned=() hugepages_before='' differences=0 load=''
 
 warn() {
     local script=${0##*/}
@@ -116,4 +116,42 @@ spread() {
 # How many times as quick as DPDK, from the two measurements of each round.
 ratio() { # TABLE WHAT PROGRAM
     paste <(values "$1" "$2" dpdk) <(values "$1" "$2" "$3") | awk '{ print $1 / $2 }' | spread %.2f
+}
+
+# What all scripts beside rte_fib do, with the functions that each has of its own: `build`, `write_inputs`,
+# `compare_answers`, `measure_round`.
+prepare_beside_rte_fib() { # HUGEPAGES CORE
+    cd "$(dirname "$0")/.." || return
+    check_rte_fib
+    trap clean_beside_rte_fib EXIT
+    trap 'exit 130' INT TERM HUP
+    work=$(mktemp -d)
+    reserve_hugepages "$1"
+    choose_pinning "$2"
+    echo "building" >&2
+    build
+    # shellcheck disable=SC2034 # for reports
+    load=$(cut -d' ' -f1-3 /proc/loadavg)
+    write_inputs
+    echo "comparing the answers of all programs" >&2
+    compare_answers
+}
+
+clean_beside_rte_fib() {
+    give_hugepages_back
+    [[ -z $work ]] || rm -rf "$work"
+}
+
+measure_rounds() { # NUMBER
+    local round
+    for ((round = 1; round <= $1; round++)); do
+        echo "measuring beside DPDK: round $round of $1" >&2
+        measure_round
+    done
+}
+
+exit_on_differences() {
+    ((differences > 0)) || return 0
+    warn "$differences differences in answers: see above"
+    exit 1
 }

@@ -45,11 +45,6 @@ $USAGE" ;;
     ((width == 2 || width == 4)) || fail "--width $width: 2 or 4"
 }
 
-clean() {
-    give_hugepages_back
-    [[ -z $work ]] || rm -rf "$work"
-}
-
 build() {
     local target=${CARGO_TARGET_DIR:-target}
     cargo build --quiet --release --example fib --example forward || fail "ixmap does not build"
@@ -121,6 +116,11 @@ measure() { # TABLE STREAM FRAMES
     note "$1 $2/$3 dpdk $(field ns_per_mbuf <<<"$json")"
 }
 
+measure_round() {
+    local t s n
+    while read -r t s n; do measure "$t" "$s" "$n" </dev/null; done < <(rows)
+}
+
 mpps() { # TABLE WHAT PROGRAM
     values "$@" | awk '{ print 1e3 / $1 }' | spread %.1f
 }
@@ -140,30 +140,11 @@ report() {
 }
 
 main() {
-    local round t s n
     options "$@"
-    cd "$(dirname "$0")/.."
-    check_rte_fib
-    trap clean EXIT
-    trap 'exit 130' INT TERM HUP
-    work=$(mktemp -d)
-    reserve_hugepages $HUGEPAGES
-    choose_pinning "$core"
-    echo "building" >&2
-    build
-    load=$(cut -d' ' -f1-3 /proc/loadavg)
-    write_inputs
-    echo "comparing the answers" >&2
-    compare_answers
-    for ((round = 1; round <= rounds; round++)); do
-        echo "measuring: round $round of $rounds" >&2
-        while read -r t s n; do measure "$t" "$s" "$n" </dev/null; done < <(rows)
-    done
+    prepare_beside_rte_fib $HUGEPAGES "$core"
+    measure_rounds "$rounds"
     report
-    if ((differences > 0)); then
-        warn "$differences differences in answers: see above"
-        exit 1
-    fi
+    exit_on_differences
 }
 
 main "$@"
