@@ -216,24 +216,25 @@ measure() { # LINE
     echo "$line $result" >>"$work/results"
 }
 
-median() { # LINE
-    awk -v line="$1" '$1 == line { print $5 }' "$work/results" | sort -g |
-        awk '{ v[NR] = $1 } END { m = NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2
-            printf "%.0f %.2f (%.2f-%.2f)\n", m, m / 1e6, v[1] / 1e6, v[NR] / 1e6 }'
+rates() { # LINE
+    awk -v line="$1" '$1 == line { print $5 / 1e6 }' "$work/results"
 }
 
-ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (b > 0) printf "%.2f", a / b; else printf "-" }'; }
+median() { rates "$1" | spread %.6f | cut -d' ' -f1; } # LINE
+
+divided() { awk -v a="$1" -v b="$2" 'BEGIN { if (b > 0) printf "%.2f", a / b; else printf "-" }'; }
 
 report() {
-    local line bare kernel
-    read -r bare _ <<<"$(median bare)"
+    local line bare kernel value
+    bare=$(median bare)
     printf '\n%s, %s rounds of %s s, %s\n' "$(machine "$core")" "$rounds" "$seconds" "$(date +%F)"
     printf '%-16s %-26s %-12s %s\n' "" "Mpps, median (least-most)" "to bare" "to the kernel"
     for line in "${routers[@]}"; do
         kernel=0
-        [[ $line == bare ]] || read -r kernel _ <<<"$(median "kernel-${line#*-}")"
-        read -r value text <<<"$(median "$line")"
-        printf '%-16s %-26s %-12s %s\n' "$line" "$text" "$(ratio "$value" "$bare")" "$(ratio "$value" "$kernel")"
+        [[ $line == bare ]] || kernel=$(median "kernel-${line#*-}")
+        value=$(median "$line")
+        printf '%-16s %-26s %-12s %s\n' "$line" "$(rates "$line" | spread)" "$(divided "$value" "$bare")" \
+            "$(divided "$value" "$kernel")"
     done
     awk '$7 > $5 / 100 { n++ } END { if (n) print n " measurements saw other packets, too: see the namespaces" }' "$work/results"
 }

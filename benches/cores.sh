@@ -37,4 +37,4 @@ for ((round = 1; round <= rounds; round++)); do
     echo "core $one: $a  core $two: $b  both: $both Mpps  $ratio times one"
     lines+=("$ratio")
 done
-echo "median: $(printf '%s\n' "${lines[@]}" | sort -g | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }') times one"
+echo "median: $(printf '%s\n' "${lines[@]}" | spread | cut -d' ' -f1) times one"

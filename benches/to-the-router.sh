@@ -102,9 +102,9 @@ clean_namespaces() {
     done
 }
 
-median() {
-    printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"
-}
+lines() { printf '%s\n' "$@"; }
+
+median() { lines "$@" | spread %.0f | cut -d' ' -f1; }
 
 options() {
     while (($#)); do
@@ -157,11 +157,8 @@ main() {
                 ixmap+=("$(measure ixmap "$case" "$direction")")
                 kernel+=("$(measure kernel "$case" "$direction")")
             done
-            mapfile -t ixmap < <(printf '%s\n' "${ixmap[@]}" | sort -n)
-            mapfile -t kernel < <(printf '%s\n' "${kernel[@]}" | sort -n)
-            printf '%-8s %-5s %8s (%5s-%5s) %8s (%5s-%5s) %6s\n' "$case" "$direction" \
-                "$(median "${ixmap[@]}")" "${ixmap[0]}" "${ixmap[-1]}" \
-                "$(median "${kernel[@]}")" "${kernel[0]}" "${kernel[-1]}" \
+            printf '%-8s %-5s %22s %22s %6s\n' "$case" "$direction" \
+                "$(lines "${ixmap[@]}" | spread %.0f)" "$(lines "${kernel[@]}" | spread %.0f)" \
                 "$(jq -n "$(median "${ixmap[@]}") / $(median "${kernel[@]}") * 100 | floor / 100")"
         done
     done

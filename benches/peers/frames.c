@@ -74,6 +74,14 @@ static void write_v6(uint8_t *packet, const uint8_t *destination)
 	memcpy(header + 24, destination, 16);
 }
 
+void write_packet(uint8_t *packet, const struct stream *s, size_t at, bool ipv6)
+{
+	if (ipv6)
+		write_v6(packet, s->v6[at]);
+	else
+		write_v4(packet, s->v4[at]);
+}
+
 /* Takes one off the TTL and mends the checksum: RFC 1624, equation 3. */
 static void age_v4(uint8_t *header)
 {
@@ -94,12 +102,7 @@ static void age_v6(uint8_t *header)
 static void fill(struct router *r)
 {
 	for (size_t i = 0; i < r->count; i++) {
-		uint8_t *packet = r->frames[i] + HEADROOM;
-
-		if (r->fib->v6 != NULL)
-			write_v6(packet, r->stream->v6[r->next]);
-		else
-			write_v4(packet, r->stream->v4[r->next]);
+		write_packet(r->frames[i] + HEADROOM, r->stream, r->next, r->fib->v6 != NULL);
 		if (++r->next == r->stream->count)
 			r->next = 0;
 	}

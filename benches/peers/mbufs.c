@@ -1,6 +1,5 @@
 /* `--mbufs`: what a packet costs in a plain forwarding loop on DPDK's API, the peer of ixmap's pipeline. Nothing
  * is received or sent: the packets stay in their mbufs, and what a burst would arrive as is an array of them. */
-#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -17,7 +16,6 @@
 
 #define LENGTH 64
 #define ROOM 128 /* for a packet, behind DPDK's headroom */
-#define TTL 64
 #define TTL_AGAIN 255 /* when it has run out: packets go round for ever */
 #define NEXT_HOPS 256
 #define BURSTS 64 /* between two looks at the clock */
@@ -39,32 +37,6 @@ struct loop {
 	unsigned int count, next;
 };
 
-static void write_v4(struct rte_ether_hdr *ethernet, uint32_t destination)
-{
-	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(ethernet + 1);
-
-	ethernet->ether_type = RTE_BE16(RTE_ETHER_TYPE_IPV4);
-	ip->version_ihl = 0x45;
-	ip->total_length = htons(LENGTH - sizeof(*ethernet));
-	ip->time_to_live = TTL;
-	ip->next_proto_id = IPPROTO_UDP;
-	ip->src_addr = htonl(0x0a000101);
-	ip->dst_addr = htonl(destination);
-	ip->hdr_checksum = rte_ipv4_cksum(ip);
-}
-
-static void write_v6(struct rte_ether_hdr *ethernet, const uint8_t *destination)
-{
-	struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)(ethernet + 1);
-
-	ethernet->ether_type = RTE_BE16(RTE_ETHER_TYPE_IPV6);
-	ip->vtc_flow = htonl(6u << 28);
-	ip->payload_len = htons(LENGTH - sizeof(*ethernet) - sizeof(*ip));
-	ip->proto = IPPROTO_UDP;
-	ip->hop_limits = TTL;
-	memcpy(ip->dst_addr, destination, sizeof(ip->dst_addr));
-}
-
 /* The stream's first packets, from its start again when there are more mbufs. */
 static void fill(struct loop *l)
 {
@@ -75,18 +47,14 @@ static void fill(struct loop *l)
 		die("%u mbufs: %s (too few hugepages?)", l->count, rte_strerror(rte_errno));
 	l->mbufs = grow(NULL, l->count, sizeof(struct rte_mbuf *));
 	for (unsigned int i = 0; i < l->count; i++) {
-		size_t at = i % l->stream->count;
-		struct rte_ether_hdr *packet;
+		uint8_t *packet;
 
 		l->mbufs[i] = rte_pktmbuf_alloc(pool);
 		if (l->mbufs[i] == NULL)
 			die("mbuf %u of %u: %s", i, l->count, rte_strerror(rte_errno));
-		packet = (struct rte_ether_hdr *)rte_pktmbuf_append(l->mbufs[i], LENGTH);
+		packet = (uint8_t *)rte_pktmbuf_append(l->mbufs[i], LENGTH);
 		memset(packet, 0, LENGTH);
-		if (l->fib->v6 != NULL)
-			write_v6(packet, l->stream->v6[at]);
-		else
-			write_v4(packet, l->stream->v4[at]);
+		write_packet(packet, l->stream, i % l->stream->count, l->fib->v6 != NULL);
 	}
 }
 

@@ -49,7 +49,9 @@ void look_up(const struct fib *fib, const struct stream *s, size_t first, unsign
 /* options.c */
 struct options parse_options(int argc, char **argv);
 
-/* frames.c */
+/* frames.c: a UDP packet of 64 bytes to an address of the stream, into zeroes or a packet of before; and the
+ * medians. */
+void write_packet(uint8_t *packet, const struct stream *s, size_t at, bool ipv6);
 struct per_packet forward_frames(const struct fib *fib, const struct stream *s, size_t count,
 	unsigned int rounds);
 

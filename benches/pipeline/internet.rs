@@ -13,6 +13,7 @@ use crate::world::{furnish, load, neighbour};
 use crate::{FRAMES, LOCAL};
 
 /// Both tables, and destinations drawn uniformly from their prefixes.
+#[derive(Clone)]
 pub(crate) struct Internet {
     pub(crate) world: Arc<World>,
     pub(crate) ipv4: Vec<u32>,
@@ -77,10 +78,8 @@ impl Internet {
                 adjacencies: Arc::new(adjacencies.map(behind).collect()),
                 ..World::clone(&self.world)
             }),
-            ipv4: self.ipv4.clone(),
-            ipv6: self.ipv6.clone(),
             egress: ports,
-            ..*self
+            ..self.clone()
         }
     }
 
@@ -107,10 +106,7 @@ impl Internet {
                 },
                 ..World::clone(&self.world)
             }),
-            ipv4: self.ipv4.clone(),
-            ipv6: self.ipv6.clone(),
-            egress: self.egress.clone(),
-            ..*self
+            ..self.clone()
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use ixmap::shared::wire::checksum::checksum;
+
 /// The kernel's messages, as they were recorded.
 const RECORDED: [&str; 3] = [
     include_str!("../../tests/data/netlink/routes.txt"),
@@ -186,7 +188,7 @@ impl Segment {
             ip.extend((20 + length).to_be_bytes());
             ip.extend([0, self.number.to_be_bytes()[3], 0x40, 0, 64, 6, 0, 0]);
             ip.extend(&addresses);
-            let sum = checksum(&ip);
+            let sum = checksum(&ip).to_be_bytes();
             ip[10..12].copy_from_slice(&sum);
             frame.extend([8, 0]);
             frame.extend(ip);
@@ -212,18 +214,8 @@ impl Segment {
         tcp.extend([0, 0, 0, 1, 0x50, 0x10, 0x20, 0, 0, 0, 0, 0]);
         tcp.resize(20 + self.payload, 0x5a);
         let pseudo = [addresses, &[0, 6], &length.to_be_bytes(), &tcp].concat();
-        let sum = checksum(&pseudo);
+        let sum = checksum(&pseudo).to_be_bytes();
         tcp[16..18].copy_from_slice(&sum);
         tcp
     }
-}
-
-fn checksum(bytes: &[u8]) -> [u8; 2] {
-    let words = bytes.chunks(2);
-    let sum: u32 = words
-        .map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)))
-        .sum();
-    let folded = (sum & 0xffff) + (sum >> 16);
-    let folded = u16::try_from((folded & 0xffff) + (folded >> 16)).expect("folded");
-    (!folded).to_be_bytes()
 }

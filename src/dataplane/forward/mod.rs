@@ -156,8 +156,7 @@ impl Pipeline {
     ) -> Forwarded {
         verdicts.reset(burst.len());
         if !arrival.fetched {
-            // Another core, or the device, wrote them: the headers of a whole burst come over together. Those of
-            // AF_XDP have come already, and some been pushed out again.
+            // Another core, or the device, wrote them: the headers of a whole burst come over together.
             pool.ahead(burst).fetch_rest();
         }
         let mut ahead = pool.ahead(arrival.ahead);

@@ -10,8 +10,8 @@
 //! else that is not the format: [`Error`] names the file, the line and what is wrong with it. Of
 //! routes for the same prefix the last one counts.
 //!
-//! A table can be [`made_up()`], too. From a table come the address [`Stream`]s that every program under measurement is given, and the
-//! [`Reference`] that says what the right answers are.
+//! A table can be [`made_up()`], too. From a table come the address [`Stream`]s that every program under
+//! measurement is given, and the [`Reference`] that says what the right answers are.
 
 mod address;
 pub mod data;

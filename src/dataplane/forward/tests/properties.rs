@@ -44,10 +44,14 @@ fn candidates() -> impl Strategy<Value = Vec<Vec<u8>>> {
     vec(frames(), 6 * BURST)
 }
 
+fn goes_on(right: &[Outcome]) -> bool {
+    matches!(right, [Outcome::Forward(..), ..])
+}
+
 /// A burst of those packets that go on, each as often as it takes; `None` where none of a family does.
 fn burst(router: &Router, candidates: Vec<Vec<u8>>, families: &[bool]) -> Option<Vec<Vec<u8>>> {
-    let goes = |frame: &Vec<u8>| matches!(router.judge(frame)[..], [Outcome::Forward(..), ..]);
-    let going = candidates.into_iter().filter(goes);
+    let going = candidates.into_iter();
+    let going = going.filter(|frame| goes_on(&router.judge(frame)));
     let (ipv4, ipv6): (Vec<_>, Vec<_>) = going.partition(|frame| frame[12] == 0x08);
     if ipv4.is_empty() || ipv6.is_empty() {
         return None;
@@ -175,8 +179,7 @@ fn frames_of_every_length_fare_as_the_reference_says() {
         for lengths in lengths.collect::<Vec<_>>().chunks(8) {
             let frames = lengths.iter().flat_map(|length| of_length(*length));
             let judged = frames.map(|frame| (router.judge(&frame), frame));
-            let (going, others): (Vec<_>, Vec<_>) =
-                judged.partition(|(right, _)| matches!(right[..], [Outcome::Forward(..), ..]));
+            let (going, others): (Vec<_>, Vec<_>) = judged.partition(|(right, _)| goes_on(right));
             for judged in [going, others].iter().flat_map(|all| all.chunks(BURST)) {
                 let burst: Vec<_> = judged.iter().map(|(_, frame)| frame.clone()).collect();
                 for ((right, frame), outcome) in judged.iter().zip(bench.run(&world, &burst)) {

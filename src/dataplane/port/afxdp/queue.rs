@@ -114,12 +114,12 @@ impl Queue {
                 }
             }
         }
-        let idle = burst.len() == before;
-        if !idle {
-            // Another core wrote them: the headers of a whole burst come over together.
+        if self.completes_checksums {
+            // Else the pipeline is the first to look at headers, and has them come over.
             pool.ahead(&burst[before..]).fetch_rest();
         }
         for lane in &mut self.lanes {
+            let idle = burst.len() == before;
             lane.refill(pool, self.holder, if idle { 1 } else { REFILL });
         }
         self.turn = (self.turn + 1) % lanes;
